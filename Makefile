@@ -1,0 +1,27 @@
+# run and test each do all the set-up they need; nothing outside this folder changes.
+PYTHON ?= python3.11
+
+.PHONY: run test check clean
+
+run: .venv/installed
+	.venv/bin/python launch.py --config configs/clavicle.py
+
+test: .venv/tested
+	JAX_PLATFORMS=cpu .venv/bin/python -m pytest
+
+check: .venv/tested
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright --pythonpath .venv/bin/python
+
+.venv/installed: requirements.lock
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --requirement requirements.lock
+	touch $@
+
+.venv/tested: .venv/installed requirements-test.lock
+	.venv/bin/python -m pip install --quiet --requirement requirements-test.lock
+	touch $@
+
+clean:
+	rm -rf .venv runs

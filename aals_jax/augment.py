@@ -1,0 +1,126 @@
+"""Augmentation on the host: geometry that boxes follow, and photometry that they don't.
+
+Coordinates are continuous: pixel i covers [i, i + 1) and its centre is i + 0.5. A
+geometry is one 2 x 3 matrix that takes an *output* point (x, y) to its *source*, so an
+image is sampled, a box drawn and the film's edge found by the same matrix.
+"""
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+_HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranges:
+    """How far augmentation goes; every field comes from the config of that name."""
+
+    rotation_deg: float  # uniform in +-
+    scale: tuple[float, float]  # log-uniform; above 1 enlarges
+    shift: float  # uniform in +-, as a share of the side
+    flip: bool  # left-right with probability 1/2
+    intensity: float  # uniform in +-, added
+    contrast: float  # log-uniform in [1/(1+c), 1+c], about the mean
+    noise: float  # upper bound of the uniform standard deviation
+
+
+def sample_geometry(
+    rng: np.random.Generator, ranges: Ranges, *, side: int
+) -> np.ndarray:
+    """A random f64[2, 3] output -> source matrix about the centre of the square."""
+    angle = np.deg2rad(rng.uniform(-1, 1) * ranges.rotation_deg)
+    scale = np.exp(rng.uniform(*np.log(ranges.scale)))
+    shift = rng.uniform(-1, 1, size=2) * ranges.shift * side
+    mirror = -1.0 if rng.random() < 0.5 and ranges.flip else 1.0
+    cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
+    linear = np.array([[cos * mirror, -sin * mirror], [sin, cos]])
+    center = np.full(2, side / 2)
+    return np.column_stack([linear, center - linear @ (center + shift)])
+
+
+def identity() -> np.ndarray:
+    return np.eye(2, 3)
+
+
+def warp(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Samples f32[H, W] bilinearly through an output -> source matrix; air outside."""
+    # OpenCV puts integer coordinates at pixel centres
+    shifted = np.linalg.inv(_HALF) @ np.vstack([matrix, [0, 0, 1]]) @ _HALF
+    return cv2.warpAffine(
+        image,
+        shifted[:2],
+        image.shape[::-1],
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=0.0,
+    )
+
+
+def _sources(matrix: np.ndarray, *, side: int, map_side: int) -> np.ndarray:
+    """Source points f64[map_side, map_side, 2] of the centres of the map's pixels."""
+    centers = (np.arange(map_side) + 0.5) * (side / map_side)
+    x, y = np.meshgrid(centers, centers)
+    return np.stack([x, y, np.ones_like(x)], axis=-1) @ matrix.T
+
+
+def draw_content(
+    content: np.ndarray, matrix: np.ndarray, *, side: int, map_side: int
+) -> np.ndarray:
+    """f32[map_side, map_side], 1 where the map's pixel centre lies on film.
+
+    Args:
+      content: f[4] (x0, y0, x1, y1), the film in the source square, in pixels.
+      matrix: f64[2, 3] output -> source.
+    """
+    points = _sources(matrix, side=side, map_side=map_side)
+    return _inside(points, content).astype(np.float32)
+
+
+def draw_boxes(
+    boxes: np.ndarray, matrix: np.ndarray, *, side: int, map_side: int
+) -> np.ndarray:
+    """f32[map_side, map_side], 1 where the map's pixel centre lies in a box.
+
+    A box is drawn after the geometry, at the map's resolution: its pixels are those
+    whose source lies inside, so a rotated box stays exactly itself. The pixel that
+    holds a box's centre is always set, however small the box.
+
+    Args:
+      boxes: f[k, 4] (x0, y0, x1, y1) in pixels of the source square.
+      matrix: f64[2, 3] output -> source.
+    """
+    target = np.zeros((map_side, map_side), np.float32)
+    if len(boxes) == 0:
+        return target
+    points = _sources(matrix, side=side, map_side=map_side)
+    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    for box in boxes:
+        target[_inside(points, box)] = 1.0
+        center = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2, 1.0])
+        column, row = np.floor(inverse @ center * (map_side / side)).astype(int)
+        if 0 <= row < map_side and 0 <= column < map_side:
+            target[row, column] = 1.0
+    return target
+
+
+def _inside(points: np.ndarray, box: np.ndarray) -> np.ndarray:
+    x0, y0, x1, y1 = box
+    x, y = points[..., 0], points[..., 1]
+    return (y0 <= y) & (y < y1) & (x0 <= x) & (x < x1)
+
+
+def photometry(
+    image: np.ndarray, rng: np.random.Generator, ranges: Ranges
+) -> np.ndarray:
+    """Random brightness, contrast and noise on f32[H, W] in [0, 1]; stays in [0, 1]."""
+    contrast = np.exp(rng.uniform(-1, 1) * np.log1p(ranges.contrast))
+    shift = rng.uniform(-1, 1) * ranges.intensity
+    noise = rng.uniform(0, 1) * ranges.noise
+    mean = float(image.mean())
+    changed = (image - mean) * np.float32(contrast) + np.float32(mean + shift)
+    if noise:
+        normal = rng.standard_normal(image.shape, dtype=np.float32)
+        changed += normal * np.float32(noise)
+    return np.clip(changed, 0.0, 1.0, out=changed)

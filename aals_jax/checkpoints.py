@@ -1,0 +1,65 @@
+"""Checkpoints of a stage: the newest for resuming, the best for testing.
+
+Orbax's v0 CheckpointManager writes aside and renames, so a killed save leaves nothing
+that looks whole. A step's metrics are kept with it, and `best` is chosen from them.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy as preservation
+
+_METRIC = "validation/auroc"
+
+
+class Checkpoints:
+    """The checkpoints below one folder."""
+
+    def __init__(self, folder: Path):
+        policy = preservation.AnyPreservationPolicy(
+            [
+                preservation.LatestN(1),
+                preservation.BestN(get_metric_fn=lambda m: m[_METRIC], n=1),
+            ]
+        )
+        self._manager = ocp.CheckpointManager(
+            folder.absolute(),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy,
+                best_fn=lambda m: m[_METRIC],
+                enable_async_checkpointing=False,
+            ),
+        )
+
+    def save(self, step: int, state: Any, *, auroc: float) -> None:
+        """Saves a host tree with the validation AUROC that it reached."""
+        if math.isnan(auroc):
+            raise ValueError(f"validation AUROC is nan at step {step}: one class only")
+        self._manager.save(
+            step, args=ocp.args.StandardSave(state), metrics={_METRIC: auroc}
+        )
+
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    def best_step(self) -> int:
+        step = self._manager.best_step()
+        if step is None:
+            raise FileNotFoundError("no checkpoint to evaluate: train first")
+        return step
+
+    def auroc(self, step: int) -> float:
+        """The validation AUROC saved with a step."""
+        return float(self._manager.metrics(step)[_METRIC])  # pyright: ignore[reportOptionalSubscript]
+
+    def restore(self, step: int, like: Any) -> Any:
+        """The tree saved at `step`, as NumPy, in the structure of `like`."""
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        restored = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        return jax.tree.map(jax.device_get, restored)
+
+    def close(self) -> None:
+        self._manager.close()

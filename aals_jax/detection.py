@@ -1,0 +1,236 @@
+"""From a map of scores to detections: points, regions and one score an image.
+
+Maps are f[H, W], probabilities or logits: nothing here needs a range. Coordinates
+are pixels of the map: pixel i covers [i, i + 1) and its centre is i + 0.5, so a map of
+stride s is brought to its image by a multiplication with s and no offset. Points are
+(x, y), boxes (x0, y0, x1, y1) that hold x0 <= x < x1, y0 <= y < y1.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from scipy import ndimage, special
+
+_EIGHT = np.ones((3, 3), np.uint8)  # a pixel and its eight neighbours
+
+
+@dataclasses.dataclass(frozen=True)
+class Detections:
+    """Points of one map, score descending."""
+
+    x: np.ndarray  # f64[k], 0 < x < W
+    y: np.ndarray  # f64[k], 0 < y < H
+    score: np.ndarray  # f64[k], value of the map there
+
+    def rows(self) -> np.ndarray:
+        """f64[k, 3], (x, y, score), as `froc.match` reads them."""
+        return np.stack([self.x, self.y, self.score], axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Regions:
+    """Connected regions of one map, score descending."""
+
+    boxes: np.ndarray  # f64[k, 4], smallest box around the pixels
+    score: np.ndarray  # f64[k], the largest value inside
+    area: np.ndarray  # i64[k], pixels
+
+    def rows(self) -> np.ndarray:
+        """f64[k, 5], (x0, y0, x1, y1, score), as `froc.match` reads them."""
+        return np.concatenate([self.boxes, self.score[:, None]], axis=1)
+
+
+def find_detections(
+    probability_map: np.ndarray,
+    *,
+    min_distance: int,
+    threshold: float,
+    max_detections: int = 100,
+    valid: np.ndarray | None = None,
+) -> Detections:
+    """Local peaks: values that nothing within `min_distance` exceeds.
+
+    A plateau, connected pixels of one value, is one detection at its centroid (at its
+    pixel nearest to the centroid when it bends round it). A shelf that touches
+    something higher is none. Of peaks within `min_distance` of each other the higher
+    stays; distances are the larger of |dx| and |dy|, in pixels.
+
+    Args:
+        probability_map: f[H, W], finite on valid pixels.
+        min_distance: pixels, >= 1.
+        threshold: least value of a detection; finite.
+        max_detections: the highest so many are kept.
+        valid: bool[H, W], False on padding, which is never a peak.
+    """
+    if min_distance < 1 or not np.isfinite(threshold):
+        raise ValueError(f"min_distance={min_distance} < 1, or threshold={threshold}")
+    values = _check_map(probability_map, valid)
+    window = np.ones((2 * min_distance + 1,) * 2, np.uint8)
+    peak = (values >= threshold) & (values == cv2.dilate(values, window))
+    # A plateau can run on into pixels from which something higher is in reach.
+    others = np.where(peak, -np.inf, values).astype(values.dtype)
+    shelf = peak & (cv2.dilate(others, _EIGHT) == values)
+    count, labels = cv2.connectedComponents(peak.astype(np.uint8), connectivity=8)
+    ys, xs = np.nonzero(peak)
+    plateau = labels[ys, xs] - 1
+    x, y = _centers(xs, ys, plateau, count - 1)
+    score = np.full(count - 1, -np.inf)
+    score[plateau] = values[ys, xs]  # one value a plateau
+    keep = np.ones(count - 1, bool)
+    keep[labels[shelf] - 1] = False
+    order = np.lexsort((x, y, -score))
+    order = _apart(order[keep[order]], x, y, min_distance, max_detections)
+    return Detections(x[order], y[order], score[order])
+
+
+def regions(
+    probability_map: np.ndarray,
+    threshold: float,
+    *,
+    valid: np.ndarray | None = None,
+) -> Regions:
+    """Connected regions (eight neighbours) with values >= threshold.
+
+    Args:
+        probability_map: f[H, W], finite on valid pixels.
+        threshold: least value of a pixel of a region; finite.
+        valid: bool[H, W], False on padding, which is in no region.
+    """
+    values = _check_map(probability_map, valid)
+    if not np.isfinite(threshold):
+        raise ValueError(f"threshold={threshold} must be finite")
+    count, labels, stat, _ = cv2.connectedComponentsWithStats(
+        (values >= threshold).astype(np.uint8), connectivity=8
+    )
+    left, top, width, height, area = stat[1:].astype(np.int64).T
+    boxes = np.stack([left, top, left + width, top + height], axis=1)
+    score = np.array(ndimage.maximum(values, labels, range(1, count)), np.float64)
+    order = np.lexsort((left, top, -score))
+    return Regions(boxes[order].astype(np.float64), score[order], area[order])
+
+
+def boxes_from_labels(labels: np.ndarray) -> np.ndarray:
+    """Boxes f64[m, 4] of a lesion mask i[H, W], 0 = none; ids may have gaps."""
+    found = ndimage.find_objects(np.asarray(labels))
+    # An id that is not drawn is None here: no lesion, and so no missed lesion.
+    boxes = [(c.start, r.start, c.stop, r.stop) for r, c in filter(None, found)]
+    return np.array(boxes, np.float64).reshape(-1, 4)
+
+
+def to_image(points: np.ndarray, transform: float | np.ndarray) -> np.ndarray:
+    """Points of the map in coordinates of the image.
+
+    Args:
+        points: f[..., 2], (x, y); write boxes [m, 4] as [m, 2, 2].
+        transform: stride in image pixels per map pixel, > 0; or an affine f[2, 3] in
+            the edge convention of this module: image = A[:, :2] @ point + A[:, 2].
+
+    Returns:
+        f64[..., 2].
+    """
+    points, affine = np.asarray(points, np.float64), np.asarray(transform, np.float64)
+    if affine.ndim == 0 and affine > 0:
+        affine = np.array([[affine, 0.0, 0.0], [0.0, affine, 0.0]])
+    if affine.shape != (2, 3) or points.shape[-1:] != (2,):
+        raise ValueError(
+            f"transform {affine} must be a stride > 0 or [2, 3], and points "
+            f"{points.shape} end in 2"
+        )
+    return points @ affine[:, :2].T + affine[:, 2]
+
+
+def image_score(
+    probability_map: np.ndarray,
+    valid: np.ndarray | None = None,
+    *,
+    pooling: str = "max",
+    top_k: int = 16,
+    sharpness: float = 10.0,
+) -> float:
+    """One score an image from its map; the project reports `max`.
+
+    max:          max_i p_i
+    top_k_mean:   mean of the `top_k` largest p_i (of all, when there are fewer)
+    log_sum_exp:  log(mean_i exp(r p_i)) / r, between mean (r -> 0) and max
+
+    Args:
+        probability_map: f[H, W], finite on valid pixels.
+        valid: bool[H, W], False on padding; none is all True.
+        pooling: a key of POOLINGS.
+        top_k: pixels, >= 1.
+        sharpness: r, > 0, in 1 / unit of the map.
+    """
+    if top_k < 1 or not sharpness > 0:
+        raise ValueError(f"top_k={top_k} must be >= 1 and sharpness={sharpness} > 0")
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling={pooling!r}; use one of {sorted(POOLINGS)}")
+    values = _check_map(probability_map, valid)
+    values = values[np.isfinite(values)].astype(np.float64)
+    if not values.size:
+        raise ValueError("a map without a valid pixel has no score; drop the image")
+    return float(POOLINGS[pooling](values, top_k, sharpness))
+
+
+def _max(values: np.ndarray, _: int, __: float) -> float:
+    return values.max()
+
+
+def _top_k_mean(values: np.ndarray, top_k: int, _: float) -> float:
+    top_k = min(top_k, values.size)
+    return np.partition(values, values.size - top_k)[-top_k:].mean()
+
+
+def _log_sum_exp(values: np.ndarray, _: int, sharpness: float) -> float:
+    return (special.logsumexp(sharpness * values) - np.log(values.size)) / sharpness
+
+
+POOLINGS = {"max": _max, "top_k_mean": _top_k_mean, "log_sum_exp": _log_sum_exp}
+
+
+def _centers(
+    xs: np.ndarray, ys: np.ndarray, group: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Centroid of the pixels of each group, moved onto the group when it is off it."""
+    size = np.bincount(group, minlength=count)
+    x = np.bincount(group, xs + 0.5, minlength=count) / size
+    y = np.bincount(group, ys + 0.5, minlength=count) / size
+    dx, dy = xs + 0.5 - x[group], ys + 0.5 - y[group]
+    distance = dx * dx + dy * dy
+    nearest = np.full(count, np.inf)
+    np.minimum.at(nearest, group, distance)
+    # Up to 1 the centroid touches the plateau: a block of 2 x 2 has it on a corner.
+    off = np.flatnonzero(nearest > 1.0)
+    for each in off:
+        pixel = np.flatnonzero((group == each) & (distance == nearest[each]))[0]
+        x[each], y[each] = xs[pixel] + 0.5, ys[pixel] + 0.5
+    return x, y
+
+
+def _apart(
+    order: np.ndarray, x: np.ndarray, y: np.ndarray, distance: float, most: int
+) -> Sequence[int]:
+    """The first `most` of `order` that are more than `distance` from those kept."""
+    kept: list[int] = []
+    while len(order) and len(kept) < most:
+        first = order[0]
+        kept.append(int(first))
+        far = np.maximum(abs(x[order] - x[first]), abs(y[order] - y[first])) > distance
+        order = order[far]
+    return kept
+
+
+def _check_map(probability_map: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """Map as f32 or f64 [H, W], -inf where not valid."""
+    values = np.asarray(probability_map)
+    if values.ndim != 2 or not values.size:
+        raise ValueError(f"a map is [H, W], not {values.shape}; take one channel")
+    values = values.astype(np.float64 if values.dtype == np.float64 else np.float32)
+    mask = np.ones(values.shape, bool) if valid is None else np.asarray(valid, bool)
+    if mask.shape != values.shape:
+        raise ValueError(f"valid {mask.shape} and the map {values.shape} must agree")
+    if not np.isfinite(values[mask]).all():
+        raise ValueError("a map has a non-finite value on a valid pixel")
+    values[~mask] = -np.inf
+    return values

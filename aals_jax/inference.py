@@ -1,0 +1,54 @@
+"""Maps of a model for every image of a table, on this host's devices."""
+
+from typing import Any
+
+import numpy as np
+from flax import linen as nn
+
+from aals_jax import augment, parallel, pipeline, steps
+from aals_jax.types import Variables
+
+
+class Predictor:
+    """A model's evaluation step, compiled once for one batch size."""
+
+    def __init__(self, model: nn.Module, *, batch_size: int):
+        parallel.check_divisible(
+            {"evaluation.batch_size": batch_size}, parallel.local_device_count()
+        )
+        self._batch_size = batch_size
+        self._step = parallel.data_parallel_map(steps.make_eval_step(model))
+
+    def maps(
+        self, variables: Variables, dataset: pipeline.Dataset, table: pipeline.Table
+    ) -> np.ndarray:
+        """f32[n, side/4, side/4] probabilities, 0 on padding, every image once."""
+        placed: Any = parallel.replicate(variables)
+        batches = pipeline.evaluation_batches(
+            dataset, table, batch_size=self._batch_size
+        )
+        maps = [
+            parallel.gather(self._step(placed, parallel.shard(images)))
+            for images in batches
+        ]
+        return np.concatenate(maps)[: len(table)] * film(dataset, table)
+
+
+def film(dataset: pipeline.Dataset, table: pipeline.Table) -> np.ndarray:
+    """f32[n, side/4, side/4], 1 where a map's pixel lies on film."""
+    side = dataset.side
+    contents = [
+        dataset.read(s, p).content
+        for s, p in zip(table.split, table.position, strict=True)
+    ]
+    return np.stack(
+        [
+            augment.draw_content(
+                content,
+                augment.identity(),
+                side=side,
+                map_side=side // pipeline.MAP_STRIDE,
+            )
+            for content in contents
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Dense detectors: ResNet backbone, feature pyramid, one-channel map."""

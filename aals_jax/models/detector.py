@@ -1,0 +1,58 @@
+"""The dense detector: radiograph in, one logit for each 4 x 4 pixels out."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from aals_jax.models import fpn, resnet
+
+STRIDE = 4  # of the map
+SIDE_MULTIPLE = 32  # of the coarsest level
+PRIOR = 0.01  # the untrained output: positive pixels are rare
+# Averages over the channels of the ImageNet statistics that pretrained stems expect.
+INTENSITY_MEAN, INTENSITY_STD = 0.449, 0.226
+
+
+class Detector(nn.Module):
+    """ResNet, feature pyramid, 1 x 1 convolution to a one-channel map of logits."""
+
+    backbone: str = "resnet50"
+    width: int = 64
+    fpn_channels: int = 256
+    stem_channels: int = 1  # 3 copies grey for a stem with pretrained weights
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
+        """Returns the map's logits.
+
+        Args:
+          image: f32[B, H, W, 1] in [0, 1], 0 = air, 1 = bone; H, W multiples of 32.
+          train: normalise by the batch's statistics and update the running ones.
+
+        Returns:
+          f32[B, H/4, W/4] logits.
+        """
+        if image.shape[1] % SIDE_MULTIPLE or image.shape[2] % SIDE_MULTIPLE:
+            raise ValueError(
+                f"image side {image.shape[1:3]} is not a multiple of {SIDE_MULTIPLE}"
+            )
+        x = (image - INTENSITY_MEAN) / INTENSITY_STD
+        x = jnp.repeat(x, self.stem_channels, axis=-1).astype(self.dtype)
+        stages, block = resnet.DEPTHS[self.backbone]
+        levels = resnet.ResNet(
+            stages, block, self.width, self.axis_name, self.dtype, name="backbone"
+        )(x, train=train)
+        x = fpn.FeaturePyramid(self.fpn_channels, self.dtype, name="fpn")(levels)
+        logits = nn.Conv(
+            1,
+            (1, 1),
+            bias_init=nn.initializers.constant(math.log(PRIOR / (1.0 - PRIOR))),
+            kernel_init=nn.initializers.normal(0.01),
+            name="head",
+        )(nn.relu(x).astype(jnp.float32))
+        return logits[..., 0]

@@ -1,0 +1,127 @@
+"""Residual networks from one definition: stages, width, block.
+
+Module names mirror torchvision's (`conv1`, `bn1`, `layer1_0.conv1`, ...,
+`downsample_conv`), and so do strides and paddings, so that its weights map one to one.
+The stride of a bottleneck sits in the 3 x 3 convolution, as there.
+
+Reference: He et al., Deep Residual Learning for Image Recognition, CVPR 2016.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+DEPTHS = {  # name -> (blocks a stage, block)
+    "resnet18": ((2, 2, 2, 2), "basic"),
+    "resnet34": ((3, 4, 6, 3), "basic"),
+    "resnet50": ((3, 4, 6, 3), "bottleneck"),
+    "resnet101": ((3, 4, 23, 3), "bottleneck"),
+    "resnet152": ((3, 8, 36, 3), "bottleneck"),
+    "narrow": ((1, 1, 1, 1), "basic"),  # for laptops, with a small `width`
+}
+EXPANSION = {"basic": 1, "bottleneck": 4}
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """3 x 3 maximum with stride 2 and padding 1: [B, H, W, C] -> [B, H/2, W/2, C].
+
+    Written as maxima of shifted views, one axis after the other: the gradient of a
+    windowed reduction takes about eight times as long on a CPU.
+    """
+    for axis in (1, 2):
+        width = [(0, 0)] * 4
+        width[axis] = (1, 1)
+        padded = jnp.pad(x, width, constant_values=-jnp.inf)
+        views = [
+            lax.slice_in_dim(padded, i, i + x.shape[axis], stride=2, axis=axis)
+            for i in range(3)
+        ]
+        x = jnp.maximum(jnp.maximum(views[0], views[1]), views[2])
+    return x
+
+
+class Block(nn.Module):
+    """A residual block: two 3 x 3 convolutions, or 1 x 1, 3 x 3, 1 x 1."""
+
+    kind: str
+    width: int
+    stride: int
+    conv: Any
+    norm: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """f32[B, H, W, C] -> f32[B, H/stride, W/stride, width * expansion]."""
+        channels = self.width * EXPANSION[self.kind]
+        kernels = {"basic": (3, 3), "bottleneck": (1, 3, 1)}[self.kind]
+        strided = {"basic": 0, "bottleneck": 1}[self.kind]
+        y = x
+        for i, kernel in enumerate(kernels):
+            last = i == len(kernels) - 1
+            y = self.conv(
+                channels if last else self.width,
+                (kernel, kernel),
+                strides=self.stride if i == strided else 1,
+                padding=kernel // 2,
+                name=f"conv{i + 1}",
+            )(y)
+            y = self.norm(name=f"bn{i + 1}")(y)
+            y = y if last else nn.relu(y)
+        if x.shape[-1] != channels or self.stride != 1:
+            x = self.conv(
+                channels, (1, 1), strides=self.stride, name="downsample_conv"
+            )(x)
+            x = self.norm(name="downsample_bn")(x)
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """The four stages of a residual network, strides 4, 8, 16 and 32.
+
+    BatchNorm is synchronised over `axis_name`: mean and mean of squares are averaged
+    over devices, so the variance is E[var] + Var[mean].
+    """
+
+    stages: tuple[int, ...]
+    block: str
+    width: int = 64
+    axis_name: str | None = None
+    dtype: Any = jnp.float32  # of the computation; params stay float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> list[jax.Array]:
+        """f32[B, H, W, C] -> four maps, [B, H/4, W/4, .] to [B, H/32, W/32, .]."""
+        conv = partial(
+            nn.Conv,
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+        )
+        norm = partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            axis_name=self.axis_name,
+        )
+        x = conv(self.width, (7, 7), strides=2, padding=3, name="conv1")(x)
+        x = nn.relu(norm(name="bn1")(x))
+        x = max_pool(x)
+        levels = []
+        for stage, blocks in enumerate(self.stages):
+            for i in range(blocks):
+                x = Block(
+                    kind=self.block,
+                    width=self.width * 2**stage,
+                    stride=2 if stage > 0 and i == 0 else 1,
+                    conv=conv,
+                    norm=norm,
+                    name=f"layer{stage + 1}_{i}",
+                )(x)
+            levels.append(x)
+        return levels

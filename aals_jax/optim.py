@@ -1,0 +1,40 @@
+"""Optimisers by name."""
+
+from typing import Any
+
+import jax
+import optax
+
+
+def _kernels(params: Any) -> Any:
+    """Weight decay is for kernels; biases and normalisation are left alone."""
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def make_optimizer(
+    name: str,
+    learning_rate: optax.ScalarOrSchedule,
+    *,
+    weight_decay: float,
+    clip_norm: float,
+) -> optax.GradientTransformation:
+    """Adam (decay in the gradient, as PyTorch's Adam), AdamW (decoupled), or SGD.
+
+    Args:
+      name: "adam", "adamw" or "sgd" (momentum 0.9).
+      learning_rate: a number or a schedule of the step.
+      weight_decay: >= 0, on kernels.
+      clip_norm: global gradient norm is clipped to it; 0 means no clipping.
+    """
+    decay = optax.add_decayed_weights(weight_decay, mask=_kernels)
+    optimizers = {
+        "adam": lambda: optax.chain(decay, optax.adam(learning_rate)),
+        "adamw": lambda: optax.adamw(
+            learning_rate, weight_decay=weight_decay, mask=_kernels
+        ),
+        "sgd": lambda: optax.chain(decay, optax.sgd(learning_rate, momentum=0.9)),
+    }
+    if name not in optimizers:
+        raise ValueError(f"optimizer={name!r}: use one of {sorted(optimizers)}")
+    clip = optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
+    return optax.chain(clip, optimizers[name]())

@@ -1,0 +1,129 @@
+"""Devices and hosts; the only module that knows of them.
+
+pmap is jit(shard_map) today: its inputs must already lie on the mesh, and a replicated
+state has no leading device axis. The day pmap goes, this file alone changes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = "batch"
+
+
+def initialize() -> None:
+    """Joins the other hosts of a pod when the environment names a coordinator."""
+    if jax.distributed.is_initialized():
+        return
+    import os
+
+    if os.environ.get("JAX_COORDINATOR_ADDRESS"):
+        jax.distributed.initialize()
+
+
+def host_index() -> int:
+    return jax.process_index()
+
+
+def host_count() -> int:
+    return jax.process_count()
+
+
+def device_count() -> int:
+    """Devices of all hosts together."""
+    return jax.device_count()
+
+
+def local_device_count() -> int:
+    return jax.local_device_count()
+
+
+def is_primary() -> bool:
+    """Whether this host writes what all hosts share."""
+    return jax.process_index() == 0
+
+
+def describe() -> str:
+    device = jax.local_devices()[0]
+    return (
+        f"{device_count()} x {device.device_kind} on {host_count()} host(s), "
+        f"jax {jax.__version__}"
+    )
+
+
+def _mesh(devices: Sequence[Any] | None) -> Mesh:
+    return Mesh(np.array(devices or jax.local_devices()), (AXIS,))
+
+
+def check_divisible(counts: dict[str, int], devices: int | None = None) -> None:
+    """Raises ValueError for a global batch that does not split evenly over devices."""
+    devices = devices or device_count()
+    for name, count in counts.items():
+        if count % devices:
+            lower = count - count % devices or devices
+            raise ValueError(
+                f"{name}={count} is not a multiple of the {devices} devices; "
+                f"use {lower} or {count + devices - count % devices}"
+            )
+
+
+def data_parallel(
+    step: Callable[..., Any], *, devices: Sequence[Any] | None = None
+) -> Callable[..., Any]:
+    """pmaps `step(state, batch) -> state, metrics`: state replicated and donated."""
+    return jax.pmap(
+        step,
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=None,  # pyright: ignore[reportArgumentType]
+        donate_argnums=0,
+        devices=devices,
+    )
+
+
+def data_parallel_map(
+    function: Callable[..., Any], *, devices: Sequence[Any] | None = None
+) -> Callable[..., Any]:
+    """pmaps `function(replicated, sharded) -> sharded` on this host's devices."""
+    devices = list(devices or jax.local_devices())
+    return jax.pmap(function, axis_name=AXIS, in_axes=(None, 0), devices=devices)
+
+
+def shard(batch: Any, *, devices: Sequence[Any] | None = None) -> Any:
+    """Splits each leaf's leading axis over this host's devices and places it there."""
+    mesh = _mesh(devices)
+    count = mesh.devices.size
+    split = jax.tree.map(
+        lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch
+    )
+    return jax.device_put(split, NamedSharding(mesh, PartitionSpec(AXIS)))
+
+
+def gather(tree: Any) -> Any:
+    """The inverse of `shard`, to the host, as NumPy."""
+    return jax.tree.map(
+        lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), jax.device_get(tree)
+    )
+
+
+def replicate(tree: Any, *, devices: Sequence[Any] | None = None) -> Any:
+    """Places a copy of the tree on each of this host's devices."""
+    # copied: the state is donated, and device_put would alias the caller's own buffers
+    tree = jax.tree.map(np.array, tree)
+    return jax.device_put(tree, NamedSharding(_mesh(devices), PartitionSpec()))
+
+
+def to_host(tree: Any) -> Any:
+    """One device's copy of a replicated tree, as NumPy; waits for it."""
+    return jax.tree.map(lambda x: np.asarray(x.addressable_shards[0].data), tree)
+
+
+def assert_replicated(tree: Any) -> None:
+    """Raises AssertionError unless all of this host's copies agree bit for bit."""
+    for leaf in jax.tree.leaves(tree):
+        first, *others = [np.asarray(s.data) for s in leaf.addressable_shards]
+        for other in others:
+            np.testing.assert_array_equal(first, other)

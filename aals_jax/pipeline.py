@@ -1,0 +1,278 @@
+"""From the prepared dataset to batches, each a function of (seed, step).
+
+Three streams (R, P, N) are drawn in fixed counts a batch, so the mix depends neither on
+prevalence nor on the number of devices. The global order is fixed first and split over
+hosts after, so it doesn't depend on them either.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+
+from aals_jax import augment
+from aals_jax.types import Batch, Labelled, Weak
+
+MAP_STRIDE = 4
+CACHE_BYTES = 2 * 2**30  # decoded squares up to this size are kept in memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Radiograph:
+    """One decoded record, for one finding."""
+
+    image: np.ndarray  # u8 or u16 [side, side]
+    boxes: np.ndarray  # f32[k, 4] (x0, y0, x1, y1) in pixels of the square
+    content: np.ndarray  # f32[4] (x0, y0, x1, y1), the film, in pixels of the square
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """What is known of each record without its pixels; arrays of one length."""
+
+    split: np.ndarray  # str[n], TFDS split
+    position: np.ndarray  # i64[n], index within the split
+    label: np.ndarray  # i8[n], 1, 0 or -1 (unknown)
+    boxed: np.ndarray  # bool[n], the finding has a box
+    patient: np.ndarray  # str[n], pseudonyms
+    image_id: np.ndarray  # str[n], pseudonyms
+
+    def select(self, rows: np.ndarray) -> "Table":
+        columns = {
+            f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)
+        }
+        return Table(**columns)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+class Dataset:
+    """A prepared TFDS dataset, seen for one finding; random access, no TensorFlow."""
+
+    def __init__(self, path: Path, finding: str):
+        self.finding = finding
+        self._builder: Any = tfds.builder_from_directory(str(path))
+        self.side = int(self._builder.info.features["image"].shape[0])
+        names = list(self._builder.info.splits)
+        self._sources = {name: self._open(name) for name in names}
+        self.table = self._read_table()
+        self._cacheable = len(self.table) * self.side**2 <= CACHE_BYTES
+        self._cache: dict[tuple[str, int], Radiograph] = {}
+
+    def _open(self, split: str, **options: Any) -> Any:
+        return self._builder.as_data_source(split=split, **options)
+
+    def _read_table(self) -> Table:
+        columns: dict[str, list] = {f.name: [] for f in dataclasses.fields(Table)}
+        skip = {"image": tfds.decode.SkipDecoding()}
+        for split in self._sources:
+            for position, record in enumerate(self._open(split, decoders=skip)):
+                columns["split"].append(split)
+                columns["position"].append(position)
+                columns["label"].append(int(record["labels"][self.finding]))
+                columns["boxed"].append(len(self._boxes(record)) > 0)
+                for name in ("patient", "image_id"):
+                    columns[name].append(record[name].decode())
+        return Table(**{name: np.array(values) for name, values in columns.items()})
+
+    def _boxes(self, record: Mapping[str, Any]) -> np.ndarray:
+        boxes = np.reshape(record["objects"]["bbox"], (-1, 4))
+        sites = [s.decode() for s in np.ravel(record["objects"]["site"])]
+        return self._to_pixels(boxes[[s == self.finding for s in sites]])
+
+    def _to_pixels(self, boxes: Any) -> np.ndarray:
+        """TFDS's normalised (y0, x0, y1, x1) -> (x0, y0, x1, y1) in pixels."""
+        boxes = np.asarray(boxes, np.float32) * self.side
+        return boxes[..., [1, 0, 3, 2]]
+
+    def read(self, split: str, position: int) -> Radiograph:
+        """The decoded record; kept in memory when the whole dataset fits."""
+        key = (str(split), int(position))
+        if key in self._cache:
+            return self._cache[key]
+        record = self._sources[key[0]][key[1]]
+        radiograph = Radiograph(
+            image=record["image"][..., 0],
+            boxes=self._boxes(record),
+            content=self._to_pixels(record["content"]),
+        )
+        if self._cacheable:
+            self._cache[key] = radiograph
+        return radiograph
+
+
+@dataclasses.dataclass(frozen=True)
+class Streams:
+    """Rows of the table for each stream of training."""
+
+    region: np.ndarray  # R
+    image_level: np.ndarray  # P
+    negative: np.ndarray  # N
+
+
+def split_streams(table: Table, *, region_images: int | None, seed: int) -> Streams:
+    """R, P and N of a training table.
+
+    Args:
+      table: the training split.
+      region_images: at most so many boxed positives are R, the rest join P without
+        their boxes; a smaller set is contained in a larger one. None: all.
+      seed: of that choice; not the run's seed, so that runs share one R.
+    """
+    positive = np.flatnonzero(table.label == 1)
+    boxed = positive[table.boxed[positive]]
+    order = np.random.default_rng([seed, 0]).permutation(boxed)
+    region = np.sort(order[:region_images])
+    return Streams(
+        region=region,
+        image_level=np.setdiff1d(positive, region),
+        negative=np.flatnonzero(table.label == 0),
+    )
+
+
+def _to_float(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+
+
+def labelled_example(
+    radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
+) -> Labelled:
+    """One augmented image of R or N with its target; see `types.Labelled`."""
+    matrix, image, valid = _warped(radiograph, rng, ranges)
+    side = len(radiograph.image)
+    fields: dict[str, Any] = {
+        "image": augment.photometry(image, rng, ranges)[..., None],
+        "target": augment.draw_boxes(
+            radiograph.boxes, matrix, side=side, map_side=side // MAP_STRIDE
+        ),
+        "valid": valid,
+    }
+    return Labelled(**fields)
+
+
+def weak_example(
+    radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
+) -> Weak:
+    """One image of P: the teacher sees it warped, the student also with photometry."""
+    _, image, valid = _warped(radiograph, rng, ranges)
+    fields: dict[str, Any] = {
+        "image": image[..., None],
+        "student_image": augment.photometry(image, rng, ranges)[..., None],
+        "valid": valid,
+    }
+    return Weak(**fields)
+
+
+def _warped(
+    radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A random geometry, the image under it, and where the map lies on film."""
+    side = len(radiograph.image)
+    matrix = augment.sample_geometry(rng, ranges, side=side)
+    valid = augment.draw_content(
+        radiograph.content, matrix, side=side, map_side=side // MAP_STRIDE
+    )
+    return matrix, augment.warp(_to_float(radiograph.image), matrix), valid
+
+
+class _Rows:
+    """A stream as a random-access source for Grain."""
+
+    def __init__(self, dataset: Dataset, table: Table):
+        self._dataset, self._table = dataset, table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: int) -> Radiograph:
+        table = self._table
+        return self._dataset.read(table.split[index], table.position[index])
+
+
+def _stack(examples: Sequence[Any]) -> Any:
+    first = examples[0]
+    columns = {
+        f.name: np.stack([getattr(e, f.name) for e in examples])
+        for f in dataclasses.fields(first)
+    }
+    return type(first)(**columns)
+
+
+def _concatenate(parts: Sequence[Any]) -> Any:
+    columns = {
+        f.name: np.concatenate([getattr(p, f.name) for p in parts])
+        for f in dataclasses.fields(parts[0])
+    }
+    return type(parts[0])(**columns)
+
+
+def batches(
+    dataset: Dataset,
+    streams: Mapping[str, Table],
+    counts: Mapping[str, int],
+    *,
+    seed: Sequence[int],
+    ranges: augment.Ranges,
+    start_step: int = 0,
+    host: int = 0,
+    hosts: int = 1,
+    num_threads: int = 2,
+) -> Iterator[Batch]:
+    """Endless batches from `start_step` on; this host's share of each.
+
+    Element i of a stream is a function of (seed, stream, i): its epoch's shuffle, its
+    augmentation. Batch s holds elements [s n, (s + 1) n), of which host h has its own
+    contiguous share. Whatever is resumed, threaded or split is therefore the same.
+
+    Args:
+      dataset: where rows are read.
+      streams: table of "region", "negative" and, for stage 2, "image_level".
+      counts: global images a batch, for the same names.
+      seed: the run's seed and the number of the stage.
+    """
+    cv2.setNumThreads(1)  # the threads are Grain's
+    maker = {"image_level": weak_example}
+    datasets = []
+    for number, name in enumerate(("region", "negative", "image_level")):
+        if name not in streams:
+            continue
+        make = maker.get(name, labelled_example)
+        stream_seed = int(np.random.SeedSequence([*seed, number]).generate_state(1)[0])
+        stream = (
+            grain.MapDataset.source(_Rows(dataset, streams[name]))
+            .seed(stream_seed)
+            .shuffle()
+            .repeat()
+            .random_map(lambda x, rng, make=make: make(x, rng, ranges))
+            .batch(counts[name] // hosts, batch_fn=_stack)
+        )
+        datasets.append(stream[host::hosts])
+    joined = grain.experimental.ZipMapDataset(datasets)
+
+    def to_batch(parts: Sequence[Any]) -> Batch:
+        weak = parts[2] if len(parts) == 3 else None
+        return Batch(labelled=_concatenate(parts[:2]), weak=weak)
+
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4)
+    return iter(joined.map(to_batch)[start_step:].to_iter_dataset(options))
+
+
+def evaluation_batches(
+    dataset: Dataset, table: Table, *, batch_size: int
+) -> Iterator[np.ndarray]:
+    """Every image once, unaugmented: f32[batch_size, side, side, 1]; the last batch is
+    filled with air, the caller cuts it off."""
+    side = dataset.side
+    for start in range(0, len(table), batch_size):
+        images = np.zeros((batch_size, side, side, 1), np.float32)
+        stop = min(start + batch_size, len(table))
+        for i in range(start, stop):
+            record = dataset.read(table.split[i], table.position[i])
+            images[i - start, ..., 0] = _to_float(record.image)
+        yield images

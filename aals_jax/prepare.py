@@ -1,0 +1,167 @@
+"""From a config to a dataset that can be trained on: phantom or registry, checked."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aals_jax import pipeline, reporting
+from data.cxr_registry import build, folds, phantom
+
+PHANTOM_FINDINGS = ("rib", "clavicle")
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """An opened dataset and the rows of this run's fold."""
+
+    dataset: pipeline.Dataset
+    train: pipeline.Table
+    validation: pipeline.Table
+    test: pipeline.Table
+    streams: pipeline.Streams  # rows of `train`
+    source: str  # "phantom" or "registry"; never a path
+    data_hash: str
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images by split and supervision; `unknown` are in no set."""
+        train = {name: len(rows) for name, rows in vars(self.streams).items()}
+        counts = {"train": train}
+        for name in ("validation", "test"):
+            table = getattr(self, name)
+            counts[name] = {
+                "region": int(np.sum((table.label == 1) & table.boxed)),
+                "image_level": int(np.sum((table.label == 1) & ~table.boxed)),
+                "negative": int(np.sum(table.label == 0)),
+            }
+        return counts
+
+
+def prepare_dataset(config: Any) -> tuple[Path, str]:
+    """Builds the dataset unless it is there already; returns its folder and source."""
+    data_dir = Path(config.data.dir)
+    key_file = Path(config.data.key_file or data_dir / "pseudonym.key")
+    if config.registry is None:
+        if config.scale == "paper":
+            raise ValueError(
+                "the paper's recipe needs a registry: --config.registry=DIR "
+                "(the phantom is for laptop scale)"
+            )
+        registry, findings = _generate_phantom(config, data_dir), PHANTOM_FINDINGS
+    else:
+        registry, findings = Path(config.registry), (config.finding,)
+    with reporting.progress("building the dataset") as update:
+        path = build.prepare(
+            registry,
+            data_dir=data_dir,
+            findings=findings,
+            side=config.data.side,
+            bits=config.data.bits,
+            seed=config.data.seed,
+            key_file=key_file,
+            max_bad_share=config.data.max_bad_share,
+            workers=config.data.workers,
+            allow=tuple(config.data.allow),
+            progress=update,
+        )
+    return path, "phantom" if config.registry is None else "registry"
+
+
+def _generate_phantom(config: Any, data_dir: Path) -> Path:
+    settings = config.phantom
+    if config.finding not in PHANTOM_FINDINGS:
+        raise ValueError(
+            f"finding={config.finding!r} is not in the phantom, which has "
+            f"{PHANTOM_FINDINGS}; for your own data give --config.registry=DIR"
+        )
+    levels = phantom.DIFFICULTIES
+    if settings.difficulty not in levels:
+        raise ValueError(
+            f"phantom.difficulty={settings.difficulty!r}: use one of {sorted(levels)}"
+        )
+    name = (
+        f"phantom-{settings.difficulty}-{settings.images}x{settings.height}px"
+        f"-p{settings.prevalence:g}-b{settings.boxed_share:g}-s{settings.seed}"
+    )
+    folder = data_dir / name
+    with reporting.progress("drawing the phantom") as update:
+        phantom.generate(
+            folder,
+            images=settings.images,
+            seed=settings.seed,
+            conspicuity=levels[settings.difficulty],
+            height=settings.height,
+            prevalence=settings.prevalence,
+            boxed_share=settings.boxed_share,
+            workers=config.data.workers,
+            progress=update,
+        )
+    return folder
+
+
+def open_data(config: Any) -> Data:
+    """Prepares, opens, splits and checks the data of a config."""
+    path, source = prepare_dataset(config)
+    dataset = pipeline.Dataset(path, config.finding)
+    table = dataset.table
+    known = table.select(np.flatnonzero(table.label >= 0))
+    splits = _fold_splits(known, config.data.fold)
+    parts = {
+        name: known.select(np.flatnonzero(np.isin(known.split, list(names))))
+        for name, names in splits.items()
+    }
+    streams = pipeline.split_streams(
+        parts["train"],
+        region_images=config.data.region_images,
+        seed=config.data.seed,
+    )
+    data = Data(
+        dataset=dataset,
+        **parts,
+        streams=streams,
+        source=source,
+        data_hash=build.describe(path)["data_hash"],
+    )
+    check_counts(data.counts(), config)
+    return data
+
+
+def _fold_splits(table: pipeline.Table, fold: int) -> dict[str, tuple[str, ...]]:
+    """Which TFDS splits train, validate and test; a user's own splits win."""
+    if set(np.unique(table.split)) <= {"train", "validation", "test"}:
+        return {name: (name,) for name in ("train", "validation", "test")}
+    return {
+        name: tuple(f"part_{part}" for part in parts)
+        for name, parts in folds.fold_splits(fold).items()
+    }
+
+
+def check_counts(counts: dict[str, dict[str, int]], config: Any) -> None:
+    """Raises one ValueError with everything that makes training or testing empty."""
+    finding, train = config.finding, counts["train"]
+    problems = []
+    if not any(c["region"] + c["image_level"] for c in counts.values()):
+        problems.append(f"no image has the finding {finding!r}: check the labels")
+    elif not train["region"]:
+        problems.append(
+            f"no training image has a {finding!r} box: stage 1 needs regions.csv"
+        )
+    elif not train["image_level"] and config.method != "supervised":
+        problems.append(
+            f"no training image is positive for {finding!r} without a box (P is "
+            "empty): use --config.method=supervised, or lower data.region_images"
+        )
+    if not train["negative"]:
+        problems.append(f"no training image is negative for {finding!r}")
+    for split in ("validation", "test"):
+        positive = counts[split]["region"] + counts[split]["image_level"]
+        for count, kind in ((positive, "positive"), (counts[split]["negative"], "neg")):
+            if not count:
+                kind = "positive" if kind == "positive" else "negative"
+                problems.append(
+                    f"{split} has no {kind} image, so AUROC is undefined there: "
+                    "choose another data.fold, or bring your own split column"
+                )
+    if problems:
+        raise ValueError("the data can't be trained on:\n- " + "\n- ".join(problems))

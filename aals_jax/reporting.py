@@ -1,0 +1,146 @@
+"""What a run tells while it works: log lines, progress bars, JSONL, TensorBoard."""
+
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import rich.console
+import rich.logging
+import rich.progress
+import tensorboardX
+
+log = logging.getLogger("aals_jax")
+_console = rich.console.Console(stderr=True)
+
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "tensorflow-datasets",
+    "array-record",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "pydicom",
+    "ml-collections",
+)
+
+
+def set_up_logging() -> None:
+    handler = rich.logging.RichHandler(
+        console=_console, show_path=False, log_time_format="%H:%M:%S", markup=False
+    )
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+@contextlib.contextmanager
+def progress(title: str, *, done: int = 0) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left; yields `update(done, total)`.
+
+    Where there is no terminal, a log line at each tenth takes its place.
+    """
+    columns = (
+        rich.progress.TextColumn("{task.description:<22}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("left"),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=_console) as bar:
+        task = bar.add_task(title, completed=done, total=None)
+        started, tenth = time.monotonic(), -1
+
+        def update(now: int, total: int) -> None:
+            nonlocal tenth
+            bar.update(task, completed=now, total=total)
+            if not _console.is_terminal and 10 * now // max(total, 1) > tenth:
+                tenth = 10 * now // max(total, 1)
+                rate = (time.monotonic() - started) / max(now - done, 1)
+                left = (
+                    f", about {rate * (total - now):.0f} s left" if now > done else ""
+                )
+                log.info("%s: %d of %d%s", title, now, total, left)
+
+        yield update
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes aside, then renames: the file is whole or absent."""
+    aside = path.with_name(path.name + ".partial")
+    aside.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    os.replace(aside, path)
+
+
+class History:
+    """metrics.jsonl and TensorBoard, continued after `step` of `stage` on resume."""
+
+    def __init__(self, workdir: Path, stage: str, *, step: int):
+        self._path = workdir / "metrics.jsonl"
+        self._stage = stage
+        rows = [r for r in read_history(workdir) if self._is_kept(r, step)]
+        aside = self._path.with_name("metrics.jsonl.partial")
+        aside.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        os.replace(aside, self._path)
+        self._file = self._path.open("a")
+        self._board = tensorboardX.SummaryWriter(
+            str(workdir / "tensorboard" / stage), purge_step=step + 1
+        )
+
+    def _is_kept(self, row: Mapping[str, Any], step: int) -> bool:
+        return row["stage"] != self._stage or row["step"] <= step
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        row = {"stage": self._stage, "step": step, **values}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._file.close()
+        self._board.close()
+
+
+def read_history(workdir: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl; a line cut off by a kill is left out."""
+    path = workdir / "metrics.jsonl"
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return rows
+
+
+def versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in PACKAGES}
+
+
+def commit() -> str:
+    """The code's commit, with `+changes` where the tree differs from it."""
+    root = Path(__file__).parent.parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        head = git("rev-parse", "HEAD")
+        return head + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

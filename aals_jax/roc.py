@@ -1,0 +1,238 @@
+"""Image-level curves: AUROC, average precision, sensitivity at a fixed specificity.
+
+Every function takes one score and one label for each image. Optional weights say how
+often an image counts, with any number of leading axes, so that a bootstrap is one
+call: `weights[r, n] -> value[r]`. Integer weights are exact: weight k is the same as
+writing the image k times.
+
+A set (or a replicate) with one class only has no value: `nan`, never a silent 0.5.
+`undefined_reason` puts it into words for a report.
+"""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class RocCurve:
+    """All operating points, thresholds descending from +inf, ties grouped.
+
+    An image is called positive when its score >= threshold.
+    """
+
+    false_positive_rate: np.ndarray  # f64[t], 0 .. 1, not decreasing
+    sensitivity: np.ndarray  # f64[t], 0 .. 1, not decreasing
+    threshold: np.ndarray  # f64[t], in the unit of the scores
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatingPoint:
+    """What is reached at `threshold`: an image is positive when score >= threshold."""
+
+    sensitivity: float  # 0 .. 1
+    specificity: float  # 0 .. 1, the one reached, not the one asked for
+    threshold: float  # in the unit of the scores; +inf calls nothing positive
+
+
+def auroc(
+    scores: np.ndarray, labels: np.ndarray, *, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Area under the ROC curve by the rank formula, ties count half.
+
+    A = sum_ij u_i v_j ([s_i > s_j] + [s_i = s_j] / 2) / (sum_i u_i  sum_j v_j) over
+    positives i and negatives j with weights u and v.
+
+    Args:
+        scores: f[n], any monotone scale, no nan.
+        labels: [n], 0 or 1 (or bool).
+        weights: f64[..., n], not negative; none is one each.
+
+    Returns:
+        f64[...], 0 .. 1, without weights a scalar; nan where one class has no weight.
+
+    Reference: Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747.
+    """
+    true, false, _ = _counts(scores, labels, weights)
+    previous = np.concatenate([np.zeros_like(true[..., :1]), true[..., :-1]], axis=-1)
+    step = np.diff(false, axis=-1, prepend=0.0)
+    # The trapezoid gives ties their half; each product is exact for integer weights.
+    area = np.sum(step * (true + previous), axis=-1) / 2.0
+    return _ratio(area, _last(true) * _last(false))
+
+
+def average_precision(
+    scores: np.ndarray, labels: np.ndarray, *, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Mean precision over the steps of recall: AP = sum_t (R_t - R_{t-1}) P_t.
+
+    A step sum over distinct scores, without interpolation. Its chance level is the
+    prevalence, so print the prevalence beside it.
+
+    Args:
+        scores: f[n], any monotone scale, no nan.
+        labels: [n], 0 or 1 (or bool).
+        weights: f64[..., n], not negative; none is one each.
+
+    Returns:
+        f64[...], 0 .. 1, without weights a scalar; nan where one class has no weight.
+    """
+    true, false, _ = _counts(scores, labels, weights)
+    called = true + false
+    precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
+    total = np.sum(np.diff(true, axis=-1, prepend=0.0) * precision, axis=-1)
+    return np.where(_last(false) > 0, _ratio(total, _last(true)), np.nan)[()]
+
+
+def roc_curve(scores: np.ndarray, labels: np.ndarray) -> RocCurve:
+    """Every operating point, from "nothing is positive" to "everything is".
+
+    Args:
+        scores: f[n], any monotone scale, no nan.
+        labels: [n], 0 or 1 (or bool).
+
+    Returns:
+        RocCurve with one point more than there are distinct scores. The rate of a
+        class that is not there is nan.
+    """
+    true, false, threshold = _counts(scores, labels, None)
+    true, false = (np.concatenate([[0.0], each]) for each in (true, false))
+    return RocCurve(
+        false_positive_rate=_ratio(false, np.full_like(false, _last(false))),
+        sensitivity=_ratio(true, np.full_like(true, _last(true))),
+        threshold=np.concatenate([[np.inf], threshold]),
+    )
+
+
+def sensitivity_at_specificity(
+    scores: np.ndarray, labels: np.ndarray, *, specificity: float
+) -> OperatingPoint:
+    """The most sensitive operating point whose specificity is at least `specificity`.
+
+    Among points with equal sensitivity the one with the highest threshold, that is
+    the most specific one, is taken. No interpolation.
+
+    Args:
+        scores: f[n], any monotone scale, no nan.
+        labels: [n], 0 or 1 (or bool).
+        specificity: 0 .. 1.
+
+    Returns:
+        OperatingPoint; all nan when there is one class only.
+    """
+    if not 0.0 <= specificity <= 1.0:
+        raise ValueError(f"specificity={specificity} is not in 0 .. 1")
+    true, false, threshold = _counts(scores, labels, None)
+    if not (_last(true) > 0 and _last(false) > 0):
+        return OperatingPoint(np.nan, np.nan, np.nan)
+    true, false = (np.concatenate([[0.0], each]) for each in (true, false))
+    # (N - f) / N rounds once, as the literal 0.9 does; 1 - f / N rounds twice.
+    reached = (false[-1] - false) / false[-1]
+    allowed = np.flatnonzero(reached >= specificity)
+    best = allowed[np.argmax(true[allowed])]
+    return OperatingPoint(
+        sensitivity=float(true[best] / true[-1]),
+        specificity=float(reached[best]),
+        threshold=float(threshold[best - 1]) if best else np.inf,
+    )
+
+
+def sensitivity_at(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    *,
+    specificity: float,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """The sensitivity of `sensitivity_at_specificity`, for a bootstrap.
+
+    Each replicate takes its own threshold, so the interval holds the choice of it.
+
+    Args:
+        scores, labels, specificity: as in `sensitivity_at_specificity`.
+        weights: f64[..., n], not negative; none is one each.
+
+    Returns:
+        f64[...], 0 .. 1, without weights a scalar; nan where one class has no weight.
+    """
+    true, false, _ = _counts(scores, labels, weights)
+    negatives = _last(false)
+    reached = _ratio(negatives[..., None] - false, negatives[..., None] + 0.0 * false)
+    best = np.max(true, axis=-1, where=reached >= specificity, initial=0.0)
+    return np.where(negatives > 0, _ratio(best, _last(true)), np.nan)[()]
+
+
+def undefined_reason(labels: np.ndarray) -> str:
+    """Why a metric of this set is nan, for the report; empty when it has a value."""
+    labels = np.asarray(labels)
+    positives = int(np.sum(labels == 1))
+    if 0 < positives < labels.size:
+        return ""
+    return f"one class only: {positives} positive of {labels.size} images"
+
+
+def _counts(
+    scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weight of positives and negatives at or above each distinct score, descending.
+
+    Returns:
+        true f64[..., t], false f64[..., t], threshold f64[t].
+    """
+    scores, positive = _check(scores, labels)
+    weights = _check_weights(weights, len(scores))
+    order = np.argsort(-scores, kind="stable")
+    threshold = scores[order]
+    new = np.ones(len(order), bool)
+    new[1:] = threshold[1:] != threshold[:-1]
+    starts = np.flatnonzero(new)
+    weights, positive = weights[..., order], positive[order]
+    if not len(order):
+        empty = np.zeros((*weights.shape[:-1], 0))
+        return empty, empty, threshold
+    true = np.cumsum(np.add.reduceat(weights * positive, starts, axis=-1), axis=-1)
+    false = np.cumsum(np.add.reduceat(weights * ~positive, starts, axis=-1), axis=-1)
+    return true, false, threshold[starts]
+
+
+def _last(cumulative: np.ndarray) -> np.ndarray:
+    """f64[..., t] -> f64[...], the total; 0 when t = 0."""
+    if cumulative.shape[-1]:
+        return cumulative[..., -1]
+    return np.zeros(cumulative.shape[:-1])
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Quotient, nan where the denominator is 0."""
+    missing = np.full(np.shape(numerator), np.nan)
+    return np.divide(numerator, denominator, out=missing, where=denominator > 0)[()]
+
+
+def _check(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores as f64[n], labels as bool[n]."""
+    scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
+    if scores.ndim != 1 or scores.shape != labels.shape:
+        raise ValueError(
+            f"scores {scores.shape} and labels {labels.shape} must be two vectors of "
+            "one length, one entry an image"
+        )
+    if np.isnan(scores).any():
+        where = int(np.flatnonzero(np.isnan(scores))[0])
+        raise ValueError(f"scores[{where}] is nan; leave the image out or score it")
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError(f"labels are {np.unique(labels)}; give 0 and 1 only")
+    return scores, labels.astype(bool)
+
+
+def _check_weights(weights: np.ndarray | None, num_images: int) -> np.ndarray:
+    """Weights as f64[..., n]."""
+    if weights is None:
+        return np.ones(num_images)
+    weights = np.asarray(weights, np.float64)
+    if weights.ndim == 0 or weights.shape[-1] != num_images:
+        raise ValueError(
+            f"weights {weights.shape} must end in the number of images, {num_images}"
+        )
+    if weights.size and not (weights.min() >= 0 and np.isfinite(weights.max())):
+        raise ValueError("weights must be finite and not negative")
+    return weights

@@ -1,0 +1,215 @@
+"""A stage of training: batches in, checkpoints and a history out, resumable anywhere.
+
+A run is idempotent: state, batches and validation are functions of (seed, step), so a
+stage that continues from its newest checkpoint ends where an undisturbed one does.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from aals_jax import (
+    augment,
+    monitors,
+    optim,
+    parallel,
+    pipeline,
+    reporting,
+    roc,
+    schedule,
+    steps,
+)
+from aals_jax.checkpoints import Checkpoints
+from aals_jax.inference import Predictor
+from aals_jax.models.detector import Detector
+from aals_jax.prepare import Data
+from aals_jax.types import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What differs between the two stages."""
+
+    name: str  # "pretrain" or "distill"
+    number: int  # 1 or 2; makes its data order its own
+    config: Any  # config.pretrain or config.distill
+    step: steps.Step
+    initial: TrainState  # on the host
+    counts: Mapping[str, int]  # global images a batch, by stream
+    selected_by: str  # "student" or "teacher", whose validation AUROC chooses
+
+
+def make_model(config: Any, *, axis_name: str | None) -> Detector:
+    return Detector(
+        backbone=config.model.backbone,
+        width=config.model.width,
+        fpn_channels=config.model.fpn_channels,
+        stem_channels=config.model.stem_channels,
+        dtype=jnp.dtype(config.model.dtype),
+        axis_name=axis_name,
+    )
+
+
+def make_tx(stage_config: Any) -> optax.GradientTransformation:
+    return optim.make_optimizer(
+        stage_config.optimizer,
+        schedule.learning_rate(
+            stage_config.schedule,
+            peak=stage_config.learning_rate,
+            warmup_steps=stage_config.warmup_steps,
+            steps=stage_config.steps,
+        ),
+        weight_decay=stage_config.weight_decay,
+        clip_norm=stage_config.clip_norm,
+    )
+
+
+def initial_state(config: Any, side: int) -> TrainState:
+    """Random weights of the config's seed, without running anything on devices."""
+    model = make_model(config, axis_name=None)
+    key = jax.random.key(config.seed)
+    return steps.init_state(model, make_tx(config.pretrain), key, side=side)
+
+
+def pretrain_stage(config: Any, side: int) -> Stage:
+    """Stage 1: dense cross-entropy on R and N."""
+    step = steps.make_pretrain_step(
+        make_model(config, axis_name=parallel.AXIS),
+        make_tx(config.pretrain),
+        ema_decay=config.ema_decay,
+        axis_name=parallel.AXIS,
+    )
+    return Stage(
+        name="pretrain",
+        number=1,
+        config=config.pretrain,
+        step=step,
+        initial=initial_state(config, side),
+        counts={k: config.batch[k] for k in ("region", "negative")},
+        selected_by="student",
+    )
+
+
+def distill_stage(config: Any, student: Any) -> Stage:
+    """Stage 2 from stage 1's best student: the method's targets on P join in."""
+    tx = make_tx(config.distill)
+    step = steps.make_distill_step(
+        config.method,
+        make_model(config, axis_name=parallel.AXIS),
+        tx,
+        max_strength=config.distill.max_strength,
+        center=config.distill.center,
+        distill_weight=config.distill.weight,
+        ramp_steps=config.distill.ramp_steps,
+        ema_decay=config.ema_decay,
+        axis_name=parallel.AXIS,
+    )
+    uses_p = steps.METHODS[config.method] is not None
+    names = ("region", "negative", "image_level") if uses_p else ("region", "negative")
+    return Stage(
+        name="distill",
+        number=2,
+        config=config.distill,
+        step=step,
+        initial=steps.restart(student, tx),
+        counts={name: config.batch[name] for name in names},
+        selected_by="teacher",
+    )
+
+
+def run_stage(
+    stage: Stage, data: Data, config: Any, workdir: Path, predictor: Predictor
+) -> TrainState:
+    """Trains to the last step and returns the state of the best checkpoint (host)."""
+    checkpoints = Checkpoints(workdir / "checkpoints" / stage.name)
+    try:
+        latest = checkpoints.latest_step()
+        if latest != stage.config.steps:
+            _train(stage, data, config, workdir, predictor, checkpoints)
+        best = checkpoints.best_step()
+        reporting.log.info(
+            "%s: best validation AUROC %.4f (%s) at step %d",
+            stage.name,
+            checkpoints.auroc(best),
+            stage.selected_by,
+            best,
+        )
+        return checkpoints.restore(best, stage.initial)
+    finally:
+        checkpoints.close()
+
+
+def _batches(stage: Stage, data: Data, config: Any, start: int):
+    streams = {
+        name: data.train.select(getattr(data.streams, name)) for name in stage.counts
+    }
+    return pipeline.batches(
+        data.dataset,
+        streams,
+        stage.counts,
+        seed=(config.seed, stage.number),
+        ranges=augment.Ranges(**config.augment),
+        start_step=start,
+        host=parallel.host_index(),
+        hosts=parallel.host_count(),
+        num_threads=config.data.threads,
+    )
+
+
+def _train(
+    stage: Stage,
+    data: Data,
+    config: Any,
+    workdir: Path,
+    predictor: Predictor,
+    checkpoints: Checkpoints,
+) -> None:
+    start = checkpoints.latest_step() or 0
+    state = checkpoints.restore(start, stage.initial) if start else stage.initial
+    state = parallel.replicate(state)
+    if start:
+        reporting.log.info("%s: going on after step %d", stage.name, start)
+    last = stage.config.steps
+    step_fn = parallel.data_parallel(stage.step)
+    batches = _batches(stage, data, config, start)
+    history = reporting.History(workdir, stage.name, step=start)
+    window = monitors.Window(stage.name)
+    title = {"pretrain": "stage 1: pre-training", "distill": "stage 2: distillation"}
+    try:
+        with reporting.progress(title[stage.name], done=start) as update:
+            for number in range(start + 1, last + 1):
+                with window.waiting():
+                    batch = parallel.shard(next(batches))
+                state, metrics = step_fn(state, batch)
+                window.add(metrics)
+                values = {}
+                if schedule.is_due(number, every=config.log_every, last=last):
+                    values = window.close(number)
+                    update(number, last)
+                if schedule.is_due(number, every=stage.config.eval_every, last=last):
+                    host_state = parallel.to_host(state)
+                    values |= validate(host_state, data, predictor)
+                    auroc = values[f"validation/auroc_{stage.selected_by}"]
+                    # the history first: a checkpoint never lacks its own rows
+                    history.write(number, values)
+                    checkpoints.save(number, host_state, auroc=auroc)
+                elif values:
+                    history.write(number, values)
+    finally:
+        history.close()
+
+
+def validate(state: TrainState, data: Data, predictor: Predictor) -> dict[str, float]:
+    """Validation AUROC of student and teacher."""
+    values = {}
+    for name in ("student", "teacher"):
+        maps = predictor.maps(getattr(state, name), data.dataset, data.validation)
+        scores = maps.reshape(len(maps), -1).max(axis=1)
+        auroc = roc.auroc(scores, data.validation.label == 1)
+        values[f"validation/auroc_{name}"] = float(auroc)
+    return values

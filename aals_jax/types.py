@@ -1,0 +1,47 @@
+"""The records that pass between modules: arrays only, every field required.
+
+Stream names follow the method: R are positives with boxes ("region"), P are positives
+of the medical record without boxes ("image_level"), N are negatives ("negative").
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import optax
+from flax import struct
+
+Variables = Mapping[str, Any]  # {"params": ..., "batch_stats": ...}, float32 leaves
+Metrics = dict[str, jax.Array]  # name -> f32[]
+
+
+@struct.dataclass
+class TrainState:
+    step: jax.Array  # i32[], completed updates; the clock of keys, schedules, data
+    student: Variables
+    teacher: Variables  # moving average of student, same tree, its own buffers
+    opt_state: optax.OptState
+
+
+@struct.dataclass
+class Labelled:
+    """Images of R and N, whose target is known at every pixel."""
+
+    image: jax.Array  # f32[B, H, W, 1], 0 = air, 1 = bone
+    target: jax.Array  # f32[B, H/4, W/4], 1 inside a box, 0 outside
+    valid: jax.Array  # f32[B, H/4, W/4], 1 on film, 0 on padding
+
+
+@struct.dataclass
+class Weak:
+    """Images of P: known to be positive, place unknown. Two views, one geometry."""
+
+    image: jax.Array  # f32[B, H, W, 1], the teacher's view
+    student_image: jax.Array  # f32[B, H, W, 1], same geometry, stronger photometry
+    valid: jax.Array  # f32[B, H/4, W/4]
+
+
+@struct.dataclass
+class Batch:
+    labelled: Labelled
+    weak: Weak | None  # None in the supervised stage: P is never even read there

@@ -1,0 +1,132 @@
+"""Every field of a run, once, with its unit, its source and its standing.
+
+Standing of what the paper's recipe says: [paper] read in its abstract or front matter,
+[2nd] quoted by others, [recall] remembered and unchecked, [ours] our own decision.
+`laptop` and `paper` differ only in the fields that they name.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+
+def get_config(finding: str, scale: str = "laptop") -> Any:
+    """The config of one finding at `laptop` or `paper` scale."""
+    scales = {"laptop": laptop, "paper": paper}
+    if scale not in scales:
+        raise ValueError(f"scale {scale!r} is unknown: use one of {sorted(scales)}")
+    config = fields(finding)
+    config.scale = scale
+    scales[scale](config)
+    return config
+
+
+def fields(finding: str) -> Any:
+    """All fields with the values that every scale shares."""
+    config: Any = ConfigDict()
+    config.finding = finding  # a column, a coded finding (rib, clavicle), or a site
+    config.scale = ""
+    config.method = "aals"  # a row of aals_jax.steps.METHODS
+    config.seed = 0  # initial weights, order of the data, augmentation
+    config.registry = config_dict.placeholder(str)  # folder; none: the phantom
+    config.log_every = 50  # steps
+    config.ema_decay = 0.999  # [recall]; warmed up by min(d, (1+t)/(10+t)) [ours]
+
+    config.data = data = section()
+    data.dir = "runs/datasets"  # prepared datasets, shared by runs
+    data.key_file = config_dict.placeholder(str)  # pseudonyms; none: DIR/pseudonym.key
+    data.side = 192  # px, padded square
+    data.bits = 8  # stored grey levels, 8 or 16
+    data.fold = 0  # 0..4: five folds, 70/10/20 [recall]
+    data.seed = 0  # of the ten parts and of the choice of R
+    data.region_images = config_dict.placeholder(int)  # R at most; none: all boxed
+    data.max_bad_share = 0.02  # of files quarantined before the build fails
+    data.allow = ()  # names of registry checks that may pass
+    data.workers = 2  # processes of the build
+    data.threads = 2  # threads of the input pipeline
+
+    config.phantom = phantom = section()  # used where there is no registry
+    phantom.images = 2_000
+    phantom.height = 384  # px, before DICOM's varying spacing
+    phantom.difficulty = "middle"  # impossible, hard, middle, easy
+    phantom.prevalence = 0.25  # share of images with each finding
+    phantom.boxed_share = 0.8  # of the positives that have boxes
+    phantom.seed = 0
+
+    config.model = model = section()
+    model.backbone = "narrow"  # or resnet18, 34, 50, 101, 152
+    model.width = 16  # channels of the first stage
+    model.fpn_channels = 16
+    model.stem_channels = 1  # 3 with pretrained weights
+    model.dtype = "float32"  # of the computation; params are always float32
+
+    config.augment = augment = section()  # kinds [recall], ranges [ours]
+    augment.rotation_deg = 20.0
+    augment.scale = (0.85, 1.2)
+    augment.shift = 0.11  # share of the side
+    augment.flip = True
+    augment.intensity = 0.1
+    augment.contrast = 0.3
+    augment.noise = 0.03
+
+    config.batch = batch = section()  # global images a step, by stream [ours]
+    batch.region = 8
+    batch.negative = 8
+    batch.image_level = 8
+
+    config.pretrain = stage(steps=1_500, learning_rate=3e-3)
+    config.distill = distill = stage(steps=600, learning_rate=1e-3)
+    distill.max_strength = 4.0  # a0 [ours]; its value is not known to us
+    distill.center = 0.4  # t [2nd]
+    distill.weight = 1.0  # lambda [ours]
+    distill.ramp_steps = 0  # of lambda; 0: full weight at once [ours]
+
+    config.evaluation = evaluation = section()
+    evaluation.batch_size = 32
+    evaluation.replicates = 2_000  # of the patient-level bootstrap
+    evaluation.seed = 0
+    evaluation.min_distance = 0.03  # between detections, share of the side
+    evaluation.threshold = 0.001  # lowest probability of a detection
+    evaluation.max_detections = 50  # an image
+    return config
+
+
+def section() -> Any:
+    return ConfigDict()
+
+
+def stage(**values) -> Any:
+    """Fields that both training stages have."""
+    config: Any = ConfigDict()
+    config.optimizer = "adam"  # [recall]; adamw and sgd exist too
+    config.weight_decay = 1e-4  # [recall]
+    config.clip_norm = 0.0  # 0: none
+    config.schedule = "cosine"
+    config.warmup_steps = 100
+    config.eval_every = 250  # steps; also when a checkpoint is written
+    config.update(values)
+    return config
+
+
+def laptop(config: Any) -> None:
+    """Minutes on two cores. Everything here is [ours]; see docs/laptop.md."""
+    config.ema_decay = 0.99
+    config.data.region_images = 100
+
+
+def paper(config: Any) -> None:
+    """The full recipe; needs a registry and accelerators."""
+    config.data.side = 1024  # [recall]
+    config.data.region_images = None
+    config.model.update(backbone="resnet50", width=64, fpn_channels=256)  # [paper]
+    config.model.dtype = "bfloat16"
+    config.batch.update(region=8, negative=24, image_level=16)  # 48 in all [recall]
+    # 25 epochs [recall] of 0.7 * 65,845 images in batches of 48
+    for stage_config in (config.pretrain, config.distill):
+        stage_config.update(
+            steps=24_000,
+            learning_rate=4e-5,  # [recall]
+            schedule="constant",
+            warmup_steps=0,
+            eval_every=1_000,
+        )

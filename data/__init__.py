@@ -1,0 +1,1 @@
+"""Datasets of the project; nothing here imports JAX or the training code."""

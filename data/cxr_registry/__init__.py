@@ -1,0 +1,1 @@
+"""A hospital's fracture registry as a TFDS dataset: read, checked, de-identified."""

@@ -1,0 +1,80 @@
+"""The command line of `build`: flags in, one dataset path out."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import rich.console
+import rich.progress
+
+from data.cxr_registry import audit, build
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parses flags, builds, prints the dataset's folder and its counts."""
+    flags = _parser().parse_args(arguments)
+    console = rich.console.Console(stderr=True)
+    columns = (
+        *rich.progress.Progress.get_default_columns(),
+        rich.progress.MofNCompleteColumn(),
+    )
+    try:
+        with rich.progress.Progress(*columns, console=console) as bar:
+            task = bar.add_task("images", total=None)
+            path = build.prepare(
+                **vars(flags),
+                progress=lambda done, total: bar.update(
+                    task, completed=done, total=total
+                ),
+            )
+    except (ValueError, OSError) as error:
+        # an OSError's own text names a path, which may hold a patient's number
+        text = error if not getattr(error, "filename", None) else type(error).__name__
+        sys.exit(f"error: {text}")
+    facts = build.describe(path)
+    console.print(
+        f"{facts['images']} images of {facts['patients']} patients, "
+        f"{facts['quarantined']} in the quarantine"
+    )
+    for name, counts in facts["counts"].items():
+        console.print(f"{name}: " + ", ".join(f"{n} {k}" for k, n in counts.items()))
+    print(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data.cxr_registry.build",
+        description="Builds the TFDS dataset of a registry folder. A finished build "
+        "with the same input and options is found and returned.",
+        epilog="Checks for --allow: "
+        + "; ".join(f"{name} ({effect})" for name, effect in audit.CHECKS.items()),
+    )
+    add = parser.add_argument
+    add("--registry", type=Path, required=True, help="folder with studies and images")
+    add("--data_dir", type=Path, required=True, help="where datasets are kept")
+    add(
+        "--findings",
+        type=_names,
+        required=True,
+        help="comma-separated: rib, clavicle, or a column's name",
+    )
+    add("--key_file", type=Path, required=True, help="pseudonym key; made if missing")
+    add("--side", type=int, default=512, help="side of the images in pixels (512)")
+    add("--bits", type=int, default=8, choices=(8, 16), help="bits a pixel (8)")
+    add("--seed", type=int, default=0, help="of the ten parts (0)")
+    add("--max_bad_share", type=float, default=0.02, help="of unusable images (0.02)")
+    add("--workers", type=int, default=2, help="processes (2)")
+    add("--allow", type=_names, default=[], help="checks that may pass, see below")
+    add("--parts_file", type=Path, help="an earlier parts.csv to keep")
+    add(
+        "--keep_non_acute",
+        action="store_true",
+        help="count codes of later encounters and sequelae as positive",
+    )
+    add("--point_radius", type=float, default=32.0, help="stored pixels (32)")
+    add("--timeout_s", type=float, default=60.0, help="seconds for one file (60)")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,105 @@
+"""Patients into ten parts, and parts into five folds.
+
+Fold k tests on parts 2k and 2k+1, validates on part (2k+2) mod 10 and trains on the
+other seven: 70/10/20 without a rebuild, and every patient is tested on once.
+"""
+
+import collections
+import csv
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+NUM_PARTS = 10
+NUM_FOLDS = 5
+
+
+def fold_splits(fold: int) -> dict[str, list[int]]:
+    """Parts of fold 0..4 as train, validation and test.
+
+    >>> fold_splits(4)
+    {'train': [1, 2, 3, 4, 5, 6, 7], 'validation': [0], 'test': [8, 9]}
+    """
+    if not 0 <= fold < NUM_FOLDS:
+        raise ValueError(f"fold={fold} is none of 0..{NUM_FOLDS - 1}")
+    test = [2 * fold, 2 * fold + 1]
+    validation = [(2 * fold + 2) % NUM_PARTS]
+    train = [k for k in range(NUM_PARTS) if k not in test + validation]
+    return {"train": train, "validation": validation, "test": test}
+
+
+def assign_parts(
+    patients: Sequence[str],
+    strata: Sequence[str],
+    *,
+    seed: int,
+    existing: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+    """Whole patients into ten parts that hold each stratum alike.
+
+    Rarest stratum first, each patient goes to the part that lacks most of it; ties
+    go to the smallest part. The order within a stratum is a hash of seed and
+    patient, so neither the order of the rows nor any key matters.
+
+    Args:
+        patients: one entry an image.
+        strata: its supervision and site, one entry an image.
+        seed: another seed, another assignment.
+        existing: patients already assigned; they stay.
+
+    Returns:
+        Patient -> part 0..9.
+
+    Reference:
+        Sechidis et al., On the stratification of multi-label data, ECML 2011.
+    """
+    images = collections.Counter(strata)
+    of_patient: dict[str, collections.Counter[str]] = {}
+    for patient, stratum in zip(patients, strata, strict=True):
+        of_patient.setdefault(patient, collections.Counter())[stratum] += 1
+    parts = {p: k for p, k in (existing or {}).items() if p in of_patient}
+    held = [collections.Counter[str]() for _ in range(NUM_PARTS)]
+    for patient, part in parts.items():
+        held[part].update(of_patient[patient])
+
+    def rank(patient: str) -> tuple[int, str, str]:
+        rarest = min(of_patient[patient], key=lambda name: (images[name], name))
+        return images[rarest], rarest, _hash(seed, patient)
+
+    for patient in sorted(of_patient.keys() - parts.keys(), key=rank):
+        _, rarest, digest = rank(patient)
+        start = int(digest[:8], 16)
+        part = min(
+            range(NUM_PARTS),
+            key=lambda k: (held[k][rarest], held[k].total(), (k - start) % NUM_PARTS),
+        )
+        parts[patient] = part
+        held[part].update(of_patient[patient])
+    return parts
+
+
+def _hash(seed: int, patient: str) -> str:
+    return hashlib.sha256(f"{seed}\0{patient}".encode()).hexdigest()
+
+
+def write_parts(path: Path, parts: Mapping[str, int]) -> str:
+    """Writes pseudonym -> part under a line with version and hash; returns the hash."""
+    rows = "".join(f"{name},{part}\n" for name, part in sorted(parts.items()))
+    digest = hashlib.sha256(rows.encode()).hexdigest()
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(f"# parts version 1 sha256 {digest}\npatient,part\n{rows}")
+    draft.replace(path)
+    return digest
+
+
+def read_parts(path: Path) -> dict[str, int]:
+    """Reads such a table and checks its version and hash."""
+    lines = path.read_text().splitlines(keepends=True)
+    words = lines[0].split() if lines else []
+    body = "".join(lines[2:])
+    if words[:4] != ["#", "parts", "version", "1"] or len(words) != 6:
+        raise ValueError(f"{path.name}: is no table of parts, version 1")
+    if hashlib.sha256(body.encode()).hexdigest() != words[5]:
+        raise ValueError(f"{path.name}: was edited; its hash does not fit its rows")
+    return {name: int(part) for name, part in csv.reader(body.splitlines())}

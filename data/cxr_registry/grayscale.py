@@ -1,0 +1,172 @@
+"""From stored values to brightness: 0 = air, 1 = bone.
+
+The order is the standard's: modality LUT or rescale, then VOI LUT or the first
+window, then inversion. All three depend on the stored value alone, so they are
+composed once over the 2**BitsStored values and applied as one table.
+
+Reference: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT), C.11.6.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+_SAMPLE = 64  # pixels a side looked at to see whether a window shows anything
+
+
+class Table(NamedTuple):
+    """Brightness of every stored value, and where it came from."""
+
+    values: np.ndarray  # f32[2**BitsStored], index = stored value - lowest
+    lowest: int  # the stored value of index 0: 0, or -2**(BitsStored - 1)
+    source: str  # "voi_lut", "window", "image_range", "image_range_window_missed"
+
+
+def brightness_table(header: Any, stored: np.ndarray) -> Table:
+    """Composes modality transform, VOI transform and inversion over stored values.
+
+    Without a VOI transform the image's own range is shown. So it is when the
+    window leaves the whole image black or white, as in files whose pixels were
+    shifted without their window.
+
+    Args:
+        header: the DICOM header, a mapping of keywords.
+        stored: int[H, W], the stored values.
+
+    Returns:
+        The table, with values in [0, 1], 0 = air and 1 = bone.
+    """
+    bits = int(header.BitsStored)
+    lowest = -(1 << (bits - 1)) if header.get("PixelRepresentation", 0) else 0
+    domain = np.arange(lowest, lowest + (1 << bits), dtype=np.float64)
+    modality = _modality(header, domain)
+    is_film = ~_is_padding(header, domain)
+
+    shown, source = _voi(header, modality)
+    if shown is not None and source == "window":
+        step = max(1, min(stored.shape) // _SAMPLE)
+        sample = shown[stored[::step, ::step].astype(np.int64) - lowest]
+        dark, bright = np.percentile(sample, [1, 99])
+        if dark == bright:
+            shown, source = None, "image_range_window_missed"
+    if shown is None:
+        shown = _image_range(modality, stored, lowest=lowest, is_film=is_film)
+
+    if is_inverted(header):
+        shown = 1.0 - shown
+    shown = np.where(is_film, shown, 0.0)  # padding is no tissue: air
+    return Table(shown.astype(np.float32), lowest, source)
+
+
+def is_inverted(header: Any) -> bool:
+    """Whether low output means bright.
+
+    MONOCHROME1 with INVERSE is the standard's normal pair for DX and says the same
+    thing twice: one inversion. A contradiction, MONOCHROME1 with IDENTITY, follows
+    the photometric interpretation, as viewers do.
+    """
+    return (
+        header.get("PhotometricInterpretation") == "MONOCHROME1"
+        or header.get("PresentationLUTShape") == "INVERSE"
+    )
+
+
+def apply_window(
+    values: np.ndarray, *, center: float, width: float, function: str = "LINEAR"
+) -> np.ndarray:
+    """The three window functions of PS3.3 C.11.2.1.2, with output in [0, 1].
+
+        LINEAR        (x - (c - 0.5)) / (w - 1) + 0.5
+        LINEAR_EXACT  (x - c) / w + 0.5
+        SIGMOID       1 / (1 + exp(-4 (x - c) / w))
+
+    Args:
+        values: modality values, any shape.
+        center: c, in modality values.
+        width: w, at least 1 for LINEAR, above 0 for the others.
+        function: one of the three names.
+    """
+    if function == "SIGMOID":
+        # clipped where float64's exp would overflow; the result is 0 or 1 there
+        return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
+    if function == "LINEAR_EXACT":
+        return np.clip((values - center) / width + 0.5, 0, 1)
+    if width == 1:  # a threshold: the slope is infinite
+        return (values > center - 0.5).astype(np.float64)
+    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
+
+
+def _modality(header: Any, domain: np.ndarray) -> np.ndarray:
+    if lut := header.get("ModalityLUTSequence"):
+        values, first, _ = _read_lut(lut[0])
+        return _look_up(values, first, domain)
+    slope = header.get("RescaleSlope")
+    intercept = header.get("RescaleIntercept")
+    slope = 1.0 if slope is None else float(slope)
+    return domain * slope + (0.0 if intercept is None else float(intercept))
+
+
+def _voi(header: Any, modality: np.ndarray) -> tuple[np.ndarray | None, str]:
+    if lut := header.get("VOILUTSequence"):
+        values, first, bits = _read_lut(lut[0])
+        return _look_up(values, first, modality) / ((1 << bits) - 1), "voi_lut"
+    center = _first(header.get("WindowCenter"))
+    width = _first(header.get("WindowWidth"))
+    function = str(header.get("VOILUTFunction") or "LINEAR")
+    least = 1.0 if function == "LINEAR" else 0.0
+    if center is None or width is None or width < least or width == 0:
+        return None, "image_range"
+    shown = apply_window(modality, center=center, width=width, function=function)
+    return shown, "window"
+
+
+def _first(value: Any) -> float | None:
+    """The first of several windows; None for a missing or empty one."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str | int | float):
+        return float(value)
+    return float(value[0]) if len(value) and value[0] is not None else None
+
+
+def _read_lut(item: Any) -> tuple[np.ndarray, int, int]:
+    """Entries, the first value mapped, and the bits of an entry."""
+    count, first, bits = (int(value) for value in item.LUTDescriptor)
+    count = count or 1 << 16  # 0 stands for 65,536, which a US cannot hold
+    first -= (1 << 16) if item["LUTDescriptor"].VR == "SS" and first >= 1 << 15 else 0
+    data = item.LUTData
+    if isinstance(data, bytes):
+        entries = np.frombuffer(data, "<u2" if len(data) >= 2 * count else "u1")
+    else:
+        entries = np.atleast_1d(np.asarray(data, dtype=np.uint16))
+        if len(entries) < count:  # 8-bit entries packed two to a word
+            entries = entries.astype("<u2").view(np.uint8)
+    if len(entries) < count or not 1 <= bits <= 16:
+        raise ValueError("lookup table does not match its descriptor")
+    return entries[:count].astype(np.float64), first, bits
+
+
+def _look_up(values: np.ndarray, first: int, at: np.ndarray) -> np.ndarray:
+    index = np.rint(at).astype(np.int64) - first
+    return values[np.clip(index, 0, len(values) - 1)]
+
+
+def _is_padding(header: Any, domain: np.ndarray) -> np.ndarray:
+    value = header.get("PixelPaddingValue")
+    if value is None:
+        return np.zeros(domain.shape, bool)
+    limit = header.get("PixelPaddingRangeLimit")
+    low, high = sorted((int(value), int(value if limit is None else limit)))
+    return (domain >= low) & (domain <= high)
+
+
+def _image_range(
+    modality: np.ndarray, stored: np.ndarray, *, lowest: int, is_film: np.ndarray
+) -> np.ndarray:
+    count = np.bincount(stored.ravel().astype(np.int64) - lowest)
+    present = np.zeros(modality.shape, bool)
+    present[: len(count)] = count > 0
+    if not (present := present & is_film).any():
+        return np.zeros(modality.shape)
+    low, high = modality[present].min(), modality[present].max()
+    return np.clip((modality - low) / max(high - low, 1e-9), 0, 1)

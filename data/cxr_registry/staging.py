@@ -1,0 +1,56 @@
+"""A dataset appears whole or not at all: draft folder, lock, sync, rename."""
+
+import contextlib
+import fcntl
+import io
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+_STAGING = ".staging-"
+
+
+def folder(home: Path, name: str) -> Path:
+    """Where a build of that name is drafted."""
+    return home / f"{_STAGING}{name}"
+
+
+@contextlib.contextmanager
+def lock(home: Path) -> Iterator[None]:
+    """One build at a time below a data_dir; the kernel frees a killed one's lock."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def remove_leftovers(home: Path) -> None:
+    """Drafts of killed builds; only under the lock."""
+    for path in home.glob(f"{_STAGING}*"):
+        shutil.rmtree(path)
+
+
+def sync(folder: Path) -> None:
+    """Bytes before names: a power cut must not leave a named but empty file."""
+    for path in [*folder.iterdir(), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def quiet_tfds() -> Iterator[None]:
+    """Without TFDS's prints and its remark on every config that is not listed."""
+    logger = logging.getLogger("absl")
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Using custom data configuration")
+
+    logger.addFilter(is_news)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.removeFilter(is_news)

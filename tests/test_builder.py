@@ -1,0 +1,305 @@
+"""Laws of the build: same bytes, nothing half written, no patient in the output."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from registry_files import film, registry, table, write
+
+from data.cxr_registry import (
+    audit,
+    build,
+    build_command,
+    dicom,
+    encode,
+    folds,
+    ledger,
+    privacy,
+    records,
+)
+
+OPTIONS = encode.Options(findings=("rib",), side=64, bits=8, keep_burned_in=False)
+
+
+def prepare(root: Path, tmp: Path, **changes) -> Path:
+    options = {
+        "data_dir": tmp / "data",
+        "findings": ["rib"],
+        "side": 64,
+        "key_file": tmp / "key",
+        "workers": 1,
+    }
+    return build.prepare(root, **(options | changes))
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {
+        item.relative_to(path).as_posix(): item.read_bytes()
+        for item in sorted(path.rglob("*"))
+        if item.is_file()
+    }
+
+
+def source(path: Path, split: str):
+    return tfds.builder_from_directory(path).as_data_source(split=split)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A registry, its dataset, and the folder of both."""
+    tmp = tmp_path_factory.mktemp("built")
+    root = registry(tmp / "registry")
+    return root, prepare(root, tmp), tmp
+
+
+def test_dataset_reads_back_what_encode_study_gave(built):
+    root, path, tmp = built
+    found = records.read_registry(root, findings=["rib"])
+    key = privacy.load_or_create_key(tmp / "key")
+    expected = {
+        study.row: encode.encode_study(study, options=OPTIONS, key=key).example
+        for study in found.studies
+    }
+    seen = []
+    for part in range(10):
+        rows = [int(record["row"]) for record in source(path, f"part_{part}")]
+        assert rows == sorted(rows)
+        for record in source(path, f"part_{part}"):
+            want = expected[int(record["row"])]
+            seen.append(int(record["row"]))
+            image = cv2.imdecode(np.frombuffer(want["image"], np.uint8), -1)
+            np.testing.assert_array_equal(record["image"][..., 0], image)
+            boxes = np.reshape(record["objects"]["bbox"], (-1, 4))
+            given = [item["bbox"] for item in want["objects"]]
+            np.testing.assert_array_equal(boxes, np.reshape(given, (-1, 4)))
+            assert record["labels"] == want["labels"]
+            for name in ("patient", "image_id", "view", "sex", "age_band"):
+                assert record[name].decode() == want[name]
+            for name in ("content", "stored_shape", "days", "spacing_mm"):
+                np.testing.assert_array_equal(record[name], want[name])
+    assert sorted(seen) == sorted(expected)
+
+
+def test_bytes_do_not_depend_on_the_number_of_workers(built, tmp_path):
+    root, path, tmp = built
+    other = prepare(
+        root, tmp, data_dir=tmp_path / "data", workers=2, key_file=tmp / "key"
+    )
+    assert other.parent.name == path.parent.name
+    assert contents(other) == contents(path)
+
+
+def test_finished_build_is_found_and_not_made_again(built):
+    root, path, tmp = built
+    before = {item: item.stat().st_mtime_ns for item in path.iterdir()}
+    assert prepare(root, tmp) == path
+    assert {item: item.stat().st_mtime_ns for item in path.iterdir()} == before
+    assert prepare(root, tmp, side=32) != path
+
+
+def test_data_hash_does_not_depend_on_the_key(built, tmp_path):
+    root, path, _ = built
+    other = prepare(root, tmp_path)
+    assert build.describe(other)["data_hash"] == build.describe(path)["data_hash"]
+    first = {record["patient"] for record in source(path, "part_0")}
+    assert not first & {record["patient"] for record in source(other, "part_0")}
+
+
+def test_no_patient_is_in_two_parts_and_the_table_says_which(built):
+    _, path, _ = built
+    table = folds.read_parts(path / ledger.PARTS_FILE)
+    for part in range(10):
+        for record in source(path, f"part_{part}"):
+            assert table[record["patient"].decode()] == part
+
+
+def test_box_encloses_its_bright_rectangle_in_the_square(tmp_path):
+    window = {"WindowCenter": 2048, "WindowWidth": 4096}
+    shown = film(0)
+    for letters, stored in {
+        ("L", "F"): shown,
+        ("R", "F"): shown[:, ::-1],
+        ("H", "L"): shown[::-1].T,
+    }.items():
+        write(tmp_path / "a.dcm", stored, PatientOrientation=list(letters), **window)
+        rows, columns = np.nonzero(stored == 4000)
+        box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        table(tmp_path / "regions.csv", [BOX_HEAD, ("a.dcm", "rib", *box)])
+        head = ("image", "patient_id", "study_date", "rib")
+        table(tmp_path / "studies.csv", [head, ("a.dcm", "1", "", 1)])
+        study = records.read_registry(tmp_path, findings=["rib"]).studies[0]
+        example = encode.encode_study(study, options=OPTIONS, key=b"k").example
+        image = cv2.imdecode(np.frombuffer(example["image"], np.uint8), -1)
+        y0, x0, y1, x1 = example["objects"][0]["bbox"] * 64
+        rows, columns = np.nonzero(image > 150)
+        edges = np.array([rows.min(), columns.min(), rows.max() + 1, columns.max() + 1])
+        assert np.abs(edges - [y0, x0, y1, x1]).max() <= 1
+        left, right = np.flatnonzero(image.any(0))[[0, -1]]
+        assert (left / 64, (right + 1) / 64) == tuple(example["content"][[1, 3]])
+
+
+BOX_HEAD = ("image", "site", "x0", "y0", "x1", "y1")
+CANARIES = ("CANARY", "1931-05-17", "19310517", "2020-01-0")
+
+
+def test_nothing_of_the_patient_is_in_any_output(tmp_path, capfd):
+    root = tmp_path / "CANARY-registry"
+    head = ("image", "patient_id", "study_date", "rib", "report", "view", "sex", "age")
+    rows = []
+    for index in range(30):
+        name = f"CANARY-{index}.dcm"
+        write(
+            root / name,
+            film(index),
+            PatientName="CANARY^NAME",
+            PatientID="CANARY-ID",
+            PatientBirthDate="19310517",
+            StudyDate="20200101",
+            ViewPosition="CANARY VIEW",
+            InstitutionName="CANARY HOSPITAL",
+        )
+        report = "CANARY has no fracture"
+        date, patient = f"2020-01-0{1 + index % 9}", f"CANARY-{index}"
+        rows.append((name, patient, date, index % 2, report, "CANARY 1", "M", 95))
+    table(root / "studies.csv", [head, *rows])
+    (root / "CANARY-3.dcm").write_bytes(b"CANARY" * 50)
+    path = prepare(root, tmp_path, max_bad_share=0.5, side=32)
+    shown = capfd.readouterr()
+    out = contents(tmp_path / "data")
+    assert len(out) > 14
+    for canary in CANARIES:
+        assert canary not in shown.out + shown.err
+        for name, data in out.items():
+            assert canary.encode() not in data, name
+            assert canary not in name
+    assert build.describe(path)["quarantined"] == 1
+    record = source(path, "part_0")[0]
+    assert record["age_band"] == b"90+" and record["view"] == b""
+
+
+def test_too_many_bad_files_fail_and_leave_nothing(tmp_path):
+    root = registry(tmp_path / "registry")
+    (root / "images/003.dcm").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"studies\.csv row 5: is no DICOM") as caught:
+        prepare(root, tmp_path)
+    assert str(tmp_path) not in str(caught.value)
+    home = tmp_path / "data" / "cxr_registry"
+    assert [item.name for item in home.iterdir()] == [".lock"]
+    path = prepare(root, tmp_path, max_bad_share=0.05)
+    lines = (path / ledger.QUARANTINE_FILE).read_text().splitlines()
+    assert lines[0] == "row,reason" and '5,"is no DICOM' in lines[1]
+
+
+def test_one_image_under_two_patients_stops_the_build(tmp_path):
+    root = registry(tmp_path / "registry")
+    shutil.copy(root / "images/000.dcm", root / "images/004.dcm")
+    with pytest.raises(audit.RegistryError, match=r"row 6: same pixels as row 2"):
+        prepare(root, tmp_path)
+    path = prepare(root, tmp_path, allow=["same_pixels"])
+    assert build.describe(path)["allowed"] == {"same_pixels": 1}
+
+
+def test_burned_in_text_is_quarantined_unless_allowed(tmp_path):
+    root = registry(tmp_path / "registry")
+    window = {"WindowCenter": 2048, "WindowWidth": 4096}
+    write(root / "images/000.dcm", film(0), BurnedInAnnotation="YES", **window)
+    path = prepare(root, tmp_path, max_bad_share=0.1)
+    assert "burned-in" in (path / ledger.QUARANTINE_FILE).read_text()
+    path = prepare(root, tmp_path, allow=["burned_in"])
+    assert build.describe(path)["quarantined"] == 0
+
+
+def test_own_splits_replace_the_parts(tmp_path):
+    root = registry(tmp_path / "registry", images=6)
+    lines = (root / "studies.csv").read_text().splitlines()
+    splits = ["split", *("train", "train", "validation", "validation", "test", "test")]
+    rows = [f"{line},{name}" for line, name in zip(lines, splits, strict=True)]
+    (root / "studies.csv").write_text("\n".join(rows))
+    path = prepare(root, tmp_path, bits=16, side=48)
+    assert build.describe(path)["splits"] == ["train", "validation", "test"]
+    record = source(path, "validation")[0]
+    assert record["image"].dtype == np.uint16 and record["image"].shape == (48, 48, 1)
+    assert not (path / ledger.PARTS_FILE).exists()
+
+
+def test_patients_keep_their_part_from_an_earlier_table(built, tmp_path):
+    root, path, tmp = built
+    bigger = shutil.copytree(root, tmp_path / "registry")
+    write(bigger / "images/new.dcm", film(99), WindowCenter=2048, WindowWidth=4096)
+    with (bigger / "studies.csv").open("a") as stream:
+        stream.write("images/new.dcm,new,2020-01-01,1,PA,M,20\n")
+    old = folds.read_parts(path / ledger.PARTS_FILE)
+    new = prepare(
+        bigger,
+        tmp_path,
+        key_file=tmp / "key",
+        parts_file=path / ledger.PARTS_FILE,
+    )
+    table = folds.read_parts(new / ledger.PARTS_FILE)
+    assert len(table) == len(old) + 1 and table | old == table
+
+
+def test_too_few_patients_are_told_before_any_work(tmp_path):
+    with pytest.raises(ValueError, match="3 patients leave 7 of the ten parts empty"):
+        prepare(registry(tmp_path / "registry", images=6), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"side": 5}, "side=5"),
+        ({"bits": 12}, "bits=12"),
+        ({"max_bad_share": 2}, "max_bad_share=2"),
+        ({"findings": "rib"}, "give a list"),
+    ],
+)
+def test_options_out_of_range_are_named(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        prepare(tmp_path, tmp_path, **change)
+
+
+def test_killed_build_leaves_no_dataset_and_a_second_gives_the_same(built, tmp_path):
+    root, path, tmp = built
+    command = [sys.executable, "-m", "data.cxr_registry.build"]
+    command += ["--registry", str(root), "--data_dir", str(tmp_path / "data")]
+    command += ["--findings", "rib", "--side", "64", "--key_file", str(tmp / "key")]
+    command += ["--workers", "1"]
+    home = tmp_path / "data" / "cxr_registry"
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 30
+        while not list(home.glob(".staging-*/**/*")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not [item for item in home.iterdir() if not item.name.startswith(".")]
+    again = prepare(root, tmp, data_dir=tmp_path / "data")
+    assert contents(again) == contents(path)
+    assert {item.name for item in home.iterdir()} == {".lock", path.parent.name}
+
+
+def test_command_prints_the_folder_and_explains_its_errors(built, tmp_path, capsys):
+    root, path, tmp = built
+    base = ["--data_dir", str(tmp / "data"), "--key_file", str(tmp / "key")]
+    base += ["--findings", "rib", "--side", "64", "--workers", "1"]
+    build_command.main(["--registry", str(root), *base])
+    assert capsys.readouterr().out.strip() == str(path)
+    with pytest.raises(SystemExit, match="error: the registry folder does not exist"):
+        build_command.main(["--registry", str(tmp_path / "none"), *base])
+
+
+def test_refusals_are_values_in_the_pool(tmp_path):
+    head = ("image", "patient_id", "study_date", "rib")
+    (tmp_path / "a").write_bytes(b"nothing")
+    table(tmp_path / "studies.csv", [head, ("a", "1", "", 0)])
+    study = records.read_registry(tmp_path, findings=["rib"]).studies[0]
+    refused = encode.attempt(study, options=OPTIONS, key=b"k")
+    assert isinstance(refused, encode.Refused) and refused.row == 2
+    with pytest.raises(dicom.UnreadableRadiograph):
+        encode.encode_study(study, options=OPTIONS, key=b"k")

@@ -1,0 +1,102 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from aals_jax.models import fpn, resnet
+from aals_jax.models.detector import PRIOR, Detector
+
+
+def shapes(backbone, *, width=64, fpn_channels=256, side=64, **options):
+    model = Detector(backbone, width, fpn_channels, **options)
+    image = jax.ShapeDtypeStruct((2, side, side, 1), jnp.float32)
+    variables = jax.eval_shape(
+        lambda key, x: model.init(key, x, train=False), jax.random.key(0), image
+    )
+    return model, variables, image
+
+
+# Parameters of torchvision's networks without their classifier, as published there.
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("resnet18", 11_689_512 - 513_000),
+        ("resnet34", 21_797_672 - 513_000),
+        ("resnet50", 25_557_032 - 2_049_000),
+        ("resnet101", 44_549_160 - 2_049_000),
+        ("resnet152", 60_192_808 - 2_049_000),
+    ],
+)
+def test_backbones_have_torchvisions_parameter_counts(name, count):
+    _, variables, _ = shapes(name, stem_channels=3)
+    leaves = jax.tree.leaves(variables["params"]["backbone"])
+    assert sum(leaf.size for leaf in leaves) == count
+
+
+def test_names_map_one_to_one_to_torchvisions_resnet50():
+    """`layer2.0.downsample.0.weight` is `layer2_0/downsample_conv/kernel`, and so on."""
+    _, variables, _ = shapes("resnet50", stem_channels=3)
+    expected = {"conv1", "bn1"}
+    for stage, blocks in enumerate((3, 4, 6, 3), start=1):
+        for i in range(blocks):
+            layers = [f"{kind}{n}" for kind in ("conv", "bn") for n in (1, 2, 3)]
+            layers += ["downsample_conv", "downsample_bn"] if i == 0 else []
+            expected |= {f"layer{stage}_{i}/{layer}" for layer in layers}
+    paths = jax.tree_util.tree_leaves_with_path(variables["params"]["backbone"])
+    found = {"/".join(p.key for p in path[:-1]) for path, _ in paths}
+    assert found == expected
+
+
+@pytest.mark.parametrize("backbone", ["narrow", "resnet18", "resnet50"])
+def test_the_map_has_stride_four(backbone):
+    model, variables, image = shapes(backbone, width=8, fpn_channels=8, side=96)
+    logits = jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
+    assert logits.shape == (2, 24, 24)
+    assert logits.dtype == jnp.float32
+
+
+def test_bfloat16_computes_in_it_and_keeps_params_in_float32():
+    model, variables, image = shapes("narrow", width=8, dtype=jnp.bfloat16)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    text = jax.jit(lambda v, x: model.apply(v, x, train=False)).lower(variables, image)
+    assert "bf16" in text.as_text()
+
+
+def test_untrained_output_is_near_the_prior_and_wrong_sides_are_refused():
+    model = Detector("narrow", 8, 8)
+    image = jax.random.uniform(jax.random.key(1), (1, 64, 64, 1))
+    variables = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))(image)
+    probability = nn.sigmoid(model.apply(variables, image, train=False))
+    np.testing.assert_allclose(probability, PRIOR, atol=0.01)
+    with pytest.raises(ValueError, match="multiple of 32"):
+        model.apply(variables, image[:, :40], train=False)
+
+
+def test_max_pool_equals_the_windowed_reduction():
+    x = jax.random.normal(jax.random.key(0), (2, 12, 16, 3))
+    expected = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+    np.testing.assert_array_equal(resnet.max_pool(x), expected)
+
+
+def test_upsampling_repeats_each_value():
+    x = jnp.arange(4.0).reshape(1, 2, 2, 1)
+    expected = [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    np.testing.assert_array_equal(fpn.upsample_nearest(x)[0, ..., 0], expected)
+
+
+def test_batch_statistics_over_devices_are_those_of_the_whole_batch():
+    """E[var] + Var[mean]: devices with different means must not lose the spread."""
+    norm = nn.BatchNorm(use_running_average=False, momentum=0.0, axis_name="batch")
+    x = jax.random.normal(jax.random.key(0), (4, 8, 3)) + 5.0 * jnp.arange(4.0).reshape(
+        4, 1, 1
+    )
+    variables = nn.BatchNorm(use_running_average=True).init(jax.random.key(0), x[0])
+
+    def statistics(x):
+        return norm.apply(variables, x, mutable=["batch_stats"])[1]["batch_stats"]
+
+    stats = jax.vmap(statistics, axis_name="batch")(x)
+    whole = x.reshape(-1, 3)
+    np.testing.assert_allclose(stats["mean"][0], whole.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(stats["var"][0], whole.var(0), rtol=1e-4)
