@@ -19,6 +19,7 @@ from aals_jax import augment
 from aals_jax.types import Batch, Labelled, Weak
 
 MAP_STRIDE = 4
+ENDLESS = 2**40  # batches; Grain zips only streams of one length
 CACHE_BYTES = 2 * 2**30  # decoded squares up to this size are kept in memory
 
 
@@ -242,6 +243,10 @@ def batches(
     for number, name in enumerate(("region", "negative", "image_level")):
         if name not in streams:
             continue
+        if counts[name] % hosts:
+            raise ValueError(
+                f"batch.{name}={counts[name]} is not a multiple of the {hosts} hosts"
+            )
         make = maker.get(name, labelled_example)
         stream_seed = int(np.random.SeedSequence([*seed, number]).generate_state(1)[0])
         stream = (
@@ -252,7 +257,7 @@ def batches(
             .random_map(lambda x, rng, make=make: make(x, rng, ranges))
             .batch(counts[name] // hosts, batch_fn=_stack)
         )
-        datasets.append(stream[host::hosts])
+        datasets.append(stream[host : hosts * ENDLESS : hosts])
     joined = grain.experimental.ZipMapDataset(datasets)
 
     def to_batch(parts: Sequence[Any]) -> Batch:

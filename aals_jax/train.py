@@ -76,19 +76,36 @@ def initial_state(config: Any, side: int) -> TrainState:
     return steps.init_state(model, make_tx(config.pretrain), key, side=side)
 
 
-def pretrain_stage(config: Any, side: int) -> Stage:
-    """Stage 1: dense cross-entropy on R and N."""
-    step = steps.make_pretrain_step(
-        make_model(config, axis_name=parallel.AXIS),
+def make_pretrain(config: Any, *, axis_name: str | None) -> steps.Step:
+    return steps.make_pretrain_step(
+        make_model(config, axis_name=axis_name),
         make_tx(config.pretrain),
         ema_decay=config.ema_decay,
-        axis_name=parallel.AXIS,
+        axis_name=axis_name,
     )
+
+
+def make_distill(config: Any, *, axis_name: str | None) -> steps.Step:
+    return steps.make_distill_step(
+        config.method,
+        make_model(config, axis_name=axis_name),
+        make_tx(config.distill),
+        max_strength=config.distill.max_strength,
+        center=config.distill.center,
+        distill_weight=config.distill.weight,
+        ramp_steps=config.distill.ramp_steps,
+        ema_decay=config.ema_decay,
+        axis_name=axis_name,
+    )
+
+
+def pretrain_stage(config: Any, side: int) -> Stage:
+    """Stage 1: dense cross-entropy on R and N."""
     return Stage(
         name="pretrain",
         number=1,
         config=config.pretrain,
-        step=step,
+        step=make_pretrain(config, axis_name=parallel.AXIS),
         initial=initial_state(config, side),
         counts={k: config.batch[k] for k in ("region", "negative")},
         selected_by="student",
@@ -97,26 +114,14 @@ def pretrain_stage(config: Any, side: int) -> Stage:
 
 def distill_stage(config: Any, student: Any) -> Stage:
     """Stage 2 from stage 1's best student: the method's targets on P join in."""
-    tx = make_tx(config.distill)
-    step = steps.make_distill_step(
-        config.method,
-        make_model(config, axis_name=parallel.AXIS),
-        tx,
-        max_strength=config.distill.max_strength,
-        center=config.distill.center,
-        distill_weight=config.distill.weight,
-        ramp_steps=config.distill.ramp_steps,
-        ema_decay=config.ema_decay,
-        axis_name=parallel.AXIS,
-    )
     uses_p = steps.METHODS[config.method] is not None
     names = ("region", "negative", "image_level") if uses_p else ("region", "negative")
     return Stage(
         name="distill",
         number=2,
         config=config.distill,
-        step=step,
-        initial=steps.restart(student, tx),
+        step=make_distill(config, axis_name=parallel.AXIS),
+        initial=steps.restart(student, make_tx(config.distill)),
         counts={name: config.batch[name] for name in names},
         selected_by="teacher",
     )

@@ -35,7 +35,7 @@ def test_backbones_have_torchvisions_parameter_counts(name, count):
 
 
 def test_names_map_one_to_one_to_torchvisions_resnet50():
-    """`layer2.0.downsample.0.weight` is `layer2_0/downsample_conv/kernel`, and so on."""
+    """`layer2.0.downsample.0.weight` is `layer2_0/downsample_conv/kernel`."""
     _, variables, _ = shapes("resnet50", stem_channels=3)
     expected = {"conv1", "bn1"}
     for stage, blocks in enumerate((3, 4, 6, 3), start=1):
@@ -51,7 +51,9 @@ def test_names_map_one_to_one_to_torchvisions_resnet50():
 @pytest.mark.parametrize("backbone", ["narrow", "resnet18", "resnet50"])
 def test_the_map_has_stride_four(backbone):
     model, variables, image = shapes(backbone, width=8, fpn_channels=8, side=96)
-    logits = jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
+    logits = jax.eval_shape(
+        lambda v, x: model.apply(v, x, train=False), variables, image
+    )
     assert logits.shape == (2, 24, 24)
     assert logits.dtype == jnp.float32
 
