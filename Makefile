@@ -7,7 +7,7 @@ run: .venv/installed
 	.venv/bin/python launch.py --config configs/clavicle.py
 
 test: .venv/tested
-	JAX_PLATFORMS=cpu .venv/bin/python -m pytest
+	JAX_PLATFORMS=cpu .venv/bin/python -m pytest --numprocesses 2
 
 check: .venv/tested
 	.venv/bin/ruff check .

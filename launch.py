@@ -26,6 +26,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run is kept; default: runs/<finding>[-<scale>]."
 )
+_TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where an error came from.")
 _MODE = flags.DEFINE_enum(
     "mode", "run", ["run", "build"], "run: the whole way; build: the dataset only."
 )
@@ -48,7 +49,7 @@ def main(argv: list[str]) -> None:
         else:
             runs.run(config, workdir)
     except (ValueError, FileNotFoundError, FloatingPointError) as error:
-        if flags.FLAGS.pdb or "--debug" in sys.argv:
+        if _TRACEBACK.value:
             raise
         reporting.log.error("%s", error)
         sys.exit(1)

@@ -25,7 +25,7 @@ class Detections:
     score: np.ndarray  # f64[k], value of the map there
 
     def rows(self) -> np.ndarray:
-        """f64[k, 3], (x, y, score), as `froc.match` reads them."""
+        """f64[k, 3], (x, y, score), as `matching.match` reads them."""
         return np.stack([self.x, self.y, self.score], axis=1)
 
 
@@ -38,7 +38,7 @@ class Regions:
     area: np.ndarray  # i64[k], pixels
 
     def rows(self) -> np.ndarray:
-        """f64[k, 5], (x0, y0, x1, y1, score), as `froc.match` reads them."""
+        """f64[k, 5], (x0, y0, x1, y1, score), as `matching.match` reads them."""
         return np.concatenate([self.boxes, self.score[:, None]], axis=1)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aals_jax import froc, pipeline
+from aals_jax import froc, matching, pipeline
 from aals_jax.evaluate import Measured, TestSet
 from aals_jax.report import Detection, Example
 from aals_jax.report.pictures import KINDS
@@ -50,7 +50,7 @@ def choose_examples(
 
 
 def _kind(detections: np.ndarray, boxes: np.ndarray, threshold: float) -> str:
-    match = froc.match(detections[detections[:, 2] >= threshold], boxes)
+    match = matching.match(detections[detections[:, 2] >= threshold], boxes)
     if len(boxes):
         return "hit" if np.isfinite(match.lesion_score).any() else "miss"
     return "false_alarm" if len(match.false_score) else "clear"
@@ -68,7 +68,7 @@ def _example(
 ) -> Example:
     radiograph = dataset.read(table.split[i], table.position[i])
     shown = measured.detections[i][measured.detections[i][:, 2] >= threshold]
-    match = froc.match(shown, test.boxes[i])
+    match = matching.match(shown, test.boxes[i])
     stride = pipeline.MAP_STRIDE
     image = radiograph.image
     if image.dtype != np.uint8:

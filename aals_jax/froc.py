@@ -22,21 +22,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from aals_jax.matching import check_boxes, match
+from aals_jax.roc import check_weights
+
 COUNT_LIMITS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # false positives per image
 AREA_LIMITS = tuple(k / 100 for k in range(1, 11))  # share of outside pixels [paper]
 
-FALSE_POSITIVE, REPEAT = -1, -2  # values of Match.lesion_of
-
 _BLOCK = 1 << 22  # f64 values in one temporary of a matrix product, 32 MiB
-
-
-@dataclasses.dataclass(frozen=True)
-class Match:
-    """Detections of one image against its lesions."""
-
-    lesion_score: np.ndarray  # f64[m], -inf for a lesion that is not hit
-    false_score: np.ndarray  # f64[f], descending
-    lesion_of: np.ndarray  # i64[k], index of the lesion, FALSE_POSITIVE or REPEAT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,50 +51,6 @@ class FrocCurve:
     false_rate: np.ndarray  # f64[t + 2], per image (count) or share of pixels (area)
     sensitivity: np.ndarray  # f64[t + 2], 0 .. 1
     threshold: np.ndarray  # f64[t + 2], in the unit of the scores
-
-
-def match(
-    detections: np.ndarray,
-    lesions: np.ndarray,
-    *,
-    rule: str = "center_in_box",
-    iou_threshold: float = 0.2,
-    image_shape: tuple[int, int] | None = None,
-) -> Match:
-    """Greedy matching by descending score; a second hit on a lesion counts for nothing.
-
-    Of several free lesions a detection takes the nearest centre (`center_in_box`) or
-    the largest overlap (`iou`). Equal scores go by coordinates, so that the order of
-    the rows has no influence. A matching at a threshold is the beginning of the
-    matching of all detections, hence each lesion has one score.
-
-    Args:
-        detections: f[k, 3] points (x, y, score) or f[k, 5] boxes (box, score).
-        lesions: f[m, 4] boxes.
-        rule: "center_in_box" (point, or centre of the box) or "iou" (boxes only).
-        iou_threshold: least intersection over union of a hit, 0 < value <= 1.
-        image_shape: (height, width); when given, points must lie in the image.
-    """
-    if rule not in RULES:
-        raise ValueError(f"rule={rule!r} is unknown; use one of {sorted(RULES)}")
-    detections = _check_detections(detections, image_shape)
-    lesions = _check_boxes(lesions)
-    lesion_score = np.full(len(lesions), -np.inf)
-    lesion_of = np.full(len(detections), FALSE_POSITIVE)
-    closeness = RULES[rule](detections, lesions, iou_threshold)
-    columns = (*detections[:, -2::-1].T, -detections[:, -1])
-    ranking = np.lexsort(columns)  # the last key, the score, counts first
-    canonical = np.lexsort(lesions.T)  # equally close lesions go by coordinates too
-    for k in ranking[(closeness > -np.inf).any(axis=1)[ranking]]:
-        hits = canonical[closeness[k, canonical] > -np.inf]
-        free = hits[lesion_score[hits] == -np.inf]
-        if len(free):
-            lesion_of[k] = free[np.argmax(closeness[k, free])]
-            lesion_score[lesion_of[k]] = detections[k, -1]
-        else:
-            lesion_of[k] = REPEAT
-    false = np.sort(detections[lesion_of == FALSE_POSITIVE, -1])[::-1]
-    return Match(lesion_score, false, lesion_of)
 
 
 def count_data(
@@ -157,7 +105,7 @@ def area_data(
     if not len(maps) == len(boxes) == (len(maps) if valid is None else len(valid)):
         raise ValueError(f"{len(maps)} maps and {len(boxes)} box lists, or the masks")
     masks = valid if valid is not None else [None] * len(maps)
-    boxes = [_check_boxes(each) for each in boxes]
+    boxes = [check_boxes(each) for each in boxes]
     scores = [
         _values_at_centers(maps[i], boxes[i], masks[i])
         if len(boxes[i])
@@ -205,7 +153,7 @@ def sensitivity_at(
     if not all(limit >= 0 for limit in limits):
         raise ValueError(f"limits={tuple(limits)}: a false rate is not negative")
     num_images = len(data.units)
-    weights = _check_weights(weights, num_images)
+    weights = check_weights(weights, num_images)
     rows = weights.reshape(-1, num_images) if num_images else np.zeros((1, 0))
     out = np.empty((len(rows), len(limits)))
     block = max(1, _BLOCK // (len(data.threshold) + len(data.lesion_score) + 1))
@@ -289,75 +237,6 @@ def _at_or_above(ascending: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     return len(ascending) - np.searchsorted(ascending, threshold, side="left")
 
 
-def _near_center(detections: np.ndarray, lesions: np.ndarray, _: float) -> np.ndarray:
-    """Minus the squared distance of point and centre, -inf when not in the box."""
-    point = detections[:, :2]
-    if detections.shape[1] == 5:
-        point = (point + detections[:, 2:4]) / 2.0
-    point = point[:, None]  # f64[k, 1, 2]
-    low, high = lesions[:, :2], lesions[:, 2:]
-    inside = ((point >= low) & (point < high)).all(axis=-1)
-    distance = np.square(point - (low + high) / 2.0).sum(axis=-1)
-    return np.where(inside, -distance, -np.inf)
-
-
-def _overlap(detections: np.ndarray, lesions: np.ndarray, least: float) -> np.ndarray:
-    """Intersection over union, -inf when below `least`."""
-    if detections.shape[1] != 5:
-        raise ValueError('rule="iou" needs boxes (x0, y0, x1, y1, score), not points')
-    if not 0.0 < least <= 1.0:
-        raise ValueError(f"iou_threshold={least} is not in 0 .. 1, or is 0")
-    first, second = detections[:, None, :4], lesions[None]
-    low = np.maximum(first[..., :2], second[..., :2])
-    high = np.minimum(first[..., 2:], second[..., 2:])
-    common = np.prod(np.maximum(high - low, 0.0), axis=-1)
-    areas = [np.prod(box[..., 2:] - box[..., :2], axis=-1) for box in (first, second)]
-    overlap = common / (areas[0] + areas[1] - common)
-    return np.where(overlap >= least, overlap, -np.inf)
-
-
-RULES = {"center_in_box": _near_center, "iou": _overlap}
-
-
-def _check_boxes(boxes: np.ndarray) -> np.ndarray:
-    """Boxes as f64[m, 4], finite, x0 < x1 and y0 < y1; any empty array is no box."""
-    boxes = np.asarray(boxes, np.float64)
-    if not boxes.size:
-        return np.empty((0, 4))
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"boxes {boxes.shape} must be [m, 4], (x0, y0, x1, y1)")
-    good = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
-    if not good.all():
-        raise ValueError(f"box {boxes[~good][0]}: must be finite, x0 < x1, y0 < y1")
-    return boxes
-
-
-def _check_detections(
-    detections: np.ndarray, image_shape: tuple[int, int] | None
-) -> np.ndarray:
-    """Detections as f64[k, 3] or f64[k, 5], finite and in the image."""
-    detections = np.asarray(detections, np.float64)
-    if not detections.size:
-        return np.empty((0, detections.shape[-1] if detections.ndim == 2 else 3))
-    if detections.ndim != 2 or detections.shape[1] not in (3, 5):
-        raise ValueError(f"detections {detections.shape} must be [k, 3] or [k, 5]")
-    if not np.isfinite(detections).all():
-        bad = detections[~np.isfinite(detections).all(axis=1)][0]
-        raise ValueError(f"detection {bad} has a non-finite score or coordinate")
-    if detections.shape[1] == 5:
-        _check_boxes(detections[:, :4])
-    half = detections.shape[1] // 2 - 1  # 0: points; 1: boxes, judged by the centre
-    point = (detections[:, :2] + detections[:, 2 * half : 2 * half + 2]) / 2.0
-    height, width = image_shape if image_shape is not None else (np.inf, np.inf)
-    inside = ((point >= 0) & (point < (width, height))).all(axis=1)
-    if not inside.all():
-        raise ValueError(
-            f"detection at (x, y) = {point[~inside][0]} is outside the image, height "
-            f"{height} and width {width}; check the order and scale of coordinates"
-        )
-    return detections
-
-
 def _pixels(box: np.ndarray) -> tuple[slice, slice]:
     """Rows and columns whose centres lie in the box."""
     # A negative start would wrap round to the far side of the map.
@@ -402,17 +281,3 @@ def _outside_values(
     if not np.isfinite(values).all():
         raise ValueError("a map has a non-finite value on a valid pixel")
     return values
-
-
-def _check_weights(weights: np.ndarray | None, num_images: int) -> np.ndarray:
-    """Weights as f64[..., n]."""
-    if weights is None:
-        return np.ones(num_images)
-    weights = np.asarray(weights, np.float64)
-    if weights.ndim == 0 or weights.shape[-1] != num_images:
-        raise ValueError(
-            f"weights {weights.shape} must end in the number of images, {num_images}"
-        )
-    if weights.size and not (weights.min() >= 0 and np.isfinite(weights.max())):
-        raise ValueError("weights must be finite and not negative")
-    return weights

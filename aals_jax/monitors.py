@@ -32,9 +32,10 @@ class Window:
         self._stage = stage
         self._dead = 0
         self._in_flight: collections.deque = collections.deque()
-        self._reset()
+        self.restart()
 
-    def _reset(self) -> None:
+    def restart(self) -> None:
+        """Begins a window; also after validation, whose time is not training's."""
         self._sums: Any = None
         self._steps = 0
         self._waited = 0.0
@@ -69,7 +70,7 @@ class Window:
         self._watch_gradient(values, step)
         values["time/data_wait_share"] = self._waited / elapsed
         values["time/steps_per_s"] = self._steps / elapsed
-        self._reset()
+        self.restart()
         return values
 
     def _watch_gradient(self, values: dict[str, float], step: int) -> None:

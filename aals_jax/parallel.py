@@ -63,10 +63,11 @@ def check_divisible(counts: dict[str, int], devices: int | None = None) -> None:
     devices = devices or device_count()
     for name, count in counts.items():
         if count % devices:
-            lower = count - count % devices or devices
+            lower = count - count % devices
+            upper = lower + devices
             raise ValueError(
                 f"{name}={count} is not a multiple of the {devices} devices; "
-                f"use {lower} or {count + devices - count % devices}"
+                f"use {f'{lower} or {upper}' if lower else upper}"
             )
 
 

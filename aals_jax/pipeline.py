@@ -19,7 +19,8 @@ from aals_jax import augment
 from aals_jax.types import Batch, Labelled, Weak
 
 MAP_STRIDE = 4
-ENDLESS = 2**40  # batches; Grain zips only streams of one length
+# Grain zips only streams of one length, which must fit 63 bits
+EPOCHS, ENDLESS = 2**40, 2**30  # of a stream; batches of each
 CACHE_BYTES = 2 * 2**30  # decoded squares up to this size are kept in memory
 
 
@@ -253,7 +254,7 @@ def batches(
             grain.MapDataset.source(_Rows(dataset, streams[name]))
             .seed(stream_seed)
             .shuffle()
-            .repeat()
+            .repeat(EPOCHS)
             .random_map(lambda x, rng, make=make: make(x, rng, ranges))
             .batch(counts[name] // hosts, batch_fn=_stack)
         )

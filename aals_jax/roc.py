@@ -180,7 +180,7 @@ def _counts(
         true f64[..., t], false f64[..., t], threshold f64[t].
     """
     scores, positive = _check(scores, labels)
-    weights = _check_weights(weights, len(scores))
+    weights = check_weights(weights, len(scores))
     order = np.argsort(-scores, kind="stable")
     threshold = scores[order]
     new = np.ones(len(order), bool)
@@ -224,7 +224,7 @@ def _check(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return scores, labels.astype(bool)
 
 
-def _check_weights(weights: np.ndarray | None, num_images: int) -> np.ndarray:
+def check_weights(weights: np.ndarray | None, num_images: int) -> np.ndarray:
     """Weights as f64[..., n]."""
     if weights is None:
         return np.ones(num_images)

@@ -60,6 +60,17 @@ def check_config(config: Any) -> None:
         problems.append(f"data.side={config.data.side}: a multiple of 32")
     if not 0 <= config.data.fold < 5:
         problems.append(f"data.fold={config.data.fold}: 0 to 4")
+    for name in ("pretrain", "distill"):
+        stage = config[name]
+        if stage.eval_every % config.log_every:
+            problems.append(
+                f"{name}.eval_every={stage.eval_every}: a multiple of log_every="
+                f"{config.log_every}"
+            )
+        if not 0 <= stage.warmup_steps < stage.steps:
+            problems.append(
+                f"{name}.warmup_steps={stage.warmup_steps}: below its steps"
+            )
     if problems:
         raise ValueError("the config can't be run:\n- " + "\n- ".join(problems))
     labelled = config.batch.region + config.batch.negative

@@ -203,6 +203,7 @@ def _train(
                     # the history first: a checkpoint never lacks its own rows
                     history.write(number, values)
                     checkpoints.save(number, host_state, auroc=auroc)
+                    window.restart()
                 elif values:
                     history.write(number, values)
     finally:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from aals_jax import detection, froc
+from aals_jax import detection, froc, matching
 
 exhaustive = settings(derandomize=True, deadline=None, max_examples=300, database=None)
 
@@ -75,7 +75,7 @@ def test_detections_are_apart_sorted_and_in_the_map(values, distance):
     apart = np.maximum(abs(found.x[:, None] - found.x), abs(found.y[:, None] - found.y))
     np.fill_diagonal(apart, np.inf)
     assert (apart > distance).all()
-    froc.match(found.rows(), [], image_shape=values.shape)
+    matching.match(found.rows(), [], image_shape=values.shape)
     fewer = detection.find_detections(
         values, min_distance=distance, threshold=0.2, max_detections=2
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aals_jax import froc
+from aals_jax import froc, matching
 
 exhaustive = settings(derandomize=True, deadline=None, max_examples=300, database=None)
 LIMITS = (0.0, 0.1, 0.2, 0.25, 1 / 3, 0.5, 1.0, 2.0, 4.0)
@@ -271,30 +271,30 @@ def test_no_lesion_has_no_value_and_a_reason():
 
 
 def test_a_second_hit_counts_neither_for_nor_against():
-    found = froc.match([[1, 1, 0.5], [2, 2, 0.9], [3, 3, 0.7], [30, 1, 0.6]], BOX)
+    found = matching.match([[1, 1, 0.5], [2, 2, 0.9], [3, 3, 0.7], [30, 1, 0.6]], BOX)
     np.testing.assert_array_equal(found.lesion_score, [0.9])
     np.testing.assert_array_equal(found.false_score, [0.6])
-    repeat, false = froc.REPEAT, froc.FALSE_POSITIVE
+    repeat, false = matching.REPEAT, matching.FALSE_POSITIVE
     np.testing.assert_array_equal(found.lesion_of, [repeat, 0, repeat, false])
 
 
 def test_one_detection_in_two_lesions_recalls_the_nearer_one():
-    found = froc.match([[4, 4, 0.5]], [[0, 0, 20, 20], [2, 2, 7, 7]])
+    found = matching.match([[4, 4, 0.5]], [[0, 0, 20, 20], [2, 2, 7, 7]])
     np.testing.assert_array_equal(found.lesion_score, [-np.inf, 0.5])
 
 
 def test_the_right_edge_of_a_box_is_outside():
-    found = froc.match([[0, 0, 0.5], [10, 5, 0.6]], BOX)
+    found = matching.match([[0, 0, 0.5], [10, 5, 0.6]], BOX)
     np.testing.assert_array_equal(found.false_score, [0.6])
 
 
 def test_overlap_rule():
     boxes = [[0, 0, 10, 5, 0.9], [20, 20, 30, 30, 0.8]]
     for least, score in ((0.5, 0.9), (0.51, -np.inf)):
-        found = froc.match(boxes, BOX, rule="iou", iou_threshold=least)
+        found = matching.match(boxes, BOX, rule="iou", iou_threshold=least)
         np.testing.assert_array_equal(found.lesion_score, [score])
     assert len(found.false_score) == 2
-    centre = froc.match(boxes, BOX)  # the centre of a box is its point
+    centre = matching.match(boxes, BOX)  # the centre of a box is its point
     np.testing.assert_array_equal(centre.lesion_score, [0.9])
 
 
@@ -379,21 +379,21 @@ def test_the_record_is_frozen():
     ],
 )
 def test_bad_detections_are_errors(rows, message):
-    froc.match([[15.9, 11.9, 0.5]], BOX, image_shape=(12, 16))
+    matching.match([[15.9, 11.9, 0.5]], BOX, image_shape=(12, 16))
     with pytest.raises(ValueError, match=message):
-        froc.match(rows, BOX, image_shape=(12, 16))
+        matching.match(rows, BOX, image_shape=(12, 16))
 
 
 def test_other_bad_input_is_named():
     values = np.zeros((4, 4))
     with pytest.raises(ValueError, match="x0 < x1"):
-        froc.match([], [[5, 5, 5, 9]])
+        matching.match([], [[5, 5, 5, 9]])
     with pytest.raises(ValueError, match="unknown"):
-        froc.match([], BOX, rule="touch")
+        matching.match([], BOX, rule="touch")
     with pytest.raises(ValueError, match="needs boxes"):
-        froc.match([[1, 1, 0.5]], BOX, rule="iou")
+        matching.match([[1, 1, 0.5]], BOX, rule="iou")
     with pytest.raises(ValueError, match="iou_threshold"):
-        froc.match([[0, 0, 1, 1, 0.5]], BOX, rule="iou", iou_threshold=0.0)
+        matching.match([[0, 0, 1, 1, 0.5]], BOX, rule="iou", iou_threshold=0.0)
     with pytest.raises(ValueError, match="zip"):
         froc.count_data([[]], [BOX, BOX])
     with pytest.raises(ValueError, match="box lists"):

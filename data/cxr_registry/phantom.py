@@ -35,10 +35,10 @@ Drawing = anatomy.Drawing
 
 # Conspicuity of the fractures: 0 = they change no pixel, 1 = obvious.
 DIFFICULTIES: Mapping[str, float] = MappingProxyType(
-    {"impossible": 0.0, "hard": 0.3, "middle": 0.55, "easy": 1.0}
+    {"impossible": 0.0, "hard": 0.4, "middle": 0.65, "easy": 1.0}
 )
 
-VERSION = 1  # raise it when the same arguments give other bytes
+VERSION = 2  # raise it when the same arguments give other bytes
 STUDY_FIELDS = (
     "image", "patient_id", "study_date", "diagnosis_codes", "view", "sex", "age",
 )  # fmt: skip

@@ -131,9 +131,9 @@ def _crack(rng: np.random.Generator, site: str, bone: str, at: float) -> Fractur
     side = BOX_SIDE_MM * float(np.exp(np.clip(rng.normal(), -2, 2) * BOX_LOG_SPREAD))
     kind = rng.choice(["step", "kink", "gap", "override"], p=[0.4, 0.15, 0.2, 0.25])
     sign = float(rng.choice([-1, 1]))
-    step = {"step": (9, 14), "kink": (2, 5), "gap": (2, 6), "override": (6, 11)}[kind]
-    gap = {"step": (2, 5), "kink": (2, 5), "gap": (6, 10), "override": (-14, -8)}[kind]
-    kink = (6, 10) if kind == "kink" else (-2, 2)
+    step = {"step": (11, 17), "kink": (3, 6), "gap": (3, 8), "override": (8, 14)}[kind]
+    gap = {"step": (3, 6), "kink": (3, 6), "gap": (8, 12), "override": (-17, -10)}[kind]
+    kink = (8, 12) if kind == "kink" else (-2.5, 2.5)
     # a short stretch cannot bend far
     room = min(1.0, side / BOX_SIDE_MM)
     return Fracture(
@@ -144,7 +144,7 @@ def _crack(rng: np.random.Generator, site: str, bone: str, at: float) -> Fractur
         step=sign * size * room * rng.uniform(*step),
         kink=size * room * rng.uniform(*kink),
         gap=size * rng.uniform(*gap),
-        impact=rng.uniform(0.2, 0.9),
+        impact=rng.uniform(0.25, 1.1),
         slope=rng.normal(0, 0.45),
         jag=rng.uniform(0.2, 0.8),
         phase=rng.uniform(0, 2 * np.pi),
