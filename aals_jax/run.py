@@ -14,6 +14,7 @@ import numpy as np
 
 from aals_jax import evaluate, inference, parallel, prepare, reporting, steps, train
 from aals_jax.examples import choose_examples
+from aals_jax.models import resnet
 from aals_jax.report import ModelCurves, write_report
 
 DISCLAIMER = "Research only, not a medical device."
@@ -25,7 +26,7 @@ def run(config: Any, workdir: Path) -> Path:
     """Does what is left to do and returns the path of result.json."""
     result_path = workdir / "result.json"
     check_config(config)
-    claim(config, workdir)
+    check_claim(config, workdir)
     if result_path.exists():
         reporting.log.info("done already: %s", result_path)
         reporting.log.info("the page: %s", workdir / "report.html")
@@ -42,6 +43,7 @@ def run(config: Any, workdir: Path) -> Path:
     data = prepare.open_data(config)
     for split, counts in data.counts().items():
         reporting.log.info("%-10s %s", split, counts)
+    claim(config, workdir)  # not before: a config refused so far may be mended
     models = train_models(config, data, workdir)
     finish(config, data, models, workdir)
     return result_path
@@ -71,6 +73,15 @@ def check_config(config: Any) -> None:
             problems.append(
                 f"{name}.warmup_steps={stage.warmup_steps}: below its steps"
             )
+        try:
+            train.make_tx(stage)
+        except ValueError as error:
+            problems.append(f"{name}.{error}")
+    if config.model.backbone not in resnet.DEPTHS:
+        problems.append(
+            f"model.backbone={config.model.backbone!r}: use one of "
+            f"{sorted(resnet.DEPTHS)}"
+        )
     if problems:
         raise ValueError("the config can't be run:\n- " + "\n- ".join(problems))
     labelled = config.batch.region + config.batch.negative
@@ -79,6 +90,10 @@ def check_config(config: Any) -> None:
             "batch.region + batch.negative": labelled,
             "batch.image_level": config.batch.image_level,
         }
+    )
+    parallel.check_divisible(
+        {"evaluation.batch_size": config.evaluation.batch_size},
+        parallel.local_device_count(),
     )
 
 
@@ -92,24 +107,28 @@ def identity(config: Any) -> dict[str, Any]:
     return fields
 
 
-def claim(config: Any, workdir: Path) -> None:
-    """Ties a workdir to one config; raises ValueError when it has another."""
-    path, fields = workdir / "config.json", identity(config)
-    if path.exists():
-        there, now = _flat(json.loads(path.read_text())), _flat(fields)
-        differing = sorted(
-            f"{name}: {there.get(name)!r} there, {now.get(name)!r} now"
-            for name in there.keys() | now.keys()
-            if there.get(name) != now.get(name)
-        )
-        if differing:
-            raise ValueError(
-                f"the workdir {workdir} belongs to another config; choose another "
-                "--workdir or delete it:\n- " + "\n- ".join(differing)
-            )
+def check_claim(config: Any, workdir: Path) -> None:
+    """Raises ValueError when the workdir belongs to another config."""
+    path = workdir / "config.json"
+    if not path.exists():
         return
+    there, now = _flat(json.loads(path.read_text())), _flat(identity(config))
+    differing = sorted(
+        f"{name}: {there.get(name)!r} there, {now.get(name)!r} now"
+        for name in there.keys() | now.keys()
+        if there.get(name) != now.get(name)
+    )
+    if differing:
+        raise ValueError(
+            f"the workdir {workdir} belongs to another config; choose another "
+            "--workdir or delete it:\n- " + "\n- ".join(differing)
+        )
+
+
+def claim(config: Any, workdir: Path) -> None:
+    """Ties a workdir to this config."""
     workdir.mkdir(parents=True, exist_ok=True)
-    reporting.write_json(path, fields)
+    reporting.write_json(workdir / "config.json", identity(config))
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

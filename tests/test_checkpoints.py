@@ -22,7 +22,9 @@ def make_state(seed: int = 0) -> TrainState:
         "batch_stats": {"mean": rng.standard_normal(4, np.float32)},
     }
     state = steps.restart(student, TX)
-    return state.replace(step=np.array(seed, np.int32), teacher=jax.tree.map(np.exp, student))
+    return state.replace(
+        step=np.array(seed, np.int32), teacher=jax.tree.map(np.exp, student)
+    )
 
 
 def folders(path):

@@ -88,8 +88,10 @@ def test_a_run_leaves_a_result_with_values_and_intervals(done):
         for metric in metrics.values():
             assert 0.0 <= metric["low"] <= metric["high"] <= 1.0
             assert 0.0 <= metric["value"] <= 1.0
-    sets = {json.dumps([m[n]["n_images"] for n in METRICS])
-            for m in result["metrics"].values()}
+    sets = {
+        json.dumps([m[n]["n_images"] for n in METRICS])
+        for m in result["metrics"].values()
+    }
     assert len(sets) == 1  # all models on the same images
 
 
@@ -224,11 +226,13 @@ def refusal(config, workdir: Path) -> str:
         ({"scale": "paper"}, "the paper's recipe needs a registry"),
         ({"finding": "skull"}, "finding='skull' is not in the phantom"),
         ({"data.side": 100}, "data.side=100: a multiple of 32"),
+        ({"distill.eval_every": 4}, "distill.eval_every=4: a multiple of log_every=3"),
+        ({"pretrain.warmup_steps": 6}, "pretrain.warmup_steps=6: below its steps"),
         ({"data.fold": 5}, "data.fold=5: 0 to 4"),
         ({"distill.max_strength": 0.5}, "distill.max_strength=0.5: >= 1"),
-        ({"pretrain.optimizer": "lion"}, "optimizer='lion': use one of"),
-        ({"distill.schedule": "linear"}, "schedule='linear': use"),
-        ({"model.backbone": "vgg"}, "backbone"),
+        ({"pretrain.optimizer": "lion"}, "pretrain.optimizer='lion': use one of"),
+        ({"distill.schedule": "linear"}, "distill.schedule='linear': use"),
+        ({"model.backbone": "vgg"}, "model.backbone='vgg': use one of"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -307,9 +311,7 @@ def test_a_registry_without_regions_is_refused(registry, tmp_path):
     assert "no training image has a 'rib' box: stage 1 needs regions.csv" in text
 
 
-def test_no_image_level_positives_are_refused_but_for_the_baseline(
-    registry, tmp_path
-):
+def test_no_image_level_positives_are_refused_but_for_the_baseline(registry, tmp_path):
     def only_boxed(index, label):
         return "1" if index % 4 == 0 else "0"
 

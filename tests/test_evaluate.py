@@ -28,7 +28,9 @@ def make_set(negative=8, boxed=6, unboxed=4):
     return evaluate.TestSet(
         label=np.arange(n) >= negative,
         judged=np.arange(n) < negative + boxed,
-        boxes=[BOXES if negative <= i < negative + boxed else BOXES[:0] for i in range(n)],
+        boxes=[
+            BOXES if negative <= i < negative + boxed else BOXES[:0] for i in range(n)
+        ],
         valid=np.ones((n, SIDE, SIDE), np.float32),
         patient=[f"p{i // 2}" for i in range(n)],
     )

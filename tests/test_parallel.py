@@ -78,9 +78,7 @@ def test_copies_that_differ_are_noticed():
         parallel.assert_replicated({"weight": forged})
 
 
-@pytest.mark.parametrize(
-    "count, remedies", [(6, "4 or 8"), (3, "4"), (9, "8 or 12")]
-)
+@pytest.mark.parametrize("count, remedies", [(6, "4 or 8"), (3, "4"), (9, "8 or 12")])
 def test_an_uneven_batch_is_refused_with_value_devices_and_remedies(count, remedies):
     with pytest.raises(ValueError) as caught:
         parallel.check_divisible({"batch.even": 8, "batch.region": count})

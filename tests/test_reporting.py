@@ -82,7 +82,9 @@ def test_versions_and_commit_can_be_told():
 
 def add(window, steps=1, **values):
     for _ in range(steps):
-        metrics = {name.replace("__", "/"): jnp.float32(v) for name, v in values.items()}
+        metrics = {
+            name.replace("__", "/"): jnp.float32(v) for name, v in values.items()
+        }
         window.add(parallel.replicate(metrics))
 
 

@@ -35,7 +35,7 @@ Drawing = anatomy.Drawing
 
 # Conspicuity of the fractures: 0 = they change no pixel, 1 = obvious.
 DIFFICULTIES: Mapping[str, float] = MappingProxyType(
-    {"impossible": 0.0, "hard": 0.4, "middle": 0.65, "easy": 1.0}
+    {"impossible": 0.0, "hard": 0.4, "middle": 0.55, "easy": 1.0}
 )
 
 VERSION = 2  # raise it when the same arguments give other bytes
