@@ -84,9 +84,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 class History:
-    """metrics.jsonl and TensorBoard, continued after `step` of `stage` on resume."""
+    """metrics.jsonl and TensorBoard, continued after `step` of `stage` on resume.
 
-    def __init__(self, workdir: Path, stage: str, *, step: int):
+    Of several hosts that share a workdir, one `writes`.
+    """
+
+    def __init__(self, workdir: Path, stage: str, *, step: int, writes: bool = True):
+        self._writes = writes
+        if not writes:
+            return
         self._path = workdir / "metrics.jsonl"
         self._stage = stage
         rows = [r for r in read_history(workdir) if self._is_kept(r, step)]
@@ -102,6 +108,8 @@ class History:
         return row["stage"] != self._stage or row["step"] <= step
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
+        if not self._writes:
+            return
         row = {"stage": self._stage, "step": step, **values}
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
@@ -109,6 +117,8 @@ class History:
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
+        if not self._writes:
+            return
         self._file.close()
         self._board.close()
 

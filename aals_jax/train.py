@@ -182,7 +182,9 @@ def _train(
     last = stage.config.steps
     step_fn = parallel.data_parallel(stage.step)
     batches = _batches(stage, data, config, start)
-    history = reporting.History(workdir, stage.name, step=start)
+    history = reporting.History(
+        workdir, stage.name, step=start, writes=parallel.is_primary()
+    )
     window = monitors.Window(stage.name)
     title = {"pretrain": "stage 1: pre-training", "distill": "stage 2: distillation"}
     try:

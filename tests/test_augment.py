@@ -167,7 +167,8 @@ def test_a_tiny_box_never_vanishes(seed, at, size):
 
 
 def test_a_box_off_the_square_is_not_drawn():
-    shifted = augment.identity() + [[0, 0, 100], [0, 0, 0]]
+    shifted = augment.identity()
+    shifted[0, 2] = 100.0
     box = np.array([[0.0, 0.0, 40.0, 40.0]])
     assert augment.draw_boxes(box, shifted, **MAP).sum() == 0
 

@@ -104,7 +104,7 @@ def test_two_hosts_hold_the_shares_of_one_hosts_batch():
 
 def test_a_count_that_hosts_cannot_share_is_refused():
     counts = {**COUNTS, "region": 3}
-    with pytest.raises(ValueError, match="batch.region=3 .* 2 hosts"):
+    with pytest.raises(ValueError, match=r"batch\.region=3 .* 2 hosts"):
         some(1, counts=counts, host=0, hosts=2)
 
 

@@ -39,7 +39,7 @@ def test_cosine_falls_as_half_a_wave_to_zero_at_the_last_step():
 
 
 def test_an_unknown_shape_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match="'linear'.*'constant' or 'cosine'"):
+    with pytest.raises(ValueError, match=r"'linear'.*'constant' or 'cosine'"):
         rates("linear", [0])
 
 
