@@ -80,8 +80,9 @@ def _generate_phantom(config: Any, data_dir: Path) -> Path:
         raise ValueError(
             f"phantom.difficulty={settings.difficulty!r}: use one of {sorted(levels)}"
         )
+    conspicuity = levels[settings.difficulty]
     name = (
-        f"phantom-{settings.difficulty}-{settings.images}x{settings.height}px"
+        f"phantom{phantom.VERSION}-c{conspicuity:g}-{settings.images}x{settings.height}px"
         f"-p{settings.prevalence:g}-b{settings.boxed_share:g}-s{settings.seed}"
     )
     folder = data_dir / name
@@ -90,7 +91,7 @@ def _generate_phantom(config: Any, data_dir: Path) -> Path:
             folder,
             images=settings.images,
             seed=settings.seed,
-            conspicuity=levels[settings.difficulty],
+            conspicuity=conspicuity,
             height=settings.height,
             prevalence=settings.prevalence,
             boxed_share=settings.boxed_share,
