@@ -43,9 +43,10 @@ def main() -> None:
     rows = np.flatnonzero(boxed)[: options.rows]
     figure = Figure(figsize=(9.6, 3.3 * len(rows)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
+    split, position = data.test.split, data.test.position
     axes = figure.subplots(len(rows), 3, squeeze=False)
-    for (film, before, after), i in zip(axes, rows, strict=True):
-        radiograph = data.dataset.read(data.test.split[i], data.test.position[i])
+    for (film, before, after), i in zip(axes, rows.tolist(), strict=True):
+        radiograph = data.dataset.read(str(split[i]), int(position[i]))
         logits = logit(maps[i : i + 1].clip(1e-7, 1 - 1e-7)).astype(np.float32)
         target = expit(sharpen(logits, max_strength=strength, center=t))[0]
         film.imshow(radiograph.image, cmap="gray")
