@@ -53,18 +53,12 @@ class Measured:
     scores: np.ndarray  # f[n], image scores
 
 
-def test_set(
-    dataset: pipeline.Dataset, table: pipeline.Table, valid: np.ndarray
-) -> TestSet:
+def test_set(table: pipeline.Table, valid: np.ndarray) -> TestSet:
     """Collects what the maps of a table are measured against."""
-    boxes = [
-        dataset.read(s, p).boxes / pipeline.MAP_STRIDE
-        for s, p in zip(table.split, table.position, strict=True)
-    ]
     return TestSet(
         label=table.label == 1,
         judged=(table.label == 0) | table.boxed,
-        boxes=boxes,
+        boxes=[boxes / pipeline.MAP_STRIDE for boxes in table.boxes],
         valid=valid,
         patient=list(table.patient),
     )

@@ -31,16 +31,11 @@ class Predictor:
             parallel.gather(self._step(placed, parallel.shard(images)))
             for images in batches
         ]
-        return np.concatenate(maps)[: len(table)] * film(dataset, table)
+        return np.concatenate(maps)[: len(table)] * film(table, side=dataset.side)
 
 
-def film(dataset: pipeline.Dataset, table: pipeline.Table) -> np.ndarray:
+def film(table: pipeline.Table, *, side: int) -> np.ndarray:
     """f32[n, side/4, side/4], 1 where a map's pixel lies on film."""
-    side = dataset.side
-    contents = [
-        dataset.read(s, p).content
-        for s, p in zip(table.split, table.position, strict=True)
-    ]
     return np.stack(
         [
             augment.draw_content(
@@ -49,6 +44,6 @@ def film(dataset: pipeline.Dataset, table: pipeline.Table) -> np.ndarray:
                 side=side,
                 map_side=side // pipeline.MAP_STRIDE,
             )
-            for content in contents
+            for content in table.content
         ]
     )

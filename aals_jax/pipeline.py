@@ -40,9 +40,15 @@ class Table:
     split: np.ndarray  # str[n], TFDS split
     position: np.ndarray  # i64[n], index within the split
     label: np.ndarray  # i8[n], 1, 0 or -1 (unknown)
-    boxed: np.ndarray  # bool[n], the finding has a box
+    boxes: np.ndarray  # object[n] of f32[k, 4], (x0, y0, x1, y1), px of the square
+    content: np.ndarray  # f32[n, 4], the film, px of the square
     patient: np.ndarray  # str[n], pseudonyms
     image_id: np.ndarray  # str[n], pseudonyms
+
+    @property
+    def boxed(self) -> np.ndarray:
+        """bool[n], whether the finding has a box."""
+        return np.array([len(boxes) > 0 for boxes in self.boxes], bool)
 
     def select(self, rows: np.ndarray) -> "Table":
         columns = {
@@ -52,6 +58,14 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.label)
+
+
+def object_array(items: Sequence[Any]) -> np.ndarray:
+    """object[n] that holds the items as they are, whatever their shapes."""
+    array = np.empty(len(items), object)
+    for i, item in enumerate(items):  # a slice would unpack items of one shape
+        array[i] = item
+    return array
 
 
 class Dataset:
@@ -78,10 +92,13 @@ class Dataset:
                 columns["split"].append(split)
                 columns["position"].append(position)
                 columns["label"].append(int(record["labels"][self.finding]))
-                columns["boxed"].append(len(self._boxes(record)) > 0)
+                columns["boxes"].append(self._boxes(record))
+                columns["content"].append(self._to_pixels(record["content"]))
                 for name in ("patient", "image_id"):
                     columns[name].append(record[name].decode())
-        return Table(**{name: np.array(values) for name, values in columns.items()})
+        boxes = object_array(columns.pop("boxes"))
+        arrays = {name: np.array(values) for name, values in columns.items()}
+        return Table(boxes=boxes, **arrays)
 
     def _boxes(self, record: Mapping[str, Any]) -> np.ndarray:
         boxes = np.reshape(record["objects"]["bbox"], (-1, 4))

@@ -68,6 +68,11 @@ def prepare_dataset(config: Any) -> tuple[Path, str]:
     return path, "phantom" if config.registry is None else "registry"
 
 
+def data_hash(path: Path) -> str:
+    """The hash of a prepared dataset's pixels, labels, boxes and parts."""
+    return build.describe(path)["data_hash"]
+
+
 def _generate_phantom(config: Any, data_dir: Path) -> Path:
     settings = config.phantom
     if config.finding not in PHANTOM_FINDINGS:
@@ -122,7 +127,7 @@ def open_data(config: Any) -> Data:
         **parts,
         streams=streams,
         source=source,
-        data_hash=build.describe(path)["data_hash"],
+        data_hash=data_hash(path),
     )
     check_counts(data.counts(), config)
     return data

@@ -28,6 +28,9 @@ def run(config: Any, workdir: Path) -> Path:
     check_config(config)
     check_claim(config, workdir)
     if result_path.exists():
+        if config.registry:  # another registry of the same shape must not pass for it
+            prepared = prepare.prepare_dataset(config)[0]
+            check_data(prepare.data_hash(prepared), workdir)
         reporting.log.info("done already: %s", result_path)
         reporting.log.info("the page: %s", workdir / "report.html")
         return result_path
@@ -43,9 +46,13 @@ def run(config: Any, workdir: Path) -> Path:
     data = prepare.open_data(config)
     for split, counts in data.counts().items():
         reporting.log.info("%-10s %s", split, counts)
-    claim(config, workdir)  # not before: a config refused so far may be mended
+    check_data(data.data_hash, workdir)
+    if parallel.is_primary():
+        # not before: a config refused so far may be mended
+        claim(config, data.data_hash, workdir)
     models = train_models(config, data, workdir)
-    finish(config, data, models, workdir)
+    if parallel.is_primary():
+        finish(config, data, models, workdir)
     return result_path
 
 
@@ -109,10 +116,10 @@ def identity(config: Any) -> dict[str, Any]:
 
 def check_claim(config: Any, workdir: Path) -> None:
     """Raises ValueError when the workdir belongs to another config."""
-    path = workdir / "config.json"
-    if not path.exists():
+    claimed = _claimed(workdir)
+    if claimed is None:
         return
-    there, now = _flat(json.loads(path.read_text())), _flat(identity(config))
+    there, now = _flat(claimed["config"]), _flat(identity(config))
     differing = sorted(
         f"{name}: {there.get(name)!r} there, {now.get(name)!r} now"
         for name in there.keys() | now.keys()
@@ -125,10 +132,27 @@ def check_claim(config: Any, workdir: Path) -> None:
         )
 
 
-def claim(config: Any, workdir: Path) -> None:
-    """Ties a workdir to this config."""
+def check_data(data_hash: str, workdir: Path) -> None:
+    """Raises ValueError when the workdir was begun on other data."""
+    claimed = _claimed(workdir)
+    if claimed is not None and claimed["data_hash"] != data_hash:
+        raise ValueError(
+            f"the workdir {workdir} belongs to other data (data_hash "
+            f"{claimed['data_hash'][:12]} there, {data_hash[:12]} now); choose "
+            "another --workdir or delete it"
+        )
+
+
+def claim(config: Any, data_hash: str, workdir: Path) -> None:
+    """Ties a workdir to this config and these data."""
     workdir.mkdir(parents=True, exist_ok=True)
-    reporting.write_json(workdir / "config.json", identity(config))
+    record = {"config": identity(config), "data_hash": data_hash}
+    reporting.write_json(workdir / "config.json", record)
+
+
+def _claimed(workdir: Path) -> dict[str, Any] | None:
+    path = workdir / "config.json"
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -166,8 +190,8 @@ def finish(
 ) -> None:
     """Measures every model on the test set; writes the page, then result.json."""
     predictor = make_predictor(config)
-    valid = inference.film(data.dataset, data.test)
-    test = evaluate.test_set(data.dataset, data.test, valid)
+    valid = inference.film(data.test, side=data.dataset.side)
+    test = evaluate.test_set(data.test, valid)
     maps, measured = {}, {}
     with reporting.progress("measuring") as update:
         for number, (name, variables) in enumerate(models.items()):

@@ -198,6 +198,12 @@ def test_another_config_on_a_workdir_is_refused_with_its_fields(done, scratch):
     assert contents(done) == before
 
 
+def test_other_data_on_a_workdir_are_refused(done):
+    run.check_data(result_of(done)["data"]["data_hash"], done)
+    with pytest.raises(ValueError, match="belongs to other data"):
+        run.check_data("0" * 64, done)
+
+
 def test_where_and_how_fast_may_change(done, scratch):
     changes = {"data.threads": 4, "data.workers": 3}
     assert run.run(small_config(scratch / "data", **changes), done).exists()

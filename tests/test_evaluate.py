@@ -137,20 +137,16 @@ def test_padding_is_no_detection_and_no_false_alarm():
 
 
 def test_the_test_set_has_boxes_in_pixels_of_the_map():
-    class One:
-        def read(self, split, position):
-            boxes = 4 * BOXES if position == 1 else BOXES[:0]
-            return pipeline.Radiograph(np.zeros((64, 64), np.uint8), boxes, np.zeros(4))
-
     table = pipeline.Table(
         split=np.array(["part_0"] * 3),
         position=np.arange(3),
         label=np.array([0, 1, 1], np.int8),
-        boxed=np.array([False, True, False]),
+        boxes=pipeline.object_array([BOXES[:0], 4 * BOXES, BOXES[:0]]),
+        content=np.zeros((3, 4), np.float32),
         patient=np.array(["a", "b", "c"]),
         image_id=np.array(["x", "y", "z"]),
     )
-    test = evaluate.test_set(One(), table, np.ones((3, SIDE, SIDE)))
+    test = evaluate.test_set(table, np.ones((3, SIDE, SIDE)))
     np.testing.assert_array_equal(test.boxes[1], BOXES)
     assert test.label.tolist() == [False, True, True]
     assert test.judged.tolist() == [True, True, False]

@@ -36,13 +36,17 @@ class Drawn:
         )
 
 
+BOX = np.array([[16.0, 16.0, 32.0, 40.0]], np.float32)
+
+
 def make_table(label, boxed=None):
     n = len(label)
     return pipeline.Table(
         split=np.array(["part_0"] * n),
         position=np.arange(n),
         label=np.array(label, np.int8),
-        boxed=np.array([False] * n if boxed is None else boxed),
+        boxes=pipeline.object_array([BOX[: int(b)] for b in boxed or [False] * n]),
+        content=np.tile(np.float32([0, 0, SIDE, SIDE]), (n, 1)),
         patient=np.array([f"p{i}" for i in range(n)]),
         image_id=np.array([f"i{i}" for i in range(n)]),
     )
