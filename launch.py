@@ -36,7 +36,8 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments {argv[1:]}; see --help")
     reporting.set_up_logging()
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    for noisy in ("absl", "jax"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     config = _CONFIG.value
     suffix = "" if config.scale == "laptop" else f"-{config.scale}"
     workdir = Path(_WORKDIR.value or f"runs/{config.finding}{suffix}")
