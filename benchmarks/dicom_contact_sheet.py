@@ -9,10 +9,13 @@ the brightness, its share of pure black and white, or why it was refused.
 
 import argparse
 import math
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data.cxr_registry import dicom
 

@@ -50,7 +50,7 @@ def main() -> None:
         logits = logit(maps[i : i + 1].clip(1e-7, 1 - 1e-7)).astype(np.float32)
         target = expit(sharpen(logits, max_strength=strength, center=t))[0]
         film.imshow(radiograph.image, cmap="gray")
-        film.set_title("film and expert's box", fontsize=10)
+        film.set_title("film and true box", fontsize=10)
         for axis, values, name in (
             (before, maps[i], f"teacher, peak {peak[i]:.2f}"),
             (after, target, f"sharpened target, peak {target.max():.2f}"),
