@@ -26,12 +26,12 @@ import orbax.checkpoint as ocp
 ROOT = Path(__file__).parent.parent
 PHASES = {  # a phase begins with the log line that holds its words
     "phantom": "drawing the phantom",
-    "build": "building the dataset",
+    "build": "drawing the phantom: 120 of 120",  # its own lines come near its end
     "stage 1": "stage 1: pre-training",
     "stage 2": "stage 2: distillation",
     "evaluation": "measuring",
 }
-LONGEST = {"phantom": 2, "build": 2, "stage 1": 4, "stage 2": 4, "evaluation": 1.5}  # s
+LONGEST = {"phantom": 2, "build": 5, "stage 1": 4, "stage 2": 4, "evaluation": 1.5}  # s
 SETTINGS = {
     "phantom.images": 120,
     "phantom.height": 192,
