@@ -2,8 +2,7 @@
 
     python launch.py --config configs/clavicle.py
     python launch.py --config configs/clavicle.py --config.seed=1 --workdir runs/seed1
-    python launch.py --config configs/clavicle.py --config.registry=DIR \
-        --config.finding=NAME
+    python launch.py --config configs/rib.py --config.registry=DIR
 
 Calling it again goes on where it was interrupted, and says so when all is done. Any
 field of configs/base.py is a flag: --config.distill.max_strength=8.
