@@ -33,9 +33,9 @@ from data.cxr_registry import phantom_fractures as fractures
 draw = anatomy.draw
 Drawing = anatomy.Drawing
 
-# Conspicuity of the fractures: 0 = they change no pixel, 1 = obvious.
+# Conspicuity of the fractures: 0 = they change no pixel, 1 = plain to see, 3 = glaring.
 DIFFICULTIES: Mapping[str, float] = MappingProxyType(
-    {"impossible": 0.0, "hard": 0.4, "middle": 0.55, "easy": 1.0}
+    {"impossible": 0.0, "hard": 0.4, "middle": 0.55, "easy": 3.0}
 )
 
 VERSION = 2  # raise it when the same arguments give other bytes
@@ -92,7 +92,7 @@ def generate(
         root: folder to make. It appears complete or not at all.
         images: number of films, >= 1.
         seed: >= 0.
-        conspicuity: of the fractures, in [0, 1]; see DIFFICULTIES.
+        conspicuity: of the fractures, in [0, 3]; see DIFFICULTIES.
         height: typical rows of a film, pixels, >= 64.
         prevalence: share of the films with a fracture, for each site by itself.
         boxed_share: share of the positives whose boxes are in regions.csv.
@@ -129,7 +129,7 @@ def _check(settings: Mapping) -> None:
     """Raises ValueError for arguments out of range."""
     for name, low, high in (
         ("images", 1, 10**6), ("seed", 0, 2**63), ("height", 64, 4096),
-        ("conspicuity", 0, 1), ("prevalence", 0, 1), ("boxed_share", 0, 1),
+        ("conspicuity", 0, 3), ("prevalence", 0, 1), ("boxed_share", 0, 1),
     ):  # fmt: skip
         if not low <= settings[name] <= high:
             raise ValueError(f"phantom: {name}={settings[name]}; use {low} to {high}")

@@ -51,7 +51,7 @@ def draw(
         seed: of the registry, >= 0.
         index: of the image, >= 0.
         height: typical rows of a film, pixels; single films differ by 0.85-1.15.
-        conspicuity: 0 = no visible effect, 1 = obvious.
+        conspicuity: 0 = no visible effect, 1 = plain to see, 3 = glaring.
         sites: which of rib and clavicle are broken.
         patient: whose body it is; images of one patient share it. Default: index.
 
@@ -121,7 +121,7 @@ def _anatomy(rng: np.random.Generator) -> dict:
         shoulder = np.abs(collar.xy[-1]) * [1, np.sign(collar.xy[-1, 1])] + [14, 16]
         body[f"shoulder{mirror:+d}"] = shoulder
         tubes[f"humerus{mirror:+d}"] = bones.humerus(rng, mirror, shoulder)
-        body[f"dome{mirror:+d}"] = rng.normal(206 - 5 * mirror * -1, 9) * size
+        body[f"dome{mirror:+d}"] = rng.normal(206 + 5 * mirror, 9) * size
     body["tubes"] = tubes
     body["heart"] = rng.normal(1.0 + 0.04 * old, 0.09)
     body["knob"] = rng.normal(15 + 3 * old, 2)

@@ -21,6 +21,7 @@ CLAVICLE_COUNTS = np.array([0.93, 0.07])
 # taken as a 430 mm detector behind a body magnified 1.07 times; the spread of the
 # logarithm from the quartiles.
 BOX_SIDE_MM = 77 / 1024 * 430 / 1.07
+CALLUS_MM = 16.0  # of bone, at conspicuity 2
 BOX_LOG_SPREAD = float(np.log(93 / 62) / (2 * 0.6745))
 
 
@@ -51,9 +52,12 @@ def break_bone(
            + T(s, t - c step w / 2 - c kink w) sigmoid( (a - c gap / 2) / e),
     which is T(s, t) at c = 0. A negative gap makes the ends override: they add up.
     Within some 4 mm the crushed ends are denser by the factor 1 + c impact.
+    Above conspicuity 1 the displacement stays as it is, so that the box still holds
+    it, and a round callus of CALLUS_MM (c - 1) of bone grows on it.
     """
     if conspicuity == 0:
         return
+    callus, conspicuity = max(conspicuity - 1.0, 0.0), min(conspicuity, 1.0)
     start, middle, stop = stretch(tube, crack)
     spare = abs(crack.step) + abs(crack.kink)
     pixel, s, t = bones.locate(tube, (start, stop), spare, to_px)
@@ -69,6 +73,9 @@ def break_bone(
     broken = bones.thickness(tube, s, t + half - kink) * near
     broken += bones.thickness(tube, s, t - half - kink) * far
     broken *= 1 + conspicuity * crack.impact * np.exp(-((a / 4.0) ** 2))
+    if callus:
+        distance = ((s - middle) ** 2 + t**2) / (0.18 * crack.side) ** 2
+        broken += CALLUS_MM * callus * np.exp(-0.5 * distance)
     taper = np.clip(weight * 60, 0, 1)  # nothing is left to see at the ends
     bones.add(image, pixel, taper * (broken - bones.thickness(tube, s, t)))
 
