@@ -15,22 +15,14 @@ import grain
 import numpy as np
 import tensorflow_datasets as tfds
 
-from aals_jax import augment
-from aals_jax.types import Batch, Labelled, Weak
+from aals_jax import augment, views
+from aals_jax.types import Batch
+from aals_jax.views import Radiograph
 
-MAP_STRIDE = 4
 # Grain zips only streams of one length, which must fit 63 bits
 EPOCHS, ENDLESS = 2**40, 2**30  # of a stream; batches of each
+GROUPS = ("view", "sex", "age_band")  # columns of the table to report apart
 CACHE_BYTES = 2 * 2**30  # decoded squares up to this size are kept in memory
-
-
-@dataclasses.dataclass(frozen=True)
-class Radiograph:
-    """One decoded record, for one finding."""
-
-    image: np.ndarray  # u8 or u16 [side, side]
-    boxes: np.ndarray  # f32[k, 4] (x0, y0, x1, y1) in pixels of the square
-    content: np.ndarray  # f32[4] (x0, y0, x1, y1), the film, in pixels of the square
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +36,9 @@ class Table:
     content: np.ndarray  # f32[n, 4], the film, px of the square
     patient: np.ndarray  # str[n], pseudonyms
     image_id: np.ndarray  # str[n], pseudonyms
+    view: np.ndarray  # str[n], "PA", "AP", ...; "" unknown
+    sex: np.ndarray  # str[n], "M", "F", "O"; "" unknown
+    age_band: np.ndarray  # str[n], "30-39", ..., "90+"; "" unknown
 
     @property
     def boxed(self) -> np.ndarray:
@@ -94,7 +89,7 @@ class Dataset:
                 columns["label"].append(int(record["labels"][self.finding]))
                 columns["boxes"].append(self._boxes(record))
                 columns["content"].append(self._to_pixels(record["content"]))
-                for name in ("patient", "image_id"):
+                for name in ("patient", "image_id", *GROUPS):
                     columns[name].append(record[name].decode())
         boxes = object_array(columns.pop("boxes"))
         arrays = {name: np.array(values) for name, values in columns.items()}
@@ -155,51 +150,6 @@ def split_streams(table: Table, *, region_images: int | None, seed: int) -> Stre
     )
 
 
-def _to_float(image: np.ndarray) -> np.ndarray:
-    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-
-
-def labelled_example(
-    radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
-) -> Labelled:
-    """One augmented image of R or N with its target; see `types.Labelled`."""
-    matrix, image, valid = _warped(radiograph, rng, ranges)
-    side = len(radiograph.image)
-    fields: dict[str, Any] = {
-        "image": augment.photometry(image, rng, ranges)[..., None],
-        "target": augment.draw_boxes(
-            radiograph.boxes, matrix, side=side, map_side=side // MAP_STRIDE
-        ),
-        "valid": valid,
-    }
-    return Labelled(**fields)
-
-
-def weak_example(
-    radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
-) -> Weak:
-    """One image of P: the teacher sees it warped, the student also with photometry."""
-    _, image, valid = _warped(radiograph, rng, ranges)
-    fields: dict[str, Any] = {
-        "image": image[..., None],
-        "student_image": augment.photometry(image, rng, ranges)[..., None],
-        "valid": valid,
-    }
-    return Weak(**fields)
-
-
-def _warped(
-    radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A random geometry, the image under it, and where the map lies on film."""
-    side = len(radiograph.image)
-    matrix = augment.sample_geometry(rng, ranges, side=side)
-    valid = augment.draw_content(
-        radiograph.content, matrix, side=side, map_side=side // MAP_STRIDE
-    )
-    return matrix, augment.warp(_to_float(radiograph.image), matrix), valid
-
-
 class _Rows:
     """A stream as a random-access source for Grain."""
 
@@ -256,7 +206,6 @@ def batches(
       seed: the run's seed and the number of the stage.
     """
     cv2.setNumThreads(1)  # the threads are Grain's
-    maker = {"image_level": weak_example}
     datasets = []
     for number, name in enumerate(("region", "negative", "image_level")):
         if name not in streams:
@@ -265,7 +214,7 @@ def batches(
             raise ValueError(
                 f"batch.{name}={counts[name]} is not a multiple of the {hosts} hosts"
             )
-        make = maker.get(name, labelled_example)
+        make = views.MAKERS[name]
         stream_seed = int(np.random.SeedSequence([*seed, number]).generate_state(1)[0])
         stream = (
             grain.MapDataset.source(_Rows(dataset, streams[name]))
@@ -297,5 +246,5 @@ def evaluation_batches(
         stop = min(start + batch_size, len(table))
         for i in range(start, stop):
             record = dataset.read(table.split[i], table.position[i])
-            images[i - start, ..., 0] = _to_float(record.image)
+            images[i - start, ..., 0] = views.to_float(record.image)
         yield images

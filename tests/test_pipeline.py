@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from aals_jax import augment, pipeline
+from aals_jax import augment, pipeline, views
 
 SIDE = 64
 OFF = augment.Ranges(0.0, (1.0, 1.0), 0.0, False, 0.0, 0.0, 0.0)
@@ -26,10 +26,10 @@ class Drawn:
         self.reads: collections.Counter[int] = collections.Counter()
         self.images = images
 
-    def read(self, split: str, position: int) -> pipeline.Radiograph:
+    def read(self, split: str, position: int) -> views.Radiograph:
         assert split == "part_0"
         self.reads[int(position)] += 1
-        return pipeline.Radiograph(
+        return views.Radiograph(
             image=np.full((SIDE, SIDE), position, np.uint8),
             boxes=np.array([[16.0, 16.0, 32.0, 40.0]], np.float32),
             content=np.array([4.0, 0.0, 60.0, 64.0], np.float32),
@@ -49,6 +49,7 @@ def make_table(label, boxed=None):
         content=np.tile(np.float32([0, 0, SIDE, SIDE]), (n, 1)),
         patient=np.array([f"p{i}" for i in range(n)]),
         image_id=np.array([f"i{i}" for i in range(n)]),
+        **{name: np.array([""] * n) for name in pipeline.GROUPS},
     )
 
 
@@ -217,7 +218,7 @@ def test_stored_levels_scale_to_the_unit_range(dtype):
 
         def read(self, split, position):
             film = np.array([0, 0, 32, 32], np.float32)
-            return pipeline.Radiograph(image, np.zeros((0, 4)), film)
+            return views.Radiograph(image, np.zeros((0, 4)), film)
 
     (batch,) = pipeline.evaluation_batches(One(), make_table([1]), batch_size=1)
     expected = image.astype(np.float64)[None, ..., None] / top
@@ -273,6 +274,6 @@ def test_the_boxes_of_p_are_not_used():
         def read(self, split, position):
             there = super().read(split, position)
             boxes = np.zeros((0, 4)) if position >= 19 else there.boxes
-            return pipeline.Radiograph(there.image, boxes, there.content)
+            return views.Radiograph(there.image, boxes, there.content)
 
     assert_same(some(4), some(4, dataset=Elsewhere()))

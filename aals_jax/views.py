@@ -1,0 +1,75 @@
+"""One decoded radiograph to what the nets see of it: pure functions of (image, rng).
+
+R and N become an image with its target; P becomes two views of one geometry.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from aals_jax import augment
+from aals_jax.types import Labelled, Weak
+
+MAP_STRIDE = 4  # px of the square for each pixel of the map
+
+
+@dataclasses.dataclass(frozen=True)
+class Radiograph:
+    """One decoded record, for one finding."""
+
+    image: np.ndarray  # u8 or u16 [side, side]
+    boxes: np.ndarray  # f32[k, 4] (x0, y0, x1, y1) in pixels of the square
+    content: np.ndarray  # f32[4] (x0, y0, x1, y1), the film, in pixels of the square
+
+
+def to_float(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+
+
+def labelled_example(
+    radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
+) -> Labelled:
+    """One augmented image of R or N with its target; see `types.Labelled`."""
+    matrix, image, valid = _warped(radiograph, rng, ranges)
+    side = len(radiograph.image)
+    fields: dict[str, Any] = {
+        "image": augment.photometry(image, rng, ranges)[..., None],
+        "target": augment.draw_boxes(
+            radiograph.boxes, matrix, side=side, map_side=side // MAP_STRIDE
+        ),
+        "valid": valid,
+    }
+    return Labelled(**fields)
+
+
+def weak_example(
+    radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
+) -> Weak:
+    """One image of P: the teacher sees it warped, the student also with photometry."""
+    _, image, valid = _warped(radiograph, rng, ranges)
+    fields: dict[str, Any] = {
+        "image": image[..., None],
+        "student_image": augment.photometry(image, rng, ranges)[..., None],
+        "valid": valid,
+    }
+    return Weak(**fields)
+
+
+def _warped(
+    radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A random geometry, the image under it, and where the map lies on film."""
+    side = len(radiograph.image)
+    matrix = augment.sample_geometry(rng, ranges, side=side)
+    valid = augment.draw_content(
+        radiograph.content, matrix, side=side, map_side=side // MAP_STRIDE
+    )
+    return matrix, augment.warp(to_float(radiograph.image), matrix), valid
+
+
+MAKERS = {
+    "region": labelled_example,
+    "negative": labelled_example,
+    "image_level": weak_example,
+}
