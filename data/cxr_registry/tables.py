@@ -6,6 +6,7 @@ one that a spreadsheet shows: the header is row 1.
 
 import csv
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +22,9 @@ class Table(NamedTuple):
     rows: list[dict[str, str]]
 
     def numbered(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Rows with their number in the file."""
-        return enumerate(self.rows, start=2)
+        """Rows that hold something, with their number in the file."""
+        numbered = enumerate(self.rows, start=2)
+        return ((number, cells) for number, cells in numbered if any(cells.values()))
 
 
 def find_table(root: Path, stem: str, *, suffixes: tuple[str, ...] = SUFFIXES):
@@ -44,9 +46,15 @@ def read_table(path: Path) -> Table:
         ".xlsx": _excel_lines,
         ".json": _coco_lines,
     }
-    lines = readers[path.suffix](path)
-    columns = tuple(str(name).strip() for name in next(lines, ()))
-    if len(set(columns)) < len(columns):
+    if path.suffix.lower() not in readers:
+        known = ", ".join(readers)
+        raise ValueError(
+            f"{path.name}: is none of {known} by its ending; save it as one"
+        )
+    lines = readers[path.suffix.lower()](path)
+    columns = tuple(_text(name) for name in next(lines, ()))
+    named = [name for name in columns if name]  # Excel keeps formatted empty columns
+    if len(set(named)) < len(named):
         raise ValueError(f"{path.name}: two columns of one name; rename one")
     rows = []
     for number, line in enumerate(lines, start=2):
@@ -56,9 +64,9 @@ def read_table(path: Path) -> Table:
                 "columns; quote cells that hold the separator"
             )
         cells = [_text(cell) for cell in line] + [""] * (len(columns) - len(line))
-        if any(cells) or path.suffix != ".xlsx":  # Excel keeps emptied rows
-            rows.append(dict(zip(columns, cells, strict=True)))
-    return Table(path.name, columns, rows)
+        pairs = zip(columns, cells, strict=True)
+        rows.append({name: cell for name, cell in pairs if name})
+    return Table(path.name, tuple(named), rows)
 
 
 def _text(cell: Any) -> str:
@@ -68,7 +76,7 @@ def _text(cell: Any) -> str:
 def _csv_lines(path: Path) -> Iterator[list[str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            yield from (line for line in csv.reader(stream, strict=True) if line)
+            yield from csv.reader(stream, strict=True)
     except UnicodeDecodeError:
         raise ValueError(f"{path.name}: is not UTF-8; save it as UTF-8") from None
     except csv.Error as error:
@@ -92,7 +100,10 @@ def _excel_lines(path: Path) -> Iterator[Any]:
             f"{path.name}: .xlsx needs the package openpyxl; install it, or save the "
             "table as .csv"
         ) from None
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (zipfile.BadZipFile, KeyError, OSError):
+        raise ValueError(f"{path.name}: is no Excel file; save it again") from None
     try:
         yield from book.worksheets[0].iter_rows(values_only=True)
     finally:
