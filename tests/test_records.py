@@ -72,7 +72,7 @@ def test_column_wins_over_codes_and_the_disagreement_is_kept(tmp_path):
     one_image(tmp_path, ["rib", "diagnosis_codes"], ["0", "S22.41XA"])
     found = read(tmp_path)
     assert found.studies[0].labels["rib"] == 0
-    assert found.disagreements == ((2, "rib"),)
+    assert found.disagreements == ((2, "rib", "column 0", "codes 1"),)
     one_image(tmp_path, ["rib", "diagnosis_codes"], ["", "S22.41XA"])
     assert read(tmp_path).studies[0].labels["rib"] == 1
 
@@ -150,7 +150,8 @@ def test_excel_needs_openpyxl_or_reads_alike(tmp_path):
         book.active.append(row)
     book.save(tmp_path / "t.xlsx")
     expected = [{"image": "a", "patient_id": "00123"}]
-    assert tables.read_table(tmp_path / "t.xlsx").rows == expected
+    read = tables.read_table(tmp_path / "t.xlsx")
+    assert [cells for _, cells in read.numbered()] == expected
 
 
 @pytest.mark.parametrize("text", ["2020-01-31", "2020/01/31", "20200131 10:00:00"])

@@ -27,6 +27,9 @@ from data.cxr_registry import (
     staging,
 )
 from data.cxr_registry import (
+    text as texts,
+)
+from data.cxr_registry import (
     workers as pools,
 )
 
@@ -49,6 +52,7 @@ def prepare(
     parts_file: Path | None = None,
     keep_non_acute: bool = False,
     point_radius: float = 32.0,
+    reports: texts.Options = texts.AUTO,
     timeout_s: float = 60.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -68,6 +72,7 @@ def prepare(
         parts_file: a parts.csv whose patients keep their part; needs the same key.
         keep_non_acute: whether codes of later encounters and sequelae count.
         point_radius: half side of the box around a point annotation, stored pixels.
+        reports: whether and how the `report` column gives labels.
         timeout_s: for one file.
         progress: called with (images done, images in all).
 
@@ -87,6 +92,7 @@ def prepare(
         allow=allow,
         keep_non_acute=keep_non_acute,
         point_radius=point_radius,
+        reports=reports,
     )
     key = privacy.load_or_create_key(key_file)
     existing = folds.read_parts(parts_file) if parts_file else None
@@ -105,6 +111,7 @@ def prepare(
         "allow": sorted(allow),
         "keep_non_acute": keep_non_acute,
         "point_radius": point_radius,
+        **source.report_rules,
     }
     name = _config_name(source, facts, parts, key=key)
     home = data_dir / _NAME
@@ -139,6 +146,17 @@ def describe(path: Path) -> dict[str, Any]:
     if not file.exists():
         raise FileNotFoundError(f"{ledger.BUILD_FILE} is missing: no finished dataset")
     return json.loads(file.read_text())
+
+
+def find(data_dir: Path, data_hash: str) -> Path:
+    """The prepared dataset of that hash below a data_dir; needs no registry, no key."""
+    for file in sorted(data_dir.glob(f"{_NAME}/*/*/{ledger.BUILD_FILE}")):
+        if describe(file.parent)["data_hash"] == data_hash:
+            return file.parent
+    raise FileNotFoundError(
+        f"no dataset of data_hash {data_hash[:12]} below {data_dir}: give --data_dir, "
+        "or build it again from the same registry with the same key"
+    )
 
 
 def _check_options(

@@ -3,16 +3,19 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import rich.console
 import rich.progress
 
 from data.cxr_registry import audit, build
+from data.cxr_registry import text as texts
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Parses flags, builds, prints the dataset's folder and its counts."""
-    flags = _parser().parse_args(arguments)
+    flags = vars(_parser().parse_args(arguments))
+    reports = _reports(flags)
     console = rich.console.Console(stderr=True)
     columns = (
         *rich.progress.Progress.get_default_columns(),
@@ -22,7 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
         with rich.progress.Progress(*columns, console=console) as bar:
             task = bar.add_task("images", total=None)
             path = build.prepare(
-                **vars(flags),
+                **flags,
+                reports=reports,
                 progress=lambda done, total: bar.update(
                     task, completed=done, total=total
                 ),
@@ -73,7 +77,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--point_radius", type=float, default=32.0, help="stored pixels (32)")
     add("--timeout_s", type=float, default=60.0, help="seconds for one file (60)")
+    add(
+        "--reports",
+        choices=texts.READ,
+        default="auto",
+        help="labels from the column report (auto: where nothing else gives them)",
+    )
+    add("--report_languages", type=_names, default=["en"], help="en, de (en)")
+    add("--report_rules", type=Path, help="a table of patterns beside the built-in one")
+    add(
+        "--report_silence",
+        choices=texts.SILENCE,
+        default="negative",
+        help="what a report on the image that names nothing means (negative)",
+    )
     return parser
+
+
+def _reports(flags: dict[str, Any]) -> texts.Options:
+    """Takes the flags of the reports out of all flags."""
+    return texts.Options(
+        read=flags.pop("reports"),
+        languages=tuple(flags.pop("report_languages")),
+        rules=flags.pop("report_rules"),
+        silence=flags.pop("report_silence"),
+    )
 
 
 def _names(text: str) -> list[str]:

@@ -3,11 +3,20 @@
 import datetime
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from data.cxr_registry import audit as audits
-from data.cxr_registry import codes, tables
+from data.cxr_registry import codes, labels, tables
+from data.cxr_registry import text as texts
 
 _LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
+
+
+class Sources(NamedTuple):
+    """What a row's codes and report hold, read once for all findings."""
+
+    codes: list[str]  # upper case without dots
+    report: Mapping[str, texts.TextLabel]  # finding -> label; empty where not read
 
 
 class Cells:
@@ -16,13 +25,17 @@ class Cells:
     def __init__(
         self,
         table: tables.Table,
+        findings: Sequence[str],
         *,
         keep_non_acute: bool,
         audit: audits.Audit,
+        reports: texts.Options,
     ):
         self._table, self._audit = table, audit
         self._keep_non_acute = keep_non_acute
-        self.disagreements: list[tuple[int, str]] = []
+        self._by_report = self._findings_of_reports(findings, reports)
+        self._reader = texts.Reader(reports) if self._by_report else None
+        self.disagreements: list[labels.Disagreement] = []
         self.non_acute = 0
 
     def days(self, rows: Sequence[tuple[int, Mapping[str, str]]]) -> dict[int, int]:
@@ -51,7 +64,7 @@ class Cells:
         row: int,
         cells: Mapping[str, str],
         name: str,
-        found: list[str],
+        sources: Sources,
         boxed: bool,
     ) -> tuple[int, str]:
         """The label of one finding and what decided it.
@@ -60,33 +73,80 @@ class Cells:
             row: of the table.
             cells: of the row.
             name: the finding.
-            found: the row's codes.
+            sources: the row's codes and report.
             boxed: whether an expert drew a box of the finding.
         """
-        stated = None
+        said = []
         if name in self._table.columns:
             stated = self.choice(row, cells, name, _LABELS)
-        label, why = (-1, "nothing") if stated is None else (stated, "column")
+            if stated is not None:
+                said.append(labels.Said("column", stated, "", labels.Weight.STATED))
         if name in codes.POSITIVE and "diagnosis_codes" in self._table.columns:
-            read = codes.read_codes(found, name, keep_non_acute=self._keep_non_acute)
-            self.non_acute += read.non_acute
-            if stated is None:
-                label, why = read.label, f"codes: {read.evidence}"
-            elif read.label >= 0 and cells["diagnosis_codes"] and read.label != stated:
-                self.disagreements.append((row, name))
+            said.append(self._coded(name, sources))
+        if name in sources.report:
+            said.append(_reported(sources.report[name]))
+        label, why = labels.settle(said)
+        drawn = [labels.Said("region", 1, "", labels.Weight.STATED)] if boxed else []
+        self.disagreements += [
+            labels.Disagreement(row, name, *pair)
+            for pair in labels.conflicts([*drawn, *said])
+        ]
         if boxed and label == 0:
             text = f"a box of {name} on an image whose record says negative"
             self._audit.report(self._table.name, row, "box_on_negative", text)
             return 1, f"region, against {why}"
         return (1, "region") if boxed and label < 0 else (label, why)
 
-    def codes(self, row: int, cells: Mapping[str, str]) -> list[str]:
-        """The row's diagnosis codes, upper case without dots."""
+    @property
+    def report_rules(self) -> dict[str, Any]:
+        """How reports are read, for the record; empty when none is."""
+        return {"reports": self._reader.facts} if self._reader else {}
+
+    def defines(self, name: str) -> bool:
+        """Whether anything in the table gives the finding's label."""
+        return self._is_recorded(name) or name in self._by_report
+
+    def sources(self, row: int, cells: Mapping[str, str]) -> Sources:
+        """The row's diagnosis codes, and what its report says."""
         good, bad = codes.split_codes(cells.get("diagnosis_codes", ""))
         if bad:
             text = f"diagnosis_codes: {len(bad)} of {len(good) + len(bad)} are no codes"
             self._audit.report(self._table.name, row, "bad_value", text)
-        return good
+        report = {}
+        if self._reader:
+            report = self._reader.labels(cells["report"], self._by_report)
+        return Sources(good, report)
+
+    def _is_recorded(self, name: str) -> bool:
+        by_code = name in codes.POSITIVE and "diagnosis_codes" in self._table.columns
+        return name in self._table.columns or by_code
+
+    def _findings_of_reports(
+        self, findings: Sequence[str], reports: texts.Options
+    ) -> tuple[str, ...]:
+        """The findings whose label the reports help to decide."""
+        if reports.read == "never" or "report" not in self._table.columns:
+            return ()
+        needed = [
+            name
+            for name in findings
+            if reports.read == "always" or not self._is_recorded(name)
+        ]
+        known = texts.findings(reports) if needed else frozenset()
+        return tuple(name for name in needed if name in known)
+
+    def _coded(self, name: str, sources: Sources) -> labels.Said:
+        read = codes.read_codes(
+            sources.codes, name, keep_non_acute=self._keep_non_acute
+        )
+        self.non_acute += read.non_acute
+        weight = labels.Weight.IMPLIED
+        if read.label:
+            weight = labels.Weight.STATED if read.label > 0 else labels.Weight.DOUBTED
+        elif not sources.codes:
+            weight = labels.Weight.SILENT
+        evidence = f"{read.evidence} ({read.side})" if read.side else read.evidence
+        return labels.Said("codes", read.label, evidence, weight)
 
     def choice(self, row: int, cells: Mapping[str, str], column: str, values: Mapping):
         """The value of a cell out of a table of values; None when it is empty."""
@@ -110,6 +170,13 @@ class Cells:
             text = "age is no number of years from 0 to 130"
             self._audit.report(self._table.name, row, "bad_value", text)
         return None
+
+
+def _reported(read: texts.TextLabel) -> labels.Said:
+    weight = labels.Weight.STATED if read.label >= 0 else labels.Weight.DOUBTED
+    if read.silent:
+        weight = labels.Weight.SILENT
+    return labels.Said("report", read.label, read.evidence, weight)
 
 
 def parse_date(cell: str) -> datetime.date | None:

@@ -1,22 +1,43 @@
 """Findings by diagnosis code: ICD-9-CM and ICD-10 (WHO, -CM, -TW), dots or none.
 
-The sternum (807.2, 807.3, S22.2) is neither rib nor clavicle; the unspecified bony
-thorax (S22.9) leaves the rib unknown.
+The sternum (807.2, 807.3, S22.2) is neither rib nor clavicle. A code that may mean the
+bone but does not say so leaves the finding unknown: the unspecified bony thorax, the
+codes of several regions, late effects. docs/labels.md has the table with titles.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 # Full-length patterns over codes in upper case without dots.
 POSITIVE = {
-    "rib": re.compile(r"807[014]\d?|S22[345]\w*"),
-    "clavicle": re.compile(r"810\d{0,2}|S420\w*"),
+    "rib": re.compile(r"807[014]\d?|S22[345]\w*|M96A[234]"),
+    "clavicle": re.compile(r"810\d{0,2}|S420\w*|7672|P134"),
 }
-UNKNOWN = {"rib": re.compile(r"S229\w*")}
-
-# ICD-10-CM's seventh character: subsequent encounter (D, G, K, P) or sequela (S).
-_NOT_ACUTE = re.compile(r"S\w{5}[DGKPS]")
-_CODE = re.compile(r"[A-Z]?\d{2,3}[A-Z0-9]{0,5}")
+UNKNOWN = {
+    "rib": re.compile(
+        r"807|S22|S229\w*"  # the category alone, the thorax without a bone
+        r"|809[01]?|819[01]?|828[01]?|829[01]?|T02[1789]\d?|T142\d?|M96A9"  # regions
+        r"|9051|T912"  # late effects
+    ),
+    "clavicle": re.compile(
+        r"S42|S42[79]\w*"
+        r"|818[01]?|819[01]?|828[01]?|829[01]?|T02[246789]\d?|T142\d?"
+        r"|9052|T921"
+    ),
+}
+# ICD-10-CM's last character: subsequent encounter (D, G, K, P) or sequela (S); codes
+# whose placeholder X was forgotten are read alike.
+_NOT_ACUTE = re.compile(r"S\d\w*[DGKPS]")
+# ICD-10 WHO has an optional fifth digit for open fractures and ICD-10-GM one for the
+# rib, so that S22.31 says "right" only with what -CM alone has: X, or a sixth digit.
+_RIB_SIDE = re.compile(r"S22[34]([1239])X\w?")
+_CLAVICLE_SIDE = re.compile(r"S420[0-3](\d)\w?")
+# The dot has one place: 81.0 is 081.0 (typhus) that a spreadsheet cut, no clavicle.
+_CODE = re.compile(
+    r"[A-Z]\d[0-9A-Z](?:\.?[0-9A-Z]{1,4})?"
+    r"|\d{3}(?:\.?\d{1,2})?|E\d{3}(?:\.?\d)?"
+)
 
 
 class CodeLabel(NamedTuple):
@@ -25,27 +46,48 @@ class CodeLabel(NamedTuple):
     label: int  # 1, 0 or -1 unknown
     evidence: str  # the codes that decided, dots removed, joined by a space
     non_acute: int  # codes of the finding that were left out as not acute
+    side: str  # "left", "right", "both", "unspecified"; "" where no code decided
 
 
 def split_codes(cell: str) -> tuple[list[str], list[str]]:
     """The codes of a cell, upper case without dots, and what is no code."""
-    parts = re.split(r"[;,|\s]+", cell.strip().upper())
-    codes = [part.replace(".", "") for part in parts if part]
-    good = [code for code in codes if _CODE.fullmatch(code)]
-    return good, [code for code in codes if not _CODE.fullmatch(code)]
+    parts = [part for part in re.split(r"[;,|/\s]+", cell.strip().upper()) if part]
+    # dagger, asterisk and exclamation mark are ICD-10's marks beside a code
+    parts = [part.rstrip("+*!†") for part in parts]
+    good = [part.replace(".", "") for part in parts if _CODE.fullmatch(part)]
+    return good, [part for part in parts if not _CODE.fullmatch(part)]
 
 
 def read_codes(codes: list[str], finding: str, *, keep_non_acute: bool) -> CodeLabel:
     """One finding's label: a record that names no such fracture is negative."""
+    codes = list(dict.fromkeys(codes))
     hits = [code for code in codes if POSITIVE[finding].fullmatch(code)]
     acute = [code for code in hits if keep_non_acute or not _NOT_ACUTE.fullmatch(code)]
     left_out = len(hits) - len(acute)
     if acute:
-        return CodeLabel(1, " ".join(acute), left_out)
-    pattern = UNKNOWN.get(finding)
-    vague = [code for code in codes if pattern and pattern.fullmatch(code)]
+        return CodeLabel(1, " ".join(acute), left_out, side_of(acute))
+    vague = [code for code in codes if UNKNOWN[finding].fullmatch(code)]
     # an old fracture may still be seen: neither a positive nor a clean negative
     unclear = hits + vague
     if unclear:
-        return CodeLabel(-1, " ".join(unclear), left_out)
-    return CodeLabel(0, "no code of the finding", left_out)
+        return CodeLabel(-1, " ".join(unclear), left_out, side_of(unclear))
+    return CodeLabel(0, "no code of the finding", left_out, "")
+
+
+def side_of(codes: Iterable[str]) -> str:
+    """The side that codes of fractures name: left, right, both or unspecified.
+
+    ICD-10-CM: S22.31X, S22.41X right, .32X, .42X left, .43X both, .39X, .49X
+    unspecified; of S42.0xx the sixth character repeats right, left, unspecified.
+    """
+    sides = set()
+    for code in codes:
+        if match := _RIB_SIDE.fullmatch(code):
+            sides |= {"1": {"right"}, "2": {"left"}, "3": {"right", "left"}}.get(
+                match[1], set()
+            )
+        elif match := _CLAVICLE_SIDE.fullmatch(code):
+            sides |= {1: {"right"}, 2: {"left"}}.get(int(match[1]) % 3, set())
+    if len(sides) > 1:
+        return "both"
+    return sides.pop() if sides else "unspecified"

@@ -139,13 +139,15 @@ class Ledger:
             self._audit.report(self._source.table, study.row, "same_pixels", text)
 
     def _write_audit(self, path: Path) -> None:
-        against = set(self._source.disagreements)
+        against: dict[tuple[int, str], list[str]] = {}
+        for row, name, first, second in self._source.disagreements:
+            against.setdefault((row, name), []).append(f"{first} against {second}")
         with path.open("w", newline="") as stream:
             table = csv.writer(stream)
-            table.writerow(("row", "finding", "label", "evidence", "codes_disagree"))
+            table.writerow(("row", "finding", "label", "evidence", "disagreement"))
             for study in self._source.studies:
                 for name, label in study.labels.items():
-                    disagree = int((study.row, name) in against)
+                    disagree = "; ".join(against.get((study.row, name), ()))
                     why = study.evidence[name]
                     table.writerow((study.row, name, label, why, disagree))
 

@@ -1,16 +1,18 @@
 """A registry folder to checked records: labels with evidence, days, regions.
 
-Labels of an image, the first that speaks wins: a region, the finding's own column,
-the diagnosis codes. Free-text reports are not read; put their labels into a column.
+Labels of an image: a region, the finding's own column, then the diagnosis codes and
+the report by what they say of it, see labels.py.
 """
 
 import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data.cxr_registry import audit as audits
-from data.cxr_registry import cells, codes, regions, tables
+from data.cxr_registry import cells, codes, labels, regions, tables
+from data.cxr_registry import text as texts
 
 SPLITS = ("train", "validation", "test")
 _REQUIRED = ("image", "patient_id", "study_date")
@@ -56,9 +58,10 @@ class Registry:
     files: tuple[str, ...]  # the tables that were read
     table: str  # file name of the studies table
     allowed: Mapping[str, int]  # check -> problems that were allowed
-    disagreements: tuple[tuple[int, str], ...]  # (row, finding): column against codes
+    disagreements: tuple[labels.Disagreement, ...]  # of column, codes, report, boxes
     non_acute: int  # codes left out as subsequent encounter or sequela
     other_regions: int  # boxes of sites outside the findings
+    report_rules: Mapping[str, Any]  # how reports were read; empty when none was
 
     def counts(
         self, studies: Sequence[Study] | None = None
@@ -90,6 +93,7 @@ def read_registry(
     allow: Collection[str] = (),
     keep_non_acute: bool = False,
     point_radius: float = 32.0,
+    reports: texts.Options = texts.AUTO,
 ) -> Registry:
     """Reads and checks a registry; every problem is reported at once.
 
@@ -99,13 +103,22 @@ def read_registry(
         allow: checks (keys of `audit.CHECKS`) that may pass.
         keep_non_acute: whether codes of later encounters and sequelae count too.
         point_radius: half side of the box around a point without radius, in pixels.
+        reports: whether and how the `report` column gives labels.
 
     Raises:
         RegistryError: file, row and check of each problem, no patient's data.
+        ValueError: reports are to be read and can't be.
     """
     audit = audits.Audit(allow)
     table = _open(root)
-    _check_columns(table, findings, audit)
+    reader = cells.Cells(
+        table,
+        findings,
+        keep_non_acute=keep_non_acute,
+        audit=audit,
+        reports=reports,
+    )
+    _check_columns(table, findings, audit, reader)
     audit.stop()
     paths = _Paths(root, table.name, audit)
     kept = [
@@ -118,7 +131,6 @@ def read_registry(
     boxes = regions.read_regions(
         root, by_path=by_path, known=known, point_radius=point_radius, audit=audit
     )
-    reader = cells.Cells(table, keep_non_acute=keep_non_acute, audit=audit)
     days = reader.days([(row, line) for row, line, _ in kept])
     studies = tuple(
         _study(
@@ -144,6 +156,7 @@ def read_registry(
         allowed=dict(audit.allowed),
         disagreements=tuple(reader.disagreements),
         non_acute=reader.non_acute,
+        report_rules=reader.report_rules,
         other_regions=sum(
             region.site not in findings
             for found in boxes.by_path.values()
@@ -154,7 +167,7 @@ def read_registry(
 
 def _open(root: Path) -> tables.Table:
     if not root.is_dir():
-        raise FileNotFoundError("the registry folder does not exist; check --registry")
+        raise FileNotFoundError("the registry folder does not exist; check its path")
     path = tables.find_table(root, "studies")
     if path is None:
         raise FileNotFoundError(
@@ -164,7 +177,10 @@ def _open(root: Path) -> tables.Table:
 
 
 def _check_columns(
-    table: tables.Table, findings: Sequence[str], audit: audits.Audit
+    table: tables.Table,
+    findings: Sequence[str],
+    audit: audits.Audit,
+    reader: cells.Cells,
 ) -> None:
     have = ", ".join(table.columns)
     for name in _REQUIRED:
@@ -172,13 +188,12 @@ def _check_columns(
             text = f"no column {name}; the columns are {have}"
             audit.report(table.name, None, "columns", text)
     for name in findings:
-        by_code = name in codes.POSITIVE and "diagnosis_codes" in table.columns
-        if name not in table.columns and not by_code:
+        if not reader.defines(name):
             text = f"nothing defines the finding {name}; the columns are {have}"
             audit.report(table.name, None, "columns", text)
     if not findings or len(set(findings)) < len(findings):
         audit.report(table.name, None, "columns", "give each finding once, at least 1")
-    if not table.rows:
+    if not any(table.numbered()):
         audit.report(table.name, None, "columns", "the table has no rows")
 
 
@@ -225,12 +240,12 @@ def _study(
     boxes: Sequence[regions.Region],
     days: int,
 ) -> Study:
-    found = reader.codes(row, line)
+    sources = reader.sources(row, line)
     wanted = tuple(region for region in boxes if region.site in findings)
     read = {}
     for name in findings:
         boxed = any(region.site == name for region in wanted)
-        read[name] = reader.label(row, line, name, found, boxed)
+        read[name] = reader.label(row, line, name, sources, boxed)
     view = line.get("view", "").upper()
     return Study(
         row=row,
