@@ -1,0 +1,97 @@
+"""The command line that the converters share: flags in, two tables and counts out."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from data.cxr_registry import audit, records
+from data.public import conversion
+
+# Checks of the registry that a converter can let pass too, with the same effect.
+ALLOWABLE = (
+    "bad_value", "unreadable", "duplicate_image", "unknown_site", "box_outside",
+    "box_without_study",
+)  # fmt: skip
+
+
+def parser(module: str, *, description: str) -> argparse.ArgumentParser:
+    """The common flags."""
+    out = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        epilog="Images are neither copied nor changed, and nothing is downloaded. "
+        "Checks for --allow: "
+        + "; ".join(f"{name} ({audit.CHECKS[name]})" for name in ALLOWABLE),
+    )
+    add = out.add_argument
+    add("--download", type=Path, required=True, help="your download, official layout")
+    add(
+        "--out",
+        type=Path,
+        help="where the two tables go (the download). Their image paths are relative "
+        "to the download: a build needs them beside the images",
+    )
+    add(
+        "--splits",
+        choices=("official", "parts"),
+        default="official",
+        help="official: a split column, its validation carved out of train; parts: no "
+        "column, the build makes ten patient-disjoint parts (official)",
+    )
+    add(
+        "--validation_share",
+        type=float,
+        default=0.1,
+        help="of the official training patients (0.1)",
+    )
+    add("--seed", type=int, default=0, help="of the validation split (0)")
+    add("--allow", type=_names, default=[], help="checks that may pass, see below")
+    return out
+
+
+def run(convert: Callable[..., conversion.Conversion], flags: dict[str, Any]) -> None:
+    """Converts, writes both tables, prints the counts."""
+    folder = flags.pop("out") or flags["download"]
+    try:
+        if barred := set(flags["allow"]) - set(ALLOWABLE):
+            raise ValueError(f"--allow {', '.join(sorted(barred))}: see --help")
+        root = flags.pop("download")
+        if not root.is_dir():
+            raise ValueError("the folder of --download does not exist")
+        if not 0 <= flags["validation_share"] < 1:
+            raise ValueError("--validation_share is not in [0, 1)")
+        made = convert(root, **flags)
+        conversion.write(made, folder)
+    except (ValueError, OSError) as error:
+        # an OSError's own text names a path, which may hold a patient's number
+        text = error if not getattr(error, "filename", None) else type(error).__name__
+        sys.exit(f"error: {text}")
+    print(report(made))
+
+
+def report(made: conversion.Conversion) -> str:
+    """Counts by finding, and what was decided on the way."""
+    patients = len({study.patient for study in made.studies})
+    lines = [f"{len(made.studies)} images, {patients} patients"]
+    used = {study.split for study in made.studies}
+    splits = [name for name in records.SPLITS if name in used]
+    for name, found in made.counts().items():
+        parts = []
+        for kind in conversion.SUPERVISION:
+            by_split = [found[split, kind] for split in splits]
+            total = sum(n for (_, of), n in found.items() if of == kind)
+            detail = f" ({'/'.join(map(str, by_split))})" if splits and total else ""
+            parts.append(f"{kind} {total:,}{detail}")
+        lines.append(f"{name}: {', '.join(parts)}")
+    lines.append(
+        "R positive with a box, P positive without, N negative"
+        + (f"; in brackets {'/'.join(splits)}" if splits else "")
+    )
+    lines += [f"{what}: {number}" for what, number in made.notes.items() if number]
+    return "\n".join(lines)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
