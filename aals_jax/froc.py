@@ -6,7 +6,7 @@ false units at or above any threshold: false detections (`froc_count`) or activa
 pixels outside all boxes (`froc_area`). Recall changes only at lesion scores, so these
 thresholds are all that is kept, and a bootstrap replicate is a weighted sum:
 
-    rate[r, t]   = sum_i w[r, i] false_counts[i, t] / sum_i w[r, i] units[i]
+    rate[r, t]   = sum_i w[r, i] false[i, t] / sum_i w[r, i] units[i]
     recall[r, t] = sum_{lesions j, score_j >= t} w[r, image_j] / sum_j w[r, image_j]
 
 The sensitivity at limit x is that of the last operating point whose rate is not larger
@@ -22,13 +22,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aals_jax.matching import check_boxes, match
+from aals_jax import levels, pixels
+from aals_jax.matching import Match, check_boxes, match_images
 from aals_jax.roc import check_weights
 
 COUNT_LIMITS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # false positives per image
 AREA_LIMITS = tuple(k / 100 for k in range(1, 11))  # share of outside pixels [paper]
 
-_BLOCK = 1 << 22  # f64 values in one temporary of a matrix product, 32 MiB
+_BLOCK = 1 << 20  # f64 values in one temporary, 8 MiB: larger ones leave the cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class FrocData:
     lesion_score: np.ndarray  # f64[m], -inf: never recalled
     lesion_image: np.ndarray  # i64[m], index of the image, 0 .. n - 1
     threshold: np.ndarray  # f64[t], the distinct finite lesion scores, descending
-    false_counts: np.ndarray  # i32[n, t], false units with score >= threshold
+    false: levels.Sparse | levels.Dense  # false units at or above each threshold
     total_false: np.ndarray  # i64[n], false units with any score
     units: np.ndarray  # f64[n], what a rate is per: 1 image, or its outside pixels
 
@@ -59,29 +60,42 @@ def count_data(
     *,
     rule: str = "center_in_box",
     iou_threshold: float = 0.2,
+    max_distance: float | None = None,
     image_shapes: Sequence[tuple[int, int]] | None = None,
 ) -> FrocData:
     """Collects `froc_count`; rates are false positives per image, negatives included.
 
     Args:
-        detections: n arrays as in `match`, one an image, perhaps empty.
-        lesions: n arrays of boxes f[m, 4], one an image, perhaps empty.
-        rule, iou_threshold: as in `match`.
-        image_shapes: n pairs (height, width); when given, points are checked.
+        detections: n arrays, one an image, perhaps empty.
+        lesions: n arrays, one an image, perhaps empty.
+        rule, iou_threshold, max_distance, image_shapes: these and the columns of the
+            arrays are as in `matching.match_images`.
     """
-    num_images = len(lesions)
-    shapes = image_shapes if image_shapes is not None else [None] * num_images
-    found = [
-        match(d, b, rule=rule, iou_threshold=iou_threshold, image_shape=shape)
-        for d, b, shape in zip(detections, lesions, shapes, strict=True)
-    ]
-    scores = [each.lesion_score for each in found]
-    threshold = _distinct(scores)
-    counts = np.zeros((num_images, len(threshold)), np.int32)
-    for row, each in zip(counts, found, strict=True):
-        row[:] = _at_or_above(each.false_score[::-1], threshold)
-    total = np.array([len(each.false_score) for each in found], np.int64)
-    return _data("froc_count", scores, threshold, counts, total, np.ones(num_images))
+    found = match_images(
+        detections,
+        lesions,
+        rule=rule,
+        iou_threshold=iou_threshold,
+        max_distance=max_distance,
+        image_shapes=image_shapes,
+    )
+    return matched_data(found, len(lesions))
+
+
+def matched_data(found: Match, num_images: int) -> FrocData:
+    """`froc_count` of what `matching.match_images` found in so many images."""
+    threshold = _distinct(found.lesion_score)
+    return FrocData(
+        definition="froc_count",
+        lesion_score=found.lesion_score,
+        lesion_image=found.lesion_image,
+        threshold=threshold,
+        false=levels.sparse_counts(
+            found.false_score, found.false_image, threshold, num_images
+        ),
+        total_false=np.bincount(found.false_image, minlength=num_images),
+        units=np.ones(num_images),
+    )
 
 
 def area_data(
@@ -95,7 +109,8 @@ def area_data(
     A pixel is activated when its value >= threshold. A lesion is recalled when the
     pixel that holds the centre of its box is activated; on a pixel that is not valid
     it never is. A pixel is outside when its centre lies in no box of the image. Maps
-    are read one at a time, those with lesions twice, so a memory map will do.
+    are read one at a time, those with lesions twice, so a memory map will do; what is
+    kept are 4 n t bytes for t distinct lesion scores.
 
     Args:
         maps: n maps f[H, W] of any finite score, a sequence or one f[n, H, W].
@@ -107,29 +122,63 @@ def area_data(
     masks = valid if valid is not None else [None] * len(maps)
     boxes = [check_boxes(each) for each in boxes]
     scores = [
-        _values_at_centers(maps[i], boxes[i], masks[i])
-        if len(boxes[i])
-        else np.empty(0)
+        pixels.values_at_centers(maps[i], boxes[i], masks[i])
         for i in range(len(maps))
+        if len(boxes[i])
     ]
-    threshold = _distinct(scores)
-    counts = np.zeros((len(maps), len(threshold)), np.int32)
-    units = np.zeros(len(maps), np.int64)
-    for i, row in enumerate(counts):
-        outside = _outside_values(maps[i], boxes[i], masks[i])
-        units[i] = outside.size
-        row[:] = _at_or_above(np.sort(outside), threshold)
-    return _data("froc_area", scores, threshold, counts, units, units.astype(float))
+    lesion_score = np.concatenate([np.empty(0), *scores])
+    threshold = _distinct(lesion_score)
+    false, units = pixels.activated_outside(maps, boxes, masks, threshold)
+    return FrocData(
+        definition="froc_area",
+        lesion_score=lesion_score,
+        lesion_image=np.repeat(np.arange(len(maps)), [len(each) for each in boxes]),
+        threshold=threshold,
+        false=false,
+        total_false=units,
+        units=units.astype(float),
+    )
+
+
+def select_lesions(data: FrocData, mask: np.ndarray) -> FrocData:
+    """The set with some of its lesions only, for results by size or kind.
+
+    The other lesions are ignored: neither hit nor missed, and a detection on them, or
+    an activated pixel in their boxes, is still not false. False units and images stay.
+
+    Args:
+        data: n images with m lesions, in the order in which they were given.
+        mask: bool[m].
+    """
+    mask = np.asarray(mask)
+    if mask.shape != data.lesion_score.shape or mask.dtype != bool:
+        raise ValueError(
+            f"mask {mask.dtype}{mask.shape} must say of each of the "
+            f"{len(data.lesion_score)} lesions whether it counts, as bool"
+        )
+    score = data.lesion_score[mask]
+    threshold = _distinct(score)
+    kept = np.flatnonzero(np.isin(data.threshold, threshold))
+    return dataclasses.replace(
+        data,
+        lesion_score=score,
+        lesion_image=data.lesion_image[mask],
+        threshold=threshold,
+        false=data.false.keep(np.concatenate([[0], 1 + kept])),
+    )
 
 
 def froc_curve(data: FrocData) -> FrocCurve:
     """Every point where recall changes, and the two ends, for a plot as steps."""
-    recall, rate = _operating_points(data, np.ones((1, len(data.units))))
-    units = data.units.sum()
-    end = data.total_false.sum() / units if units else np.nan
+    every = np.arange(len(data.threshold) + 1)[:, None]
+    once = np.ones((len(data.units), 1))
+    false = data.false.weighted(once)(every)[:, 0]
+    recalled = _hits(data)[0].weighted(once)(every)[:, 0]
+    lesions = np.nan if undefined_reason(data) else len(data.lesion_score)
+    total = np.append(false, data.total_false.sum())
     return FrocCurve(
-        false_rate=np.append(rate[0], end),
-        sensitivity=np.append(recall[0], recall[0, -1]),
+        false_rate=total / max(data.units.sum(), 1.0),
+        sensitivity=np.append(recalled, recalled[-1]) / lesions,
         threshold=np.concatenate([[np.inf], data.threshold, [-np.inf]]),
     )
 
@@ -156,13 +205,15 @@ def sensitivity_at(
     weights = check_weights(weights, num_images)
     rows = weights.reshape(-1, num_images) if num_images else np.zeros((1, 0))
     out = np.empty((len(rows), len(limits)))
-    block = max(1, _BLOCK // (len(data.threshold) + len(data.lesion_score) + 1))
+    block = max(1, _BLOCK // (num_images + len(data.threshold) + 1))
+    hits, lesions = _hits(data)
     for start in range(0, len(rows), block):
-        recall, rate = _operating_points(data, rows[start : start + block])
-        for column, limit in enumerate(limits):
-            last = np.sum(rate <= limit, axis=1, keepdims=True) - 1
-            best = np.take_along_axis(recall, last, axis=1)
-            out[start : start + block, column] = best[:, 0]
+        columns = np.ascontiguousarray(rows[start : start + block].T)
+        last, units = _last_levels(data, columns, np.asarray(limits, np.float64))
+        total = lesions @ columns
+        defined = (units > 0) & (total > 0)
+        recall = hits.weighted(columns)(last) / np.where(defined, total, np.nan)
+        out[start : start + block] = recall.T
     return out.reshape(*weights.shape[:-1], len(limits))
 
 
@@ -183,101 +234,25 @@ def undefined_reason(data: FrocData) -> str:
     return "" if data.units.sum() > 0 else "no pixel outside the boxes"
 
 
-def _operating_points(
-    data: FrocData, weights: np.ndarray
+def _last_levels(
+    data: FrocData, columns: np.ndarray, limits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights f64[r, n] -> recall, rate f64[r, 1 + t]; the first is threshold +inf.
-
-    The product runs over blocks of images, so that the counts stay i32 in memory. For
-    integer weights every sum is an integer below 2^53, hence exact in any order.
-    """
-    num_images, num_points = data.false_counts.shape
-    false = np.zeros((len(weights), 1 + num_points))
-    block = max(1, _BLOCK // (num_points + 1))
-    for start in range(0, num_images, block):
-        rows = slice(start, start + block)
-        false[:, 1:] += weights[:, rows] @ data.false_counts[rows].astype(np.float64)
-    order = np.argsort(-data.lesion_score, kind="stable")
-    hits = np.zeros((len(weights), 1 + len(order)))
-    np.cumsum(weights[:, data.lesion_image[order]], axis=1, out=hits[:, 1:])
-    found = _at_or_above(data.lesion_score[order][::-1], data.threshold)
-    units, lesions = weights @ data.units, hits[:, -1:].copy()
-    defined = (units[:, None] > 0) & (lesions > 0)
-    recall = np.full(false.shape, np.nan)
-    hits = hits[:, np.concatenate([[0], found])]
-    np.divide(hits, lesions, out=recall, where=defined)
+    """Weights f64[n, r] -> last level within each limit i64[l, r], units f64[r]."""
+    units = data.units @ columns
+    per = np.where(units > 0, units, 1.0)
+    false = data.false.weighted(columns)
+    shape = (len(data.threshold) + 1, columns.shape[1])
     # The rate is divided, not the limit multiplied: k / n rounds as a literal does.
-    return recall, np.divide(
-        false, units[:, None], out=np.zeros_like(false), where=defined
-    )
+    return levels.last_within(lambda level: false(level) / per, limits, shape), units
 
 
-def _data(
-    definition: str,
-    scores: Sequence[np.ndarray],
-    threshold: np.ndarray,
-    counts: np.ndarray,
-    total: np.ndarray,
-    units: np.ndarray,
-) -> FrocData:
-    """FrocData from the lesion scores of each image."""
-    image = np.repeat(np.arange(len(scores)), [len(each) for each in scores])
-    score = np.concatenate([np.empty(0), *scores])
-    return FrocData(definition, score, image, threshold, counts, total, units)
+def _hits(data: FrocData) -> tuple[levels.Sparse, np.ndarray]:
+    """Recalled lesions at or above each threshold, and all lesions i64[n]."""
+    n = len(data.units)
+    hits = levels.sparse_counts(data.lesion_score, data.lesion_image, data.threshold, n)
+    return hits, np.bincount(data.lesion_image, minlength=n)
 
 
-def _distinct(scores: Sequence[np.ndarray]) -> np.ndarray:
-    """The finite lesion scores of all images, each once, descending."""
-    score = np.concatenate([np.empty(0), *scores])
-    return np.unique(score[np.isfinite(score)])[::-1]
-
-
-def _at_or_above(ascending: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """How many sorted values are >= each threshold: i64[t]."""
-    return len(ascending) - np.searchsorted(ascending, threshold, side="left")
-
-
-def _pixels(box: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns whose centres lie in the box."""
-    # A negative start would wrap round to the far side of the map.
-    x0, y0, x1, y1 = np.maximum(np.ceil(box - 0.5), 0).astype(int)
-    return slice(y0, y1), slice(x0, x1)
-
-
-def _values_at_centers(
-    values: np.ndarray, boxes: np.ndarray, valid: np.ndarray | None
-) -> np.ndarray:
-    """Value of the pixel that holds each centre, -inf on pixels that are not valid."""
-    values = np.asarray(values)
-    x, y = np.floor((boxes[:, :2] + boxes[:, 2:]) / 2.0).astype(int).T
-    height, width = values.shape
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    if not inside.all():
-        raise ValueError(
-            f"the centre of box {boxes[~inside][0]} is outside the map of height "
-            f"{height} and width {width}; boxes are in pixels of the map"
-        )
-    score = values[y, x].astype(np.float64)
-    if valid is not None:
-        score[~np.asarray(valid, bool)[y, x]] = -np.inf
-    if np.isnan(score).any():
-        raise ValueError(f"the map is nan at the centre of a box: {boxes}")
-    return score
-
-
-def _outside_values(
-    values: np.ndarray, boxes: np.ndarray, valid: np.ndarray | None
-) -> np.ndarray:
-    """Values of the valid pixels whose centre lies in no box, in any order."""
-    values = np.asarray(values)
-    outside = np.ones(values.shape, bool)
-    if valid is not None:
-        outside &= np.asarray(valid, bool)
-    for box in boxes:
-        outside[_pixels(box)] = False
-    values = values[outside]
-    # Short floats sort slowly; f32 holds each of them exactly.
-    values = values.astype(np.result_type(values.dtype, np.float32), copy=False)
-    if not np.isfinite(values).all():
-        raise ValueError("a map has a non-finite value on a valid pixel")
-    return values
+def _distinct(scores: np.ndarray) -> np.ndarray:
+    """The finite lesion scores, each once, descending."""
+    return np.unique(scores[np.isfinite(scores)])[::-1]

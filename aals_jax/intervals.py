@@ -1,4 +1,4 @@
-"""How sure a metric is: bootstrap over patients, DeLong for the AUROC.
+"""How sure a metric is: the bootstrap over patients.
 
 Images of one patient are alike, so patients are drawn, not images. A replicate is a
 row of weights, how often each image counts, and a statistic maps all rows at once:
@@ -7,10 +7,12 @@ replicate without a value (one class only, no lesion) is rejected and counted.
 """
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy import special, stats
+
+_CHUNK = 1 << 22  # f64 weights handed to a statistic at a time, 32 MiB
+_BLOCK = 1 << 15  # patients drawn at a time, 256 KiB: more would leave the cache
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -37,7 +39,7 @@ def patient_bootstrap(
     *,
     replicates: int = 2000,
     seed: int,
-    chunk: int = 256,
+    chunk: int | None = None,
     level: float = 0.95,
     reason: str = "",
 ) -> Interval:
@@ -48,7 +50,8 @@ def patient_bootstrap(
         statistic: f64[r, n] -> f64[r], nan where there is no value.
         replicates: number of replicates, >= 1.
         seed: of the draws; the same seed and patients give the same replicates.
-        chunk: replicates per call of `statistic`; bounds memory, changes nothing.
+        chunk: replicates per call of `statistic`; bounds memory, changes nothing. None:
+            at most 256, and no more than 32 MiB of weights.
         level: coverage, 0 .. 1.
         reason: what to say when the value is nan (`undefined_reason` of the metric).
 
@@ -58,14 +61,59 @@ def patient_bootstrap(
 
     Reference: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
     """
-    value = float(_values(statistic, np.ones((1, len(patients))))[0])
+    (interval,) = patient_bootstraps(
+        patients,
+        {"": statistic},
+        replicates=replicates,
+        seed=seed,
+        chunk=chunk,
+        level=level,
+        reasons={"": reason},
+    ).values()
+    return interval
+
+
+def patient_bootstraps(
+    patients: Sequence[Hashable],
+    statistics: Mapping[str, Statistic],
+    *,
+    replicates: int = 2000,
+    seed: int,
+    chunk: int | None = None,
+    level: float = 0.95,
+    reasons: Mapping[str, str] | None = None,
+) -> dict[str, Interval]:
+    """`patient_bootstrap` of several statistics on the same draws, which are made once.
+
+    Args:
+        patients, replicates, seed, chunk, level: as in `patient_bootstrap`.
+        statistics: name -> statistic.
+        reasons: name -> what to say when its value is nan.
+    """
     method = "percentile bootstrap over patients"
-    if np.isnan(value):
-        why = reason or "the statistic is nan on the whole set"
-        return _no_value(method, why, replicates=replicates, level=level, seed=seed)
-    draws = _draws(patients, replicates=replicates, seed=seed, chunk=chunk)
-    values = np.concatenate([_values(statistic, weights) for weights in draws])
-    return _percentile(values, value, method=method, level=level, seed=seed)
+    once = np.ones((1, len(patients)))
+    value = {name: float(_values(f, once)[0]) for name, f in statistics.items()}
+    drawn = {name: [] for name in statistics if not np.isnan(value[name])}
+    if drawn:
+        for weights in _draws(patients, replicates=replicates, seed=seed, chunk=chunk):
+            for name, values in drawn.items():
+                values.append(_values(statistics[name], weights))
+    found = {}
+    for name in statistics:
+        if name in drawn:
+            found[name] = _percentile(
+                np.concatenate(drawn[name]),
+                value[name],
+                method=method,
+                level=level,
+                seed=seed,
+            )
+            continue
+        why = (reasons or {}).get(name) or "the statistic is nan on the whole set"
+        found[name] = _no_value(
+            method, why, replicates=replicates, level=level, seed=seed
+        )
+    return found
 
 
 def patient_band(
@@ -74,7 +122,7 @@ def patient_band(
     *,
     replicates: int = 2000,
     seed: int,
-    chunk: int = 256,
+    chunk: int | None = None,
     level: float = 0.95,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pointwise percentile band of a curve, by the draws of `patient_bootstrap`.
@@ -83,16 +131,16 @@ def patient_band(
         statistic: f64[r, n] -> f64[r, points], nan where there is no value.
 
     Returns:
-        low, high: f64[points] each, nan where no replicate has a value.
+        low, high: f64[points] each, of the replicates that have a value there; nan
+            where none has.
     """
     draws = _draws(patients, replicates=replicates, seed=seed, chunk=chunk)
     values = np.concatenate([statistic(weights) for weights in draws])
-    values = values[~np.isnan(values).any(axis=1)]
-    if not len(values):
-        nothing = np.full(values.shape[1], np.nan)
-        return nothing, nothing
-    low, high = np.percentile(values, (50 * (1 - level), 50 * (1 + level)), axis=0)
-    return low, high
+    defined = ~np.isnan(values).all(axis=0)
+    bounds = np.full((2, values.shape[1]), np.nan)
+    tails = (50 * (1 - level), 50 * (1 + level))
+    bounds[:, defined] = np.nanpercentile(values[:, defined], tails, axis=0)
+    return bounds[0], bounds[1]
 
 
 def paired_bootstrap(
@@ -102,7 +150,7 @@ def paired_bootstrap(
     *,
     replicates: int = 2000,
     seed: int,
-    chunk: int = 256,
+    chunk: int | None = None,
     level: float = 0.95,
     reason: str = "",
 ) -> Interval:
@@ -140,113 +188,12 @@ def paired_bootstrap(
     return dataclasses.replace(interval, p_value=float(p_value))
 
 
-def delong(scores: np.ndarray, labels: np.ndarray, *, level: float = 0.95) -> Interval:
-    """AUROC with the interval of DeLong's variance, normal on the logit scale.
-
-    logit(A) -+ z sqrt(var(A)) / (A (1 - A)), brought back to 0 .. 1. It takes images
-    as independent: with several images a patient, prefer `patient_bootstrap`.
-
-    Args:
-        scores: f[n], any monotone scale, no nan.
-        labels: [n], 0 or 1, at least two of each for an interval.
-        level: coverage, 0 .. 1.
-
-    Returns:
-        Interval. At an AUROC of 0 or 1 the variance is 0: low = high = value, and
-        `reason` says that this is no certainty.
-
-    Reference: DeLong et al. 1988, doi:10.2307/2531595; mid-ranks as in Sun and Xu
-    2014, doi:10.1109/LSP.2014.2337313.
-    """
-    method = "DeLong, normal on the logit scale"
-    (value,), covariance, why = _delong([scores], labels)
-    if covariance is None:
-        return Interval(value, np.nan, np.nan, level=level, method=method, reason=why)
-    if value in (0.0, 1.0):
-        why = "perfect separation: DeLong's variance is 0, the width means nothing"
-        return Interval(value, value, value, level=level, method=method, reason=why)
-    half = special.ndtri((1 + level) / 2) * np.sqrt(covariance[0, 0])
-    half /= value * (1 - value)
-    low, high = special.expit(special.logit(value) + np.array([-half, half]))
-    return Interval(value, float(low), float(high), level=level, method=method)
-
-
-def delong_paired(
-    scores_a: np.ndarray,
-    scores_b: np.ndarray,
-    labels: np.ndarray,
-    *,
-    level: float = 0.95,
-) -> Interval:
-    """AUROC of a minus that of b on the same images, plain normal, with p-value.
-
-    Args:
-        scores_a, scores_b: f[n], each on its own monotone scale, no nan.
-        labels: [n], 0 or 1, at least two of each.
-        level: coverage, 0 .. 1.
-
-    Returns:
-        Interval of the difference, with `p_value` of z = difference / standard error.
-        When the variance is 0 the p-value is 1 for equal AUROCs and else nan.
-
-    Reference: DeLong et al. 1988, doi:10.2307/2531595.
-    """
-    method = "DeLong, paired, normal"
-    (value_a, value_b), covariance, why = _delong([scores_a, scores_b], labels)
-    value = value_a - value_b
-    if covariance is None:
-        return Interval(value, np.nan, np.nan, level=level, method=method, reason=why)
-    contrast = np.array([1.0, -1.0])
-    error = float(np.sqrt(max(contrast @ covariance @ contrast, 0.0)))
-    half = float(special.ndtri((1 + level) / 2)) * error
-    if error > 0:
-        p_value = float(2.0 * special.ndtr(-abs(value) / error))
-    else:
-        p_value = 1.0 if value == 0 else np.nan
-        why = "the difference has variance 0, the width means nothing"
-    return Interval(
-        value, value - half, value + half, 0, 0, p_value, level, method, None, why
-    )
-
-
-def _delong(
-    scores: Sequence[np.ndarray], labels: np.ndarray
-) -> tuple[list[float], np.ndarray | None, str]:
-    """AUROC of each model, their covariance f64[models, models], reason for none."""
-    labels = np.asarray(labels)
-    for model in map(np.asarray, scores):
-        if model.ndim != 1 or model.shape != labels.shape or np.isnan(model).any():
-            raise ValueError(
-                f"scores {model.shape} and labels {labels.shape} must be two vectors "
-                "of one length, without nan"
-            )
-    if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"labels are {np.unique(labels)}; give 0 and 1 only")
-    positive = labels.astype(bool)
-    num_pos, num_neg = int(positive.sum()), int((~positive).sum())
-    if not num_pos or not num_neg:
-        why = f"one class only: {num_pos} positive of {labels.size} images"
-        return [np.nan] * len(scores), None, why
-    # Rank among all minus rank among one's own class counts the other class below,
-    # ties by half: for a positive, the share of negatives it beats; vice versa.
-    beats, beaten = [], []
-    for model in map(np.asarray, scores):
-        rank = stats.rankdata(model)
-        beats.append((rank[positive] - stats.rankdata(model[positive])) / num_neg)
-        below = (rank[~positive] - stats.rankdata(model[~positive])) / num_pos
-        beaten.append(1.0 - below)
-    values = [float(each.mean()) for each in beats]
-    if min(num_pos, num_neg) < 2:
-        why = f"a variance needs two of each class: {num_pos} positive, {num_neg} not"
-        return values, None, why
-    covariance = np.cov(beats) / num_pos + np.cov(beaten) / num_neg
-    return values, covariance.reshape(len(scores), len(scores)), ""
-
-
 def _draws(
-    patients: Sequence[Hashable], *, replicates: int, seed: int, chunk: int
+    patients: Sequence[Hashable], *, replicates: int, seed: int, chunk: int | None
 ) -> Iterator[np.ndarray]:
     """Yields weights f64[<= chunk, n]: how often the patient of each image is drawn."""
+    if chunk is None:
+        chunk = max(1, min(256, _CHUNK // max(1, len(patients))))
     if replicates < 1 or chunk < 1:
         raise ValueError(f"replicates={replicates} and chunk={chunk} must be >= 1")
     # Numbered by first appearance: renamed patients give the same draws.
@@ -254,12 +201,15 @@ def _draws(
     patient = np.array([numbers.setdefault(each, len(numbers)) for each in patients])
     count = len(numbers)
     rng = np.random.default_rng(seed)
+    few = max(1, _BLOCK // max(1, count))
     for start in range(0, replicates, chunk):
-        rows = min(chunk, replicates - start)
-        drawn = rng.integers(count, size=(rows, count))
-        drawn += count * np.arange(rows)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=rows * count)
-        yield times.reshape(rows, count)[:, patient].astype(np.float64)
+        weights = np.empty((min(chunk, replicates - start), len(patient)))
+        for rows in (weights[at : at + few] for at in range(0, len(weights), few)):
+            drawn = rng.integers(count, size=(len(rows), count))
+            drawn += count * np.arange(len(rows))[:, None]
+            times = np.bincount(drawn.ravel(), minlength=drawn.size)
+            rows[:] = np.take(times.reshape(drawn.shape), patient, axis=1)
+        yield weights
 
 
 def _values(statistic: Statistic, weights: np.ndarray) -> np.ndarray:

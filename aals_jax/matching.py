@@ -1,22 +1,30 @@
-"""Detections of one image against its lesions: who hits whom.
+"""Detections against lesions: who hits whom.
 
 Coordinates are as in `froc`: pixel i covers [i, i + 1), a box is (x0, y0, x1, y1) and
 holds the points x0 <= x < x1, y0 <= y < y1.
+
+All images are matched at once: their rows are stacked into two tables, the pairs that
+can be a hit are listed and sorted, and one pass over this short list is the matching.
 """
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 FALSE_POSITIVE, REPEAT = -1, -2  # values of Match.lesion_of
 
+_BLOCK = 1 << 16  # detections whose pairs are listed at a time; bounds memory
+
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """Detections of one image against its lesions."""
+    """Detections against lesions, of one image or of several in their order."""
 
     lesion_score: np.ndarray  # f64[m], -inf for a lesion that is not hit
-    false_score: np.ndarray  # f64[f], descending
+    lesion_image: np.ndarray  # i64[m], index of its image, ascending
+    false_score: np.ndarray  # f64[f], of false positives, in the order of the rows
+    false_image: np.ndarray  # i64[f], index of its image
     lesion_of: np.ndarray  # i64[k], index of the lesion, FALSE_POSITIVE or REPEAT
 
 
@@ -26,72 +34,183 @@ def match(
     *,
     rule: str = "center_in_box",
     iou_threshold: float = 0.2,
+    max_distance: float | None = None,
     image_shape: tuple[int, int] | None = None,
+) -> Match:
+    """`match_images` of one image; `image_shape` is (height, width), or None."""
+    return match_images(
+        [detections],
+        [lesions],
+        rule=rule,
+        iou_threshold=iou_threshold,
+        max_distance=max_distance,
+        image_shapes=None if image_shape is None else [image_shape],
+    )
+
+
+def match_images(
+    detections: Sequence[np.ndarray],
+    lesions: Sequence[np.ndarray],
+    *,
+    rule: str = "center_in_box",
+    iou_threshold: float = 0.2,
+    max_distance: float | None = None,
+    image_shapes: Sequence[tuple[int, int]] | None = None,
 ) -> Match:
     """Greedy matching by descending score; a second hit on a lesion counts for nothing.
 
-    Of several free lesions a detection takes the nearest centre (`center_in_box`) or
-    the largest overlap (`iou`). Equal scores go by coordinates, so that the order of
-    the rows has no influence. A matching at a threshold is the beginning of the
-    matching of all detections, hence each lesion has one score.
+    Of several free lesions a detection takes the nearest centre (`center_in_box`,
+    `distance`) or the largest overlap (`iou`). Equal scores go by coordinates, so that
+    the order of the rows has no influence. A matching at a threshold is the beginning
+    of the matching of all detections, hence each lesion has one score.
 
     Args:
-        detections: f[k, 3] points (x, y, score) or f[k, 5] boxes (box, score).
-        lesions: f[m, 4] boxes.
-        rule: "center_in_box" (point, or centre of the box) or "iou" (boxes only).
+        detections: n arrays, one an image, perhaps empty: f[k, 3] points (x, y, score)
+            or f[k, 5] boxes (box, score), the same columns in all images.
+        lesions: n arrays f[m, 4] of boxes; for "distance" f[m, 2] of points will do.
+        rule: "center_in_box" (a point, or the centre of a box, lies in the lesion's
+            box), "iou" (of two boxes) or "distance" (of point or centre to the centre).
         iou_threshold: least intersection over union of a hit, 0 < value <= 1.
-        image_shape: (height, width); when given, points must lie in the image.
+        max_distance: largest distance of a hit, >= 0, in the unit of the coordinates.
+        image_shapes: n pairs (height, width); when given, points must lie in the image.
     """
-    if rule not in RULES:
-        raise ValueError(f"rule={rule!r} is unknown; use one of {sorted(RULES)}")
-    detections = _check_detections(detections, image_shape)
-    lesions = check_boxes(lesions)
+    limit = _limit(rule, iou_threshold, max_distance)
+    found, image = _stack("detections", detections, (3, 5))
+    truth, lesion_image = _stack(
+        "lesions", lesions, (2, 4) if rule == "distance" else (4,)
+    )
+    num_images = len(lesions)
+    shapes = np.full((num_images, 2), np.inf) if image_shapes is None else image_shapes
+    if not len(detections) == num_images == len(shapes):
+        raise ValueError(
+            f"{len(detections)} arrays of detections, {num_images} of lesions and "
+            f"{len(shapes)} image shapes; give one of each an image, perhaps empty"
+        )
+    _check_lesions(truth)
+    _check_detections(found, image, np.asarray(shapes, np.float64))
+    hits = [np.empty((0, 3)), *_hits(found, image, truth, lesion_image, rule, limit)]
+    return _greedy(np.concatenate(hits), found, image, truth, lesion_image)
+
+
+def _hits(
+    detections: np.ndarray,
+    image: np.ndarray,
+    lesions: np.ndarray,
+    lesion_image: np.ndarray,
+    rule: str,
+    limit: float,
+) -> Iterator[np.ndarray]:
+    """Pairs that can be a hit, in blocks f64[p, 3]: detection, lesion, closeness."""
+    offset = np.searchsorted(lesion_image, np.arange(image.max(initial=-1) + 2))
+    for start in range(0, len(detections), _BLOCK):
+        rows = image[start : start + _BLOCK]
+        number = offset[rows + 1] - offset[rows]  # lesions of the image
+        first = np.repeat(np.arange(start, start + len(rows)), number)
+        shift = offset[rows] - (np.cumsum(number) - number)
+        second = np.arange(len(first)) + np.repeat(shift, number)
+        closeness = RULES[rule](detections[first], lesions[second], limit)
+        yield np.stack([first, second, closeness], axis=1)[closeness > -np.inf]
+
+
+def _greedy(
+    hits: np.ndarray,
+    detections: np.ndarray,
+    image: np.ndarray,
+    lesions: np.ndarray,
+    lesion_image: np.ndarray,
+) -> Match:
+    """Goes through the pairs f64[p, 3], best first; both sides are used once."""
+    (first, second), closeness = hits[:, :2].astype(int).T, hits[:, 2]
+    # The last key counts first: score, coordinates, closeness, place of the lesion.
+    rows = detections[first]
+    keys = (*lesions[second].T, -closeness, *rows[:, -2::-1].T, -rows[:, -1])
+    order = np.lexsort(keys)
+    hit_by: dict[int, int] = {}
+    used: set[int] = set()
+    for row, lesion in zip(first[order].tolist(), second[order].tolist(), strict=True):
+        if row not in used and lesion not in hit_by:
+            hit_by[lesion] = row
+            used.add(row)
+    hit, by = np.array(list(hit_by), int), np.array(list(hit_by.values()), int)
     lesion_score = np.full(len(lesions), -np.inf)
+    lesion_score[hit] = detections[by, -1]
     lesion_of = np.full(len(detections), FALSE_POSITIVE)
-    closeness = RULES[rule](detections, lesions, iou_threshold)
-    columns = (*detections[:, -2::-1].T, -detections[:, -1])
-    ranking = np.lexsort(columns)  # the last key, the score, counts first
-    canonical = np.lexsort(lesions.T)  # equally close lesions go by coordinates too
-    for k in ranking[(closeness > -np.inf).any(axis=1)[ranking]]:
-        hits = canonical[closeness[k, canonical] > -np.inf]
-        free = hits[lesion_score[hits] == -np.inf]
-        if len(free):
-            lesion_of[k] = free[np.argmax(closeness[k, free])]
-            lesion_score[lesion_of[k]] = detections[k, -1]
-        else:
-            lesion_of[k] = REPEAT
-    false = np.sort(detections[lesion_of == FALSE_POSITIVE, -1])[::-1]
-    return Match(lesion_score, false, lesion_of)
+    lesion_of[first] = REPEAT
+    lesion_of[by] = hit
+    false = lesion_of == FALSE_POSITIVE
+    return Match(
+        lesion_score, lesion_image, detections[false, -1], image[false], lesion_of
+    )
 
 
 def _near_center(detections: np.ndarray, lesions: np.ndarray, _: float) -> np.ndarray:
-    """Minus the squared distance of point and centre, -inf when not in the box."""
-    point = detections[:, :2]
-    if detections.shape[1] == 5:
-        point = (point + detections[:, 2:4]) / 2.0
-    point = point[:, None]  # f64[k, 1, 2]
-    low, high = lesions[:, :2], lesions[:, 2:]
-    inside = ((point >= low) & (point < high)).all(axis=-1)
-    distance = np.square(point - (low + high) / 2.0).sum(axis=-1)
-    return np.where(inside, -distance, -np.inf)
+    """Minus the distance of point and centre, -inf when not in the box."""
+    point, low, high = _center(detections[:, :-1]), lesions[:, :2], lesions[:, 2:]
+    inside = ((point >= low) & (point < high)).T
+    inside = inside[0] & inside[1]
+    return np.where(inside, _nearness(point, lesions), -np.inf)
+
+
+def _near(detections: np.ndarray, lesions: np.ndarray, most: float) -> np.ndarray:
+    """Minus the distance of the centres, -inf when beyond `most`."""
+    nearness = _nearness(_center(detections[:, :-1]), lesions)
+    return np.where(nearness >= -most, nearness, -np.inf)
 
 
 def _overlap(detections: np.ndarray, lesions: np.ndarray, least: float) -> np.ndarray:
     """Intersection over union, -inf when below `least`."""
     if detections.shape[1] != 5:
         raise ValueError('rule="iou" needs boxes (x0, y0, x1, y1, score), not points')
-    if not 0.0 < least <= 1.0:
-        raise ValueError(f"iou_threshold={least} is not in 0 .. 1, or is 0")
-    first, second = detections[:, None, :4], lesions[None]
-    low = np.maximum(first[..., :2], second[..., :2])
-    high = np.minimum(first[..., 2:], second[..., 2:])
-    common = np.prod(np.maximum(high - low, 0.0), axis=-1)
-    areas = [np.prod(box[..., 2:] - box[..., :2], axis=-1) for box in (first, second)]
+    low = np.maximum(detections[:, :2], lesions[:, :2])
+    high = np.minimum(detections[:, 2:4], lesions[:, 2:])
+    common = np.prod(np.maximum(high - low, 0.0), axis=1)
+    areas = [np.prod(box[:, 2:4] - box[:, :2], axis=1) for box in (detections, lesions)]
     overlap = common / (areas[0] + areas[1] - common)
     return np.where(overlap >= least, overlap, -np.inf)
 
 
-RULES = {"center_in_box": _near_center, "iou": _overlap}
+RULES = {"center_in_box": _near_center, "iou": _overlap, "distance": _near}
+
+
+def _center(places: np.ndarray) -> np.ndarray:
+    """Points f64[p, 2] as they are, boxes f64[p, 4] by their centres."""
+    return (places[:, :2] + places[:, -2:]) / 2.0
+
+
+def _nearness(point: np.ndarray, lesions: np.ndarray) -> np.ndarray:
+    """Minus the distance to the centre of a lesion, f64[p]."""
+    return -np.hypot(*(point - _center(lesions)).T)
+
+
+def _limit(rule: str, iou_threshold: float, max_distance: float | None) -> float:
+    """What the rule compares with; checks it."""
+    if rule not in RULES:
+        raise ValueError(f"rule={rule!r} is unknown; use one of {sorted(RULES)}")
+    if rule == "iou" and not 0.0 < iou_threshold <= 1.0:
+        raise ValueError(f"iou_threshold={iou_threshold} is not in 0 .. 1, or is 0")
+    if rule == "distance" and not (max_distance is not None and max_distance >= 0.0):
+        raise ValueError(
+            'rule="distance" needs max_distance >= 0, in the unit of the coordinates; '
+            f"it is {max_distance}"
+        )
+    return iou_threshold if rule == "iou" else float(max_distance or 0.0)
+
+
+def _stack(
+    name: str, arrays: Sequence[np.ndarray], columns: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of all images f64[k, c] and the image of each i64[k]."""
+    read = [np.asarray(each, np.float64) for each in arrays]
+    filled = [i for i, each in enumerate(read) if each.size]
+    shapes = {read[i].shape[1:] for i in filled}
+    if len(shapes) > 1 or not shapes <= {(c,) for c in columns}:
+        wanted = " or ".join(f"[k, {c}]" for c in columns)
+        wrong = sorted({read[i].shape for i in filled}, key=str)
+        raise ValueError(f"{name} {wrong} must be {wanted}, the same in all images")
+    numbers = [len(read[i]) for i in filled]
+    image = np.repeat(np.array(filled, int), numbers)
+    none = np.empty((0, *(shapes or {columns[:1]}).pop()))
+    return np.concatenate([none, *(read[i] for i in filled)]), image
 
 
 def check_boxes(boxes: np.ndarray) -> np.ndarray:
@@ -101,33 +220,44 @@ def check_boxes(boxes: np.ndarray) -> np.ndarray:
         return np.empty((0, 4))
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes {boxes.shape} must be [m, 4], (x0, y0, x1, y1)")
-    good = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
+    x0, y0, x1, y1 = boxes.T
+    good = np.isfinite(boxes).all(axis=1) & (x0 < x1) & (y0 < y1)
     if not good.all():
-        raise ValueError(f"box {boxes[~good][0]}: must be finite, x0 < x1, y0 < y1")
+        raise ValueError(
+            f"{np.sum(~good)} of {len(boxes)} boxes, as {boxes[~good][0]}: "
+            "must be finite, x0 < x1, y0 < y1"
+        )
     return boxes
 
 
+def _check_lesions(lesions: np.ndarray) -> None:
+    """Boxes have an area, points f64[m, 2] are finite."""
+    if lesions.shape[1] == 4:
+        check_boxes(lesions)
+    elif not np.isfinite(lesions).all():
+        raise ValueError("a lesion has a non-finite coordinate")
+
+
 def _check_detections(
-    detections: np.ndarray, image_shape: tuple[int, int] | None
-) -> np.ndarray:
-    """Detections as f64[k, 3] or f64[k, 5], finite and in the image."""
-    detections = np.asarray(detections, np.float64)
-    if not detections.size:
-        return np.empty((0, detections.shape[-1] if detections.ndim == 2 else 3))
-    if detections.ndim != 2 or detections.shape[1] not in (3, 5):
-        raise ValueError(f"detections {detections.shape} must be [k, 3] or [k, 5]")
+    detections: np.ndarray, image: np.ndarray, shapes: np.ndarray
+) -> None:
+    """Finite, boxes with an area, the point in its image; shapes f64[n, 2]."""
     if not np.isfinite(detections).all():
-        bad = detections[~np.isfinite(detections).all(axis=1)][0]
-        raise ValueError(f"detection {bad} has a non-finite score or coordinate")
+        bad = detections[~np.isfinite(detections).all(axis=1)]
+        raise ValueError(
+            f"{len(bad)} of {len(detections)} detections have a non-finite score or "
+            f"coordinate; the first is {bad[0]}"
+        )
     if detections.shape[1] == 5:
         check_boxes(detections[:, :4])
-    half = detections.shape[1] // 2 - 1  # 0: points; 1: boxes, judged by the centre
-    point = (detections[:, :2] + detections[:, 2 * half : 2 * half + 2]) / 2.0
-    height, width = image_shape if image_shape is not None else (np.inf, np.inf)
-    inside = ((point >= 0) & (point < (width, height))).all(axis=1)
+    x, y = _center(detections[:, :-1]).T
+    high, wide = shapes.T
+    inside = (x >= 0) & (x < wide[image]) & (y >= 0) & (y < high[image])
     if not inside.all():
+        first = np.flatnonzero(~inside)[0]
+        height, width = shapes[image[first]]
         raise ValueError(
-            f"detection at (x, y) = {point[~inside][0]} is outside the image, height "
-            f"{height} and width {width}; check the order and scale of coordinates"
+            f"{np.sum(~inside)} of {len(inside)} detections, the first at (x, y) = "
+            f"({x[first]}, {y[first]}), are outside the image, height {height} and "
+            f"width {width}; check the order and scale of coordinates"
         )
-    return detections

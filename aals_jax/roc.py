@@ -10,8 +10,11 @@ A set (or a replicate) with one class only has no value: `nan`, never a silent 0
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
+
+_BLOCK = 1 << 17  # f64 values in one temporary, 1 MiB: larger ones leave the cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +56,24 @@ def auroc(
 
     Reference: Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747.
     """
-    true, false, _ = _counts(scores, labels, weights)
-    previous = np.concatenate([np.zeros_like(true[..., :1]), true[..., :-1]], axis=-1)
-    step = np.diff(false, axis=-1, prepend=0.0)
-    # The trapezoid gives ties their half; each product is exact for integer weights.
-    area = np.sum(step * (true + previous), axis=-1) / 2.0
-    return _ratio(area, _last(true) * _last(false))
+    scores, positive = _check(scores, labels)
+    order = np.argsort(scores, kind="stable")
+    positives, negatives = order[positive[order]], order[~positive[order]]
+    below, upto = (
+        np.searchsorted(scores[negatives], scores[positives], side=side)
+        for side in ("left", "right")
+    )
+
+    def area(rows: np.ndarray) -> np.ndarray:
+        wins = np.zeros((len(rows), len(negatives) + 1))  # by negatives passed
+        np.cumsum(np.take(rows, negatives, axis=1), axis=1, out=wins[:, 1:])
+        own = np.take(rows, positives, axis=1)
+        # Half the ones below, half the ones not above: each product is exact.
+        twice = np.take(wins, below, axis=1) + np.take(wins, upto, axis=1)
+        won = np.einsum("rp,rp->r", own, twice) / 2.0
+        return _ratio(won, own.sum(axis=1) * wins[:, -1])
+
+    return _by_block(area, check_weights(weights, len(scores)))
 
 
 def average_precision(
@@ -77,11 +92,15 @@ def average_precision(
     Returns:
         f64[...], 0 .. 1, without weights a scalar; nan where one class has no weight.
     """
-    true, false, _ = _counts(scores, labels, weights)
-    called = true + false
-    precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
-    total = np.sum(np.diff(true, axis=-1, prepend=0.0) * precision, axis=-1)
-    return np.where(_last(false) > 0, _ratio(total, _last(true)), np.nan)[()]
+
+    def step_sum(rows: np.ndarray) -> np.ndarray:
+        true, false, _ = _counts(scores, labels, rows)
+        called = true + false
+        precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
+        total = np.sum(np.diff(true, axis=-1, prepend=0.0) * precision, axis=-1)
+        return np.where(_last(false) > 0, _ratio(total, _last(true)), np.nan)
+
+    return _by_block(step_sum, check_weights(weights, len(scores)))
 
 
 def roc_curve(scores: np.ndarray, labels: np.ndarray) -> RocCurve:
@@ -137,29 +156,35 @@ def sensitivity_at_specificity(
     )
 
 
-def sensitivity_at(
+def sensitivity_at_rates(
     scores: np.ndarray,
     labels: np.ndarray,
     *,
-    specificity: float,
+    rates: np.ndarray,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The sensitivity of `sensitivity_at_specificity`, for a bootstrap.
+    """The ROC curve as a step function: sensitivity at false-positive rates.
 
-    Each replicate takes its own threshold, so the interval holds the choice of it.
+    The value at a rate is that of the last operating point whose rate is not larger.
+    Each replicate takes its own threshold, so a band holds the choice of it.
 
     Args:
-        scores, labels, specificity: as in `sensitivity_at_specificity`.
+        scores, labels: as in `auroc`.
+        rates: f[l], 0 .. 1.
         weights: f64[..., n], not negative; none is one each.
 
     Returns:
-        f64[...], 0 .. 1, without weights a scalar; nan where one class has no weight.
+        f64[..., l], 0 .. 1; nan where one class has no weight.
     """
     true, false, _ = _counts(scores, labels, weights)
-    negatives = _last(false)
-    reached = _ratio(negatives[..., None] - false, negatives[..., None] + 0.0 * false)
-    best = np.max(true, axis=-1, where=reached >= specificity, initial=0.0)
-    return np.where(negatives > 0, _ratio(best, _last(true)), np.nan)[()]
+    lead = true.shape[:-1]
+    out = np.full((*lead, len(rates)), np.nan)
+    for row in np.ndindex(lead) if true.size else ():
+        hits, alarms = true[row], false[row]
+        if hits[-1] > 0 and alarms[-1] > 0:
+            last = np.searchsorted(alarms / alarms[-1], rates, side="right")
+            out[row] = np.concatenate([[0.0], hits])[last] / hits[-1]
+    return out
 
 
 def undefined_reason(labels: np.ndarray) -> str:
@@ -186,13 +211,25 @@ def _counts(
     new = np.ones(len(order), bool)
     new[1:] = threshold[1:] != threshold[:-1]
     starts = np.flatnonzero(new)
-    weights, positive = weights[..., order], positive[order]
+    weights, positive = np.take(weights, order, axis=-1), positive[order]
     if not len(order):
         empty = np.zeros((*weights.shape[:-1], 0))
         return empty, empty, threshold
     true = np.cumsum(np.add.reduceat(weights * positive, starts, axis=-1), axis=-1)
     false = np.cumsum(np.add.reduceat(weights * ~positive, starts, axis=-1), axis=-1)
     return true, false, threshold[starts]
+
+
+def _by_block(
+    statistic: Callable[[np.ndarray], np.ndarray], weights: np.ndarray
+) -> np.ndarray:
+    """Weights f64[..., n] -> f64[...], a few rows f64[r, n] at a time."""
+    num_images, shape = weights.shape[-1], weights.shape[:-1]
+    rows = weights.reshape(int(np.prod(shape)), num_images)
+    block = max(1, _BLOCK // (num_images + 1))
+    starts = range(0, len(rows), block)
+    values = [statistic(rows[start : start + block]) for start in starts]
+    return np.concatenate([np.empty(0), *values]).reshape(shape)[()]
 
 
 def _last(cumulative: np.ndarray) -> np.ndarray:

@@ -1,51 +1,16 @@
-"""Laws of the intervals; DeLong against its definition and against a bootstrap."""
+"""Laws of the bootstrap over patients."""
 
 import functools
 
 import numpy as np
 import pytest
-from scipy import special
+from simulations import auroc_of, simulated
 
 from aals_jax import froc, intervals, roc
 
 
-def simulated(num_images=120, seed=0, shift=1.0, levels=None):
-    rng = np.random.default_rng(seed)
-    labels = (rng.random(num_images) < 0.4).astype(int)
-    scores = rng.normal(size=num_images) + shift * labels
-    return (scores if levels is None else np.round(scores * levels)), labels
-
-
-def auroc_of(scores, labels):
-    def statistic(weights):
-        return roc.auroc(scores, labels, weights=weights)
-
-    return statistic
-
-
 def weighted_mean(values):
     return lambda weights: weights @ values / weights.sum(axis=1)
-
-
-def plain_delong(models, labels):
-    """Values and covariance from all pairs, with the O(n^2) kernel written out."""
-    positive = np.flatnonzero(labels == 1)
-    negative = np.flatnonzero(labels == 0)
-    kernel = np.array(
-        [
-            [[(s[i] > s[j]) + 0.5 * (s[i] == s[j]) for j in negative] for i in positive]
-            for s in models
-        ]
-    )
-    by_positive, by_negative = kernel.mean(axis=2), kernel.mean(axis=1)
-    covariance = sum(
-        (part - part.mean(axis=1, keepdims=True))
-        @ (part - part.mean(axis=1, keepdims=True)).T
-        / (part.shape[1] - 1)
-        / part.shape[1]
-        for part in (by_positive, by_negative)
-    )
-    return kernel.mean(axis=(1, 2)), covariance
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_does_not():
@@ -97,7 +62,6 @@ def test_images_of_a_patient_are_drawn_together():
         np.testing.assert_array_equal(drawn, np.full(len(weights), 3.0))
         return weights[:, 0]
 
-    intervals.patient_bootstrap(patients, lambda w: w[:, 0], replicates=1, seed=0)
     values = np.concatenate(
         [
             statistic(w)
@@ -152,8 +116,6 @@ def test_no_value_has_a_reason():
         intervals.paired_bootstrap(
             range(5), statistic, statistic, seed=0, reason="one class only"
         ),
-        intervals.delong(np.arange(5.0), labels),
-        intervals.delong_paired(np.arange(5.0), np.ones(5), labels),
     ):
         assert np.isnan([found.value, found.low, found.high, found.p_value]).all()
         assert found.rejected == found.replicates
@@ -202,64 +164,19 @@ def test_swapping_the_pair_turns_the_sign():
     assert one.value == float(roc.auroc(a, labels) - roc.auroc(b, labels))
 
 
-@pytest.mark.parametrize("levels", [None, 2])
-def test_delong_equals_its_definition_over_all_pairs(levels):
-    for seed in range(20):
-        a, labels = simulated(30, seed, levels=levels)
-        b, _ = simulated(30, seed + 100, levels=levels)
-        labels[:4] = [0, 0, 1, 1]
-        values, covariance = plain_delong([a, b], labels)
-        fast, fast_covariance, _ = intervals._delong([a, b], labels)
-        np.testing.assert_allclose(fast, values, atol=1e-14)
-        np.testing.assert_allclose(fast_covariance, covariance, atol=1e-14)
-        paired = intervals.delong_paired(a, b, labels)
-        error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-        difference = values[0] - values[1]
-        assert paired.value == pytest.approx(difference, abs=1e-14)
-        assert paired.high == pytest.approx(difference + 1.959963985 * error)
-        assert paired.p_value == pytest.approx(
-            special.erfc(abs(difference) / error / np.sqrt(2))
-        )
+def test_a_band_is_pointwise_and_ignores_what_is_not_there():
+    values = np.random.default_rng(0).normal(size=50)
 
+    def statistic(weights):
+        mean = weights @ values / weights.sum(axis=1)
+        sometimes = np.where(weights[:, 0] > 0, mean, np.nan)
+        return np.stack([mean, sometimes, np.full(len(weights), np.nan)], axis=1)
 
-def test_delong_is_the_auroc_and_agrees_with_the_bootstrap():
-    scores, labels = simulated(600, 3)
-    found = intervals.delong(scores, labels)
-    drawn = intervals.patient_bootstrap(range(600), auroc_of(scores, labels), seed=0)
-    assert found.value == pytest.approx(float(roc.auroc(scores, labels)), abs=1e-14)
-    assert found.value == drawn.value or abs(found.value - drawn.value) < 1e-14
-    assert found.low == pytest.approx(drawn.low, abs=0.005)
-    assert found.high == pytest.approx(drawn.high, abs=0.005)
-
-
-def test_paired_delong_agrees_with_the_paired_bootstrap():
-    a, labels = simulated(600, 3)
-    b = a + np.random.default_rng(9).normal(size=600)
-    found = intervals.delong_paired(a, b, labels)
-    drawn = intervals.paired_bootstrap(
-        range(600), auroc_of(a, labels), auroc_of(b, labels), seed=0
-    )
-    assert found.low == pytest.approx(drawn.low, abs=0.005)
-    assert found.high == pytest.approx(drawn.high, abs=0.005)
-
-
-def test_delong_covers_the_truth_as_often_as_it_says():
-    truth = float(special.ndtr(1 / np.sqrt(2)))  # two normals, one apart
-    found = [intervals.delong(*simulated(80, seed)) for seed in range(500)]
-    inside = np.mean([each.low <= truth <= each.high for each in found])
-    assert inside == pytest.approx(0.95, abs=0.025)
-
-
-def test_delong_at_the_edges():
-    perfect = intervals.delong(np.arange(6.0), np.array([0, 0, 0, 1, 1, 1]))
-    assert (perfect.value, perfect.low, perfect.high) == (1.0, 1.0, 1.0)
-    assert "perfect separation" in perfect.reason
-    single = intervals.delong(np.array([0.1, 0.4, 0.3]), np.array([0, 0, 1]))
-    assert single.value == 0.5
-    assert np.isnan(single.low)
-    assert "two of each class" in single.reason
-    same = intervals.delong_paired(*[simulated()[0]] * 2, simulated()[1])
-    assert (same.value, same.p_value) == (0.0, 1.0)
+    low, high = intervals.patient_band(range(50), statistic, seed=0)
+    single = intervals.patient_bootstrap(range(50), weighted_mean(values), seed=0)
+    assert (low[0], high[0]) == (single.low, single.high)
+    assert low[1] < high[1]
+    assert np.isnan(low[2]) and np.isnan(high[2])
 
 
 def test_bad_input_is_named():
@@ -267,7 +184,3 @@ def test_bad_input_is_named():
         intervals.patient_bootstrap([1, 2], lambda w: w, seed=0)
     with pytest.raises(ValueError, match="must be >= 1"):
         intervals.patient_bootstrap([1], lambda w: w[:, 0], seed=0, replicates=0)
-    with pytest.raises(ValueError, match="one length"):
-        intervals.delong(np.array([1.0, 2.0]), np.array([0]))
-    with pytest.raises(ValueError, match="labels are"):
-        intervals.delong(np.array([1.0, 2.0]), np.array([0, 3]))

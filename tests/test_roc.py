@@ -1,117 +1,82 @@
-"""Laws of the image-level curves, then numbers, then scikit-learn as oracle."""
+"""Laws of the image-level curves against counts by hand, then numbers."""
 
+import collections
+
+import brute_force
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn import metrics
 
 from aals_jax import roc
 
-exhaustive = settings(derandomize=True, deadline=None, max_examples=300, database=None)
+
+@brute_force.many_cases
+def test_auroc_is_the_share_of_pairs_in_the_right_order(rng):
+    """A replicate is a repetition: image i is written weights[i] times."""
+    scores, labels, weights = brute_force.random_scores(rng)
+    values = roc.auroc(scores, labels, weights=weights)
+    np.testing.assert_equal(roc.auroc(scores, labels), values[0])
+    for row, value in zip(weights.astype(int), values, strict=True):
+        expected = brute_force.pairwise_auroc(scores.repeat(row), labels.repeat(row))
+        np.testing.assert_equal(value, expected)
 
 
-@st.composite
-def image_sets(draw, two_classes=False):
-    """Few distinct scores, so that ties are the rule."""
-    n = draw(st.integers(2 if two_classes else 0, 12))
-    scores = draw(st.lists(st.integers(-3, 3), min_size=n, max_size=n))
-    labels = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
-    if two_classes:
-        labels[:2] = [0, 1]
-    weights = draw(st.lists(st.integers(0, 3), min_size=n, max_size=n))
-    return np.array(scores, float) / 4, np.array(labels, int), np.array(weights, float)
-
-
-def pairwise_auroc(scores, labels):
-    wins = [
-        1.0 if a > b else 0.5 if a == b else 0.0
-        for a in scores[labels == 1]
-        for b in scores[labels == 0]
-    ]
-    return sum(wins) / len(wins) if wins else np.nan
-
-
-def stepwise_average_precision(scores, labels):
-    if not 0 < labels.sum() < len(labels):
-        return np.nan
-    total, recall = 0.0, 0.0
-    for threshold in sorted(set(scores), reverse=True):
-        called = scores >= threshold
-        now = labels[called].sum() / labels.sum()
-        total += (now - recall) * labels[called].mean()
-        recall = now
-    return total
-
-
-@exhaustive
-@given(image_sets())
-def test_auroc_is_the_share_of_pairs_in_the_right_order(images):
-    scores, labels, _ = images
-    np.testing.assert_equal(roc.auroc(scores, labels), pairwise_auroc(scores, labels))
-
-
-@exhaustive
-@given(image_sets())
-def test_average_precision_is_the_step_sum_over_thresholds(images):
-    scores, labels, _ = images
-    expected = stepwise_average_precision(scores, labels)
-    np.testing.assert_allclose(
-        roc.average_precision(scores, labels), expected, rtol=0, atol=1e-14
-    )
-
-
-@exhaustive
-@given(image_sets())
-def test_an_integer_weight_is_a_repetition(images):
-    scores, labels, weights = images
-    times = weights.astype(int)
-    again = np.repeat(scores, times), np.repeat(labels, times)
-    for metric in (roc.auroc, roc.average_precision):
-        weighted = metric(scores, labels, weights=weights)
-        np.testing.assert_allclose(weighted, metric(*again), rtol=0, atol=1e-14)
-    weighted = roc.sensitivity_at(scores, labels, specificity=0.5, weights=weights)
-    repeated = roc.sensitivity_at_specificity(*again, specificity=0.5).sensitivity
-    np.testing.assert_equal(weighted, repeated)
-
-
-@exhaustive
-@given(image_sets(two_classes=True))
-def test_scikit_learn_agrees(images):
-    scores, labels, weights = images
-    weights = weights + 1
-    for weight in (None, weights):
-        assert roc.auroc(scores, labels, weights=weight) == pytest.approx(
-            metrics.roc_auc_score(labels, scores, sample_weight=weight), abs=1e-12
+@brute_force.many_cases
+def test_average_precision_is_the_step_sum_over_thresholds(rng):
+    scores, labels, weights = brute_force.random_scores(rng)
+    values = roc.average_precision(scores, labels, weights=weights)
+    np.testing.assert_equal(roc.average_precision(scores, labels), values[0])
+    for row, value in zip(weights.astype(int), values, strict=True):
+        expected = brute_force.stepwise_average_precision(
+            scores.repeat(row), labels.repeat(row)
         )
-        assert roc.average_precision(scores, labels, weights=weight) == pytest.approx(
-            metrics.average_precision_score(labels, scores, sample_weight=weight),
-            abs=1e-12,
-        )
-    curve = roc.roc_curve(scores, labels)
-    rate, sensitivity, threshold = metrics.roc_curve(
-        labels, scores, drop_intermediate=False
-    )
-    np.testing.assert_array_equal(curve.false_positive_rate, rate)
-    np.testing.assert_array_equal(curve.sensitivity, sensitivity)
-    np.testing.assert_array_equal(curve.threshold, threshold)
+        np.testing.assert_allclose(value, expected, rtol=0, atol=1e-14)
 
 
-@exhaustive
-@given(image_sets(two_classes=True), st.integers(0, 10))
-def test_operating_point_is_the_best_of_all_thresholds(images, tenths):
-    scores, labels, _ = images
-    wanted = tenths / 10
-    found = roc.sensitivity_at_specificity(scores, labels, specificity=wanted)
-    points = []
-    for threshold in [np.inf, *sorted(set(scores), reverse=True)]:
-        kept = np.sum(scores[labels == 0] < threshold) / np.sum(labels == 0)
-        hit = np.sum(scores[labels == 1] >= threshold) / np.sum(labels == 1)
-        if kept >= wanted:
+@brute_force.few_cases
+def test_operating_point_is_the_best_of_all_thresholds(rng):
+    scores, labels, weights = brute_force.random_scores(rng)
+    rates = np.array([0.0, 0.1, 0.5, 0.7, 1.0])
+    values = roc.sensitivity_at_rates(scores, labels, rates=rates, weights=weights)
+    for row, found in zip(weights.astype(int), values, strict=True):
+        s, y = scores.repeat(row), labels.repeat(row)
+        if not 0 < y.sum() < len(y):
+            assert np.isnan(found).all()
+            continue
+        points = []  # sensitivity, specificity, threshold
+        for threshold in [np.inf, *sorted(set(s), reverse=True)]:
+            kept = np.sum(s[y == 0] < threshold) / np.sum(y == 0)
+            hit = np.sum(s[y == 1] >= threshold) / np.sum(y == 1)
             points.append((hit, kept, threshold))
-    assert (found.sensitivity, found.specificity, found.threshold) == max(points)
-    called = scores >= found.threshold  # the threshold reproduces the point
-    assert np.mean(called[labels == 1]) == pytest.approx(found.sensitivity, abs=1e-14)
+        alarms = [np.sum(s[y == 0] >= t) / np.sum(y == 0) for *_, t in points]
+        for rate, value in zip(rates, found, strict=True):
+            under = [p[0] for p, a in zip(points, alarms, strict=True) if a <= rate]
+            assert value == max(under)
+        for wanted in (0.0, 0.3, 0.9, 1.0):
+            best = roc.sensitivity_at_specificity(s, y, specificity=wanted)
+            assert (best.sensitivity, best.specificity, best.threshold) == max(
+                point for point in points if point[1] >= wanted
+            )
+
+
+def test_the_random_cases_hold_the_hard_ones():
+    """Of 500 of them: how many have ties across the classes, or one class, or none."""
+    kinds = collections.Counter()
+    for seed in range(500):
+        scores, labels, _ = brute_force.random_scores(np.random.default_rng(seed))
+        kinds["tie"] += bool(set(scores[labels == 1]) & set(scores[labels == 0]))
+        kinds["one class"] += len(set(labels)) == 1
+        kinds["no image"] += not len(scores)
+    assert min(kinds.values()) >= 15, kinds
+
+
+@pytest.mark.parametrize("block", [1, 100, 1 << 19])
+def test_the_block_changes_nothing(block, monkeypatch):
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(0, 9, 40) / 8, rng.integers(0, 2, 40)
+    weights = rng.integers(0, 4, (3, 5, 40)).astype(float)
+    before = roc.auroc(scores, labels, weights=weights)
+    monkeypatch.setattr(roc, "_BLOCK", block)
+    np.testing.assert_array_equal(roc.auroc(scores, labels, weights=weights), before)
 
 
 @pytest.mark.parametrize("metric", [roc.auroc, roc.average_precision])
@@ -170,7 +135,7 @@ def test_one_class_has_no_value_and_a_reason(labels):
     scores, labels = np.arange(len(labels)) / 4, np.array(labels, int)
     assert np.isnan(roc.auroc(scores, labels))
     assert np.isnan(roc.average_precision(scores, labels))
-    assert np.isnan(roc.sensitivity_at(scores, labels, specificity=0.9))
+    assert np.isnan(roc.sensitivity_at_rates(scores, labels, rates=[0.1])).all()
     point = roc.sensitivity_at_specificity(scores, labels, specificity=0.9)
     assert np.isnan(point.sensitivity)
     curve = roc.roc_curve(scores, labels)

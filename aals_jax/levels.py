@@ -1,0 +1,110 @@
+"""Weighted counts at or above a set of thresholds, for a bootstrap in one call.
+
+`threshold` f64[t] descends. Level 0 is +inf, where nothing is; level k is threshold
+k - 1. Every image i has a count at each level, and a replicate r, a row of weights,
+asks for sum_i w[r, i] count[i, level]. Where the counts are few (detections, lesions)
+only what each level adds is kept, sparse; where nearly every image has some at every
+level (pixels) they are kept whole, and a search looks at a few levels only.
+
+For integer weights every sum is an integer below 2^53, hence exact in any order.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from scipy import sparse
+
+_BLOCK = 1 << 22  # f64 values in one temporary of a matrix product, 32 MiB
+
+AtLevel = Callable[[np.ndarray], np.ndarray]  # i64[l, r] levels -> f64[l, r] sums
+
+
+@dataclasses.dataclass(frozen=True)
+class Sparse:
+    """Few units: the image of each, in descending order of the scores."""
+
+    image: np.ndarray  # i64[k]
+    reach: np.ndarray  # i64[t + 1], how many are at or above each level; 0 first
+    num_images: int
+
+    def weighted(self, weights: np.ndarray) -> AtLevel:
+        """Weights f64[n, r], a replicate a column -> sums at the asked levels."""
+        start = np.concatenate([[0], self.reach])
+        image = self.image[: start[-1]]
+        shape = (len(self.reach), self.num_images)
+        added = sparse.csr_array((np.ones(len(image)), image, start), shape=shape)
+        sums = np.cumsum(added @ weights, axis=0)
+        return lambda level: _pick(sums, level)
+
+    def keep(self, levels: np.ndarray) -> "Sparse":
+        """At some of the levels i64[s], ascending, 0 first."""
+        return dataclasses.replace(self, reach=self.reach[levels])
+
+
+@dataclasses.dataclass(frozen=True)
+class Dense:
+    """Many units: every count at every level, 4 (t + 1) n bytes."""
+
+    count: np.ndarray  # i32[t + 1, n], units at or above each level
+
+    def weighted(self, weights: np.ndarray) -> AtLevel:
+        """Weights f64[n, r], a replicate a column -> sums at the asked levels."""
+        block = max(1, _BLOCK // (self.count.shape[1] + 1))
+
+        def at(level: np.ndarray) -> np.ndarray:
+            is_asked = np.zeros(len(self.count), bool)
+            is_asked[level] = True
+            asked = np.flatnonzero(is_asked)
+            sums = np.empty((len(asked), weights.shape[1]))
+            for start in range(0, len(asked), block):
+                rows = self.count[asked[start : start + block]].astype(np.float64)
+                np.matmul(rows, weights, out=sums[start : start + block])
+            return _pick(sums, (np.cumsum(is_asked) - 1)[level])
+
+        return at
+
+    def keep(self, levels: np.ndarray) -> "Dense":
+        """At some of the levels i64[s], ascending, 0 first."""
+        return Dense(self.count[levels])
+
+
+def sparse_counts(
+    score: np.ndarray, image: np.ndarray, threshold: np.ndarray, num_images: int
+) -> Sparse:
+    """Counts of units with scores f64[k], no nan, in the images i64[k]."""
+    order = np.argsort(-score)  # equal ones in any order: they reach the same levels
+    reach = np.append(0, at_or_above(score[order[::-1]], threshold))
+    return Sparse(image[order], reach, num_images)
+
+
+def at_or_above(ascending: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    """How many sorted values are >= each threshold: i64[t]."""
+    return len(ascending) - np.searchsorted(ascending, threshold, side="left")
+
+
+def last_within(
+    rate: AtLevel, limits: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """The last level whose rate is <= its limit, by bisection.
+
+    Args:
+        rate: not decreasing with the level, 0 at level 0.
+        limits: f64[l], >= 0.
+        shape: (t + 1, r), levels and replicates.
+
+    Returns:
+        i64[l, r].
+    """
+    low = np.zeros((len(limits), shape[1]), np.int64)
+    high = np.full_like(low, shape[0])
+    while np.any(high - low > 1):
+        middle = (low + high) // 2  # where both have met, this is `low` again
+        within = rate(middle) <= limits[:, None]
+        low, high = np.where(within, middle, low), np.where(within, high, middle)
+    return low
+
+
+def _pick(sums: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """sums[row[l, r], r] of f64[k, r] and i64[l, r]."""
+    return sums[row, np.arange(sums.shape[1])]
