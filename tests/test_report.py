@@ -1,6 +1,7 @@
 """The page of a run: complete, self-contained, safe, and the same every time."""
 
 import dataclasses
+import json
 import math
 import os
 import re
@@ -12,12 +13,28 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from aals_jax.report import Example, ModelCurves, page, pictures, plots, progress
+from aals_jax.report import (
+    Example,
+    ModelCurves,
+    calibration,
+    comparison,
+    forest,
+    operating,
+    page,
+    pictures,
+    plots,
+    progress,
+    readings,
+    wording,
+)
 from aals_jax.report import write_report as write
 
 MODELS = ("pretrained", "pretrained_average", "teacher", "student")
 REASON = "the set has no lesion"
+ONE_CLASS = "all 96 images are negative"
 ATTACK = '<script>alert("x")</script>'
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
@@ -82,6 +99,183 @@ def make_result():
         "seed": 17,
         "time_s": {"pretrain": 812.4, "distill": 4210.0, "evaluate": 31.25},
         "command": "python launch.py --config=configs/clavicle.py --workdir=runs/a",
+    }
+
+
+def interval(value, half=0.03, **others):
+    low, high = max(value - half, -1.0), min(value + half, 1.0)
+    return {"value": value, "low": low, "high": high, **others}
+
+
+def make_operating_points(models):
+    def points(shift):
+        image = {
+            "sensitivity": interval(0.871 + shift),
+            "specificity": interval(0.902, rejected=4, replicates=2000),
+            "ppv": interval(0.502 + shift),
+            "npv": interval(0.984),
+        }
+        lesion = {
+            "sensitivity": interval(0.764 + shift),
+            "false_positives_per_image": interval(0.483, 0.06),
+        }
+        common = {"chosen_on": "validation"}
+        return [
+            {
+                "name": "Specificity 90 %",
+                "level": "image",
+                "rule": "lowest threshold with a specificity of at least 0.9",
+                "threshold": 0.99987 - shift,
+                "measured": image,
+                **common,
+            },
+            {
+                "name": "Half a false positive an image",
+                "level": "lesion",
+                "rule": "lowest threshold with at most 0.5 false positives an image",
+                "threshold": 0.3127 + shift,
+                "measured": lesion,
+                **common,
+            },
+        ]
+
+    return {model: points(0.01 * i) for i, model in enumerate(models)}
+
+
+def make_calibration(models, *, num_bins=10):
+    def bins(bend):
+        mean = (np.arange(num_bins) + 0.5) / num_bins
+        observed = mean**bend
+        count = np.round(3000 * np.exp(-6 * mean) + 3).astype(int)
+        half = 1.96 * np.sqrt(observed * (1 - observed) / count)
+        rows = [
+            {
+                "mean_score": float(m),
+                "observed": float(o),
+                "low": float(max(o - h, 0)),
+                "high": float(min(o + h, 1)),
+                "count": int(n),
+            }
+            for m, o, h, n in zip(mean, observed, half, count, strict=True)
+        ]
+        empty = dict.fromkeys(("mean_score", "observed", "low", "high"))
+        return [*rows, {**empty, "count": 0}]
+
+    definition = "Ten bins of equal width; observed = share of positive images."
+    return {
+        model: {"definition": definition, "bins": bins(1.6 - 0.2 * i)}
+        for i, model in enumerate(models)
+    }
+
+
+def make_subgroups(models):
+    columns = {
+        "sex": {"female": 210, "male": 202},
+        "age_band": {"0 to 39": 96, "40 to 64": 171, "65 and above": 145},
+        "lesion_size": {"below 10 mm": 21, "10 mm and above": 37},
+    }
+
+    def group(column, name, number, shift):
+        cells = {
+            "auroc": interval(0.9 + shift, 4 / number),
+            "froc_count": interval(0.62 + shift, 7 / number),
+        }
+        if name == "0 to 39":
+            cells["auroc"] = {"value": None, "low": None, "high": None}
+            cells["auroc"]["reason"] = ONE_CLASS
+        return {
+            "column": column,
+            "group": name,
+            "n_images": number,
+            "n_patients": number - 9,
+            "n_positive": number // 10,
+            "n_lesions": number // 7,
+            "metrics": cells,
+        }
+
+    return {
+        model: [
+            group(column, name, number, 0.01 * i - 0.02 * j)
+            for column, groups in columns.items()
+            for j, (name, number) in enumerate(groups.items())
+        ]
+        for i, model in enumerate(models)
+    }
+
+
+def make_differences(a, b):
+    common = {"a": a, "b": b, "n_images": 412}
+    return [
+        {
+            "metric": "auroc",
+            **interval(0.0196, 0.0121),
+            "p_value": 0.00003,
+            "method": "DeLong, paired",
+            **common,
+        },
+        {
+            "metric": "froc_count",
+            **interval(-0.0942, 0.1013),
+            "p_value": 0.071,
+            "method": "paired patient bootstrap, 2,000 replicates, seed 17",
+            **common,
+        },
+        {
+            "metric": "froc_area",
+            **dict.fromkeys(("value", "low", "high", "p_value")),
+            "method": "paired patient bootstrap",
+            "reason": REASON,
+            **common,
+        },
+    ]
+
+
+def make_sections(models):
+    return {
+        "operating_points": make_operating_points(models),
+        "calibration": make_calibration(models),
+        "subgroups": make_subgroups(models),
+        "differences": make_differences(*models[:2]),
+        "notes": ["The test split was scored with the checkpoint of validation."],
+    }
+
+
+def make_score():
+    """The page of `--mode=score`: no history, config or commit, no maps."""
+    rng = np.random.default_rng(4)
+    models = ("detections", "other detections")
+    run = make_result()
+    metrics = {
+        model: {
+            "auroc": {
+                **run["metrics"][name]["auroc"],
+                "delong": {"low": 0.8811, "high": 0.9403},
+                "n_patients": 390,
+                "interval": "95 % percentile bootstrap, seed 17",
+            },
+            "froc_count": run["metrics"][name]["froc_count"],
+            "brier_score": metric(0.0712, "Mean squared error of the score."),
+            "expected_calibration_error": metric(0.041, "Mean gap over the bins."),
+        }
+        for model, name in zip(models, ("pretrained", "teacher"), strict=True)
+    }
+    curves = [
+        dataclasses.replace(curve, froc_area=None)
+        for curve in make_curves(rng).values()
+    ]
+    examples = [make_example(rng, kind, side=256) for kind in pictures.KINDS]
+    return {
+        "result": {
+            "kind": "score",
+            "title": "detections of a system",
+            "data": {"images": "images.csv", "lesions": "lesions.csv"},
+            "settings": {"hit": "center_in_box", "replicates": 2000, "seed": 17},
+            "metrics": metrics,
+            "command": "python launch.py --mode=score --images images.csv",
+            **make_sections(models),
+        },
+        "curves": dict(zip(models, (curves[0], curves[2]), strict=True)),
+        "examples": [dataclasses.replace(e, probability=None) for e in examples],
     }
 
 
@@ -215,7 +409,44 @@ def reader(html):
     return Reader(html)
 
 
-def test_every_tag_is_closed_and_every_id_is_unique(reader):
+@pytest.fixture(scope="module")
+def score():
+    """The arguments of a score page."""
+    return make_score()
+
+
+@pytest.fixture(scope="module")
+def pages(inputs, html, score):
+    """A run as it is, one with every section, a score page, and one of one model."""
+    result = {**inputs["result"], **make_sections(MODELS)}
+    by_model = ("metrics", "operating_points", "calibration", "subgroups")
+    one = {
+        name: {"detections": value["detections"]} if name in by_model else value
+        for name, value in score["result"].items()
+        if name != "differences"
+    }
+    return {
+        "run": html,
+        "full run": page.render(**{**inputs, "result": result}),
+        "score": page.render(**score),
+        "one model": page.render(result=one, curves={}),
+    }
+
+
+PAGES = ("run", "full run", "score", "one model")
+every_page = pytest.mark.parametrize("name", PAGES)
+
+
+def headings(reader_of_page):
+    links = [a["href"] for tag, a in reader_of_page.tags if tag == "a"]
+    sections = [a["id"] for tag, a in reader_of_page.tags if tag == "section"]
+    assert links == [f"#{name}" for name in sections]
+    return sections
+
+
+@every_page
+def test_every_tag_is_closed_and_every_id_is_unique(pages, name):
+    reader = Reader(pages[name])
     assert reader.inside == []
     ids = [attrs["id"] for _, attrs in reader.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
@@ -224,26 +455,32 @@ def test_every_tag_is_closed_and_every_id_is_unique(reader):
     assert {link for link in links if link.startswith("#")} <= inner
 
 
-def test_every_picture_has_an_alternative_text(reader):
-    for tag, attrs in reader.tags:
-        if tag == "img":
-            assert attrs.get("alt")
+@every_page
+def test_every_picture_has_an_alternative_text(pages, name):
+    for tag, attrs in Reader(pages[name]).tags:
+        assert tag != "img" or attrs.get("alt")
         if tag == "svg":
             assert attrs.get("aria-hidden") == "true" or attrs["aria-label"]
+
+
+def test_alternative_texts_tell_what_the_pictures_show(reader):
     labels = [attrs.get("aria-label") or "" for _, attrs in reader.tags]
     assert any("AUROC" in label and "teacher 0.922" in label for label in labels)
     assert any("1 lesion (1 found), 1 hit, 1 false alarm" in label for label in labels)
 
 
-def test_nothing_is_loaded_and_nothing_runs(html, reader):
-    for tag, attrs in reader.tags:
+@every_page
+def test_nothing_is_loaded_and_nothing_runs(pages, name):
+    html = pages[name]
+    for tag, attrs in Reader(html).tags:
         assert tag not in ("script", "iframe", "object", "embed")
         assert not [name for name in attrs if name.startswith("on")]
         for name in ("src", "href", "xlink:href", "srcset", "data"):
             assert re.match(r"#|data:", attrs.get(name, "#")), (tag, attrs)
     assert "@import" not in html
     assert not re.search(r"url\((?!#)", html)
-    assert "http" not in html
+    assert "://" not in html
+    assert "default-src 'none'" in html
 
 
 def test_all_metrics_stand_there_with_interval_and_definition(inputs, reader):
@@ -430,30 +667,452 @@ def test_a_wrong_example_is_refused_with_the_remedy(change, words):
         dataclasses.replace(example, **change)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
-@pytest.mark.parametrize("width", [390, 1280])
-def test_a_browser_shows_the_page_without_complaint(html, tmp_path, width):
-    (tmp_path / "report.html").write_text(html, encoding="utf-8")
-    shot = tmp_path / "shot.png"
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [
+        ("comparison", "differences"),
+        ("calibration", "calibration"),
+        ("operating", "operating_points"),
+        ("subgroups", "subgroups"),
+    ],
+)
+def test_a_section_is_there_exactly_when_it_has_something(score, section, field):
+    assert section in headings(Reader(page.render(result=score["result"], curves={})))
+    for nothing in ({}, {field: None}, {field: type(score["result"][field])()}):
+        result = {k: v for k, v in score["result"].items() if k != field}
+        text = page.render(result={**result, **nothing}, curves={})
+        assert section not in headings(Reader(text))
+
+
+def test_a_score_page_speaks_only_of_what_it_has(pages):
+    html, reader = pages["score"], Reader(pages["score"])
+    assert re.search("<title>Detections of a system . detection score report</", html)
+    for words in ("not recorded", "AALS", "training", "config", "FROC, area rule"):
+        assert words.lower() not in reader.text.lower(), words
+    assert "training" not in headings(reader)
+    for words in ("hit center_in_box", "Images images.csv", "--mode=score"):
+        assert words in reader.text
+    assert "AALS run report</title>" in pages["run"]
+
+
+def test_a_page_needs_no_history_no_pictures_and_no_curves():
+    result = {"kind": "score", "title": "a", "data": {}, "metrics": {}}
+    assert headings(Reader(page.render(result=result, curves={}))) == ["results"]
+
+
+def test_an_unknown_kind_of_page_is_refused(score):
+    result = {**score["result"], "kind": "walk"}
+    with pytest.raises(ValueError, match=r"kind.*'walk'.*'run', 'score'"):
+        page.render(**{**score, "result": result})
+
+
+def test_notes_and_further_plain_entries_are_shown(score):
+    result = {**score["result"], "split": "test", "notes": ["One.", "Two & three."]}
+    text = Reader(page.render(**{**score, "result": result})).text
+    assert "One. Two & three." in text
+    assert "Split test" in text
+
+
+def without_numbers(tree):
+    """Every None becomes nan."""
+    if isinstance(tree, dict):
+        return {key: without_numbers(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [without_numbers(value) for value in tree]
+    return math.nan if tree is None else tree
+
+
+def test_nan_and_none_are_the_same_page(score, pages):
+    result = without_numbers(score["result"])
+    assert page.render(**{**score, "result": result}) == pages["score"]
+
+
+@given(
+    st.lists(
+        st.tuples(*3 * [st.none() | st.floats(-1e6, 1e6, allow_subnormal=False)]).map(
+            lambda triple: sorted(triple, key=lambda x: (x is None, x))
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.booleans(),
+)
+def test_bars_stay_inside_their_scale_and_hold_their_value(triples, around_zero):
+    cells = [{"low": low, "value": value, "high": high} for low, value, high in triples]
+    make = readings.scale_around_zero if around_zero else readings.scale_around
+    scale = make(cells)
+    for cell in cells:
+        bar = readings.read(cell, scale=scale).bar
+        assert (bar is None) == (cell["value"] is None)
+        if bar is not None:
+            assert -0.01 <= bar.left <= bar.dot + 0.01
+            assert bar.dot <= bar.left + bar.width + 0.02 <= 100.04
+    if scale is not None:
+        assert scale.at(scale.low) == 0
+        assert scale.at(scale.high) == 100
+        assert not around_zero or scale.at(0) == 50
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "text"),
+    [
+        (wording.signed, 0.0196, "+0.020"),
+        (wording.signed, -0.0942, f"{wording.MINUS}0.094"),
+        (wording.signed, 0, "0"),
+        (wording.signed, None, "—"),
+        (wording.p_value, 0.0005, "< 0.001"),
+        (wording.p_value, 0.071, "0.071"),
+        (wording.threshold, 0.312749, "0.3127"),
+        (wording.threshold, 0.99999871, "0.99999871"),
+        (wording.threshold, math.inf, "above every score"),
+        (wording.threshold, None, "—"),
+    ],
+)
+def test_numbers_are_written_for_people(write, value, text):
+    assert write(value) == text
+
+
+def test_every_number_of_the_new_sections_stands_there(score, pages):
+    reader = Reader(pages["score"])
+    exact = {attrs["value"] for tag, attrs in reader.tags if tag == "data"}
+
+    def shown(cell, write=wording.number):
+        if cell["value"] is None:
+            assert cell["reason"] in reader.text
+            return
+        assert repr(cell["value"]) in exact
+        assert f"{write(cell['low'])} to {write(cell['high'])}" in reader.text
+
+    for points in score["result"]["operating_points"].values():
+        for point in points:
+            assert repr(point["threshold"]) in exact
+            for cell in point["measured"].values():
+                shown(cell)
+    for groups in score["result"]["subgroups"].values():
+        for group in groups:
+            for cell in group["metrics"].values():
+                shown(cell)
+    for record in score["result"]["differences"]:
+        shown(record, wording.signed)
+        assert record["method"] in reader.text
+
+
+def test_the_interval_of_delong_is_a_second_line(pages):
+    text = Reader(pages["score"]).text
+    assert "0.881 to 0.921 DeLong 0.881 to 0.940" in text
+    assert "{" not in text
+
+
+def test_an_operating_point_says_where_it_was_chosen_and_what_it_lacks():
+    points = make_operating_points(("a", "b"))
+    points["b"][0] |= {"threshold": None, "measured": {}, "reason": ONE_CLASS}
+    points["b"][1] |= {"chosen_on": "the test set itself", "n_images": 412}
+    (image, lesion) = operating.blocks(points, slots={"a": 0, "b": 1})
+    assert (image.level, lesion.level) == ("image level", "lesion level")
+    assert image.rows[1].threshold == "—"
+    assert image.rows[1].reason == ONE_CLASS
+    assert not image.rows[1].is_measured
+    assert [who for who, _ in lesion.rules] == ["a", "b"]
+    assert lesion.rules[1][1].endswith("Chosen on the test set itself.")
+    assert lesion.rows[1].facts == (f"412{wording.NBSP}images",)
+    result = {"title": "a", "data": {}, "metrics": {}, "operating_points": points}
+    text = Reader(page.render(result=result, curves={})).text
+    assert f"b — {ONE_CLASS}" in text
+    assert "Chosen on validation." in text
+
+
+def test_a_reliability_curve_has_a_row_a_bin_and_names_its_worst_gap(score, pages):
+    by_model = score["result"]["calibration"]
+    slots = {model: i for i, model in enumerate(by_model)}
+    metrics = score["result"]["metrics"]
+    first, _ = calibration.figures(by_model, metrics=metrics, slots=slots)
+    assert len(first.bins) == 11
+    assert first.bins[-1] == ("—", "—", "—", "0")
+    assert f"10{wording.NBSP}bins with images" in first.alt
+    assert "mean score 0.450, observed share 0.279" in first.alt  # 0.45 ** 1.6
+    assert "Brier score 0.071" in first.alt
+    reader = Reader(pages["score"])
+    assert first.alt in [attrs.get("aria-label") for _, attrs in reader.tags]
+    assert "Ten bins of equal width" in reader.text
+
+
+def test_a_model_without_bins_gives_its_reason_and_no_drawing():
+    record = {"definition": "d", "bins": [], "reason": "scores leave 0 to 1"}
+    (figure,) = calibration.figures({"a": record}, metrics={}, slots={"a": 0})
+    assert figure.drawing is None
+    assert figure.reason == "scores leave 0 to 1"
+    (figure,) = calibration.figures({"a": {}}, metrics={}, slots={"a": 0})
+    assert "no reason was recorded" in figure.reason
+
+
+def test_a_forest_has_every_group_and_the_line_of_the_whole_set(score):
+    result = score["result"]
+    slots = {model: i for i, model in enumerate(result["metrics"])}
+    columns = forest.columns(
+        result["subgroups"], metrics=result["metrics"], slots=slots
+    )
+    assert [column.title for column in columns] == ["sex", "age band", "lesion size"]
+    scales = {f.name: f.scale for column in columns for f in column.forests}
+    for column in columns:
+        for drawn in column.forests:
+            assert drawn.scale == scales[drawn.name]  # one scale a metric
+            for group in drawn.groups:
+                assert "images" in group.counts
+                for row in group.rows:
+                    whole = result["metrics"][row.model][drawn.name]["value"]
+                    assert row.whole == drawn.scale.at(whole)
+    ages = columns[1].forests[0].groups
+    assert [group.name for group in ages] == ["0 to 39", "40 to 64", "65 and above"]
+    assert {row.reading.reason for row in ages[0].rows} == {ONE_CLASS}
+    assert all(row.reading.bar for row in ages[1].rows)
+
+
+def test_counts_that_differ_between_models_stand_in_their_rows():
+    groups = make_subgroups(("a", "b"))
+    groups["b"][0]["n_images"] = 7
+    columns = forest.columns(groups, metrics={}, slots={"a": 0, "b": 1})
+    group = columns[0].forests[0].groups[0]
+    assert group.counts == ""
+    assert group.rows[1].counts.startswith(f"7{wording.NBSP}images")
+    assert group.rows[0].whole is None
+
+
+def test_differences_of_a_pair_share_one_scale_with_zero_in_the_middle():
+    records = [*make_differences("a", "b"), make_differences("a", "c")[0]]
+    slots = {"a": 0, "b": 1, "c": 2}
+    first, second = comparison.pairs(records, slots=slots)
+    assert (first.a, first.b) == (("a", 0), ("b", 1))
+    assert (first.scale.low, first.scale.high) == (-0.2, 0.2)
+    assert second.scale.high == 0.05
+    auroc, area, count = first.rows
+    assert (auroc.reading.value, auroc.p_value) == ("+0.020", "< 0.001")
+    assert (area.reading.reason, area.p_value) == (REASON, "—")
+    assert count.reading.bar.dot < 50
+    assert auroc.reading.bar.left > 50
+
+
+def test_a_model_keeps_its_colour_in_every_section(score, pages):
+    drawn = re.findall(
+        r'stroke="var\(--line-(\d)\)"[^>]*></svg>([a-z ]+)', pages["score"]
+    )
+    assert {model: {s for s, m in drawn if m == model} for _, model in drawn} == {
+        "detections": {"0"},
+        "other detections": {"1"},
+    }
+    assert len(drawn) > 20
+
+
+@pytest.mark.parametrize(
+    "field", ["operating_points", "calibration", "subgroups", "differences"]
+)
+def test_a_model_may_be_known_to_one_section_only(field):
+    sections = {field: make_sections(("a", "b"))[field]}
+    result = {"title": "a", "data": {}, "metrics": {}, **sections}
+    html = page.render(result=result, curves={})
+    assert "var(--line-0)" in html
+    assert "var(--line-1)" in html
+
+
+def test_a_picture_without_a_map_has_marks_and_no_scale_of_a_map(score, pages):
+    reader = Reader(pages["score"])
+    assert not [tag for tag, attrs in reader.tags if attrs.get("class") == "ramp"]
+    assert "probability map" not in pages["score"]
+    assert "the same image with what was reported" in reader.text
+    images = [attrs for tag, attrs in reader.tags if tag == "image"]
+    assert len(images) == len(score["examples"])
+    labels = [attrs.get("aria-label") or "" for _, attrs in reader.tags]
+    assert any("1 lesion (1 found), 1 hit, 1 false alarm" in label for label in labels)
+
+
+def test_the_worst_misses_and_the_surest_alarms_come_first():
+    rng = np.random.default_rng(0)
+    examples = [
+        dataclasses.replace(make_example(rng, kind, side=32), score=score)
+        for score in (0.2, 0.9, 0.5)
+        for kind in pictures.KINDS
+    ]
+    shown = {g[0].kind: [p.score for p in g] for *_, g in pictures.galleries(examples)}
+    assert shown["miss"] == shown["clear"] == ["0.200", "0.500", "0.900"]
+    assert shown["false_alarm"] == shown["hit"] == ["0.900", "0.500", "0.200"]
+
+
+def test_strings_of_the_new_sections_are_escaped():
+    names = (ATTACK, f"{ATTACK} b")
+    sections = make_sections(names)
+    for groups in sections["subgroups"].values():
+        for group in groups:
+            group["column"] = group["group"] = ATTACK
+            group["metrics"] = {ATTACK: {"value": None, "reason": ATTACK}}
+    for points in sections["operating_points"].values():
+        for point in points:
+            point["name"] = point["level"] = point["rule"] = ATTACK
+            point["chosen_on"] = point["reason"] = point[ATTACK] = ATTACK
+            point["measured"] = {ATTACK: interval(0.5), "ppv": {"reason": ATTACK}}
+    for record in sections["calibration"].values():
+        record["definition"] = record["reason"] = ATTACK
+    for record in sections["differences"]:
+        record["metric"] = record["method"] = record[ATTACK] = ATTACK
+    result = {
+        "kind": "score",
+        "title": ATTACK,
+        "data": {ATTACK: ATTACK},
+        "settings": {ATTACK: ATTACK},
+        "metrics": {},
+        ATTACK: ATTACK,
+        **sections,
+        "notes": [ATTACK],
+    }
+    html = page.render(result=result, curves={})
+    assert "<script" not in html
+    reader = Reader(html)
+    assert reader.inside == []
+    assert reader.text.count(ATTACK) > 50
+    assert len(headings(reader)) == 6
+
+
+def test_a_score_page_is_the_same_every_time(pages):
+    assert page.render(**make_score()) == pages["score"]
+
+
+def test_small_numbers_beside_a_plot_keep_their_digits():
+    figure, axes = plots.canvas(width=340, height=230)
+    axes.set_yticks([0.0], ["0.00125"])
+    body = plots.svg(figure, key="a").body
+    assert ">0.00125<" in body
+    assert not re.search(r"<[^>]*\.\d{3}[^>]*>", re.sub("<!--.*?-->", "", body))
+
+
+# In a real browser ------------------------------------------------------------------
+
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
+AWAY = "http://127.0.0.1:9/away.png"
+# A window has 500 pixels or more, a frame as many as it likes.
+FRAME = """<iframe style="border:0" width="390" height="900" srcdoc="{}"></iframe>"""
+MEASURE = """<script>onload = () => {
+  document.title = Array.from(document.querySelectorAll("iframe"), frame => {
+    const shown = frame.contentDocument;
+    const wide = [shown.documentElement.scrollWidth, shown.body.scrollWidth];
+    return shown.defaultView.innerWidth + ":" + Math.max(...wide);
+  }).join(" ");
+};</script>"""
+
+
+def browse(folder, html, *flags):
+    """Opens a page without a network; what chromium says, and asks for over http."""
+    (folder / "page.html").write_text(html, encoding="utf-8")
+    log = folder / "net.json"
     quiet = "no-first-run disable-gpu disable-background-networking disable-sync"
     done = subprocess.run(
         [
             str(CHROMIUM),
             "--headless",
             "--no-sandbox",
+            "--hide-scrollbars",
             *(f"--{flag}" for flag in f"{quiet} disable-component-update".split()),
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size={width},1600",
+            f"--user-data-dir={folder / 'profile'}",
+            "--proxy-server=http://127.0.0.1:9",
+            f"--log-net-log={log}",
             "--enable-logging=stderr",
-            f"--screenshot={shot}",
-            f"file://{tmp_path / 'report.html'}",
+            *flags,
+            f"file://{folder / 'page.html'}",
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=True,
     )
+    events = [
+        event.get("params", {}) for event in json.loads(log.read_text())["events"]
+    ]
+    asked = {
+        event["url"]
+        for event in events
+        # the browser's own requests come from no page
+        if event.get("initiator", "not an origin") != "not an origin"
+        and re.match(r"(https?|wss?|ftp):", event.get("url", ""))
+    }
+    return done, asked
+
+
+@needs_browser
+@pytest.mark.parametrize(("name", "width"), [("full run", 390), ("score", 1280)])
+def test_a_browser_shows_the_page_without_complaint(pages, tmp_path, name, width):
+    shot = tmp_path / "shot.png"
+    flags = f"--window-size={width},1600", f"--screenshot={shot}"
+    done, asked = browse(tmp_path, pages[name], *flags)
     assert "CONSOLE" not in done.stderr
+    assert not asked
     pixels = cv2.imread(str(shot))
     assert pixels is not None
+    assert pixels.shape == (1600, width, 3)
     assert pixels.std() > 5
+
+
+@needs_browser
+def test_this_test_would_see_a_request_and_the_page_would_stop_it(pages, tmp_path):
+    picture = f"<body><img src='{AWAY}'>"
+    _, asked = browse(tmp_path, picture, "--dump-dom")
+    assert AWAY in asked
+    html = pages["one model"].replace("<body>", picture)
+    done, asked = browse(tmp_path, html, "--dump-dom")
+    assert not asked
+    assert "CONSOLE" in done.stderr
+
+
+def widths_of(folder, pages):
+    """(width of the view, width of what is in it) of pages on a phone, CSS pixels."""
+    frames = [
+        FRAME.format(html.replace("&", "&amp;").replace('"', "&quot;"))
+        for html in pages
+    ]
+    html = f"<!DOCTYPE html>{''.join(frames)}{MEASURE}"
+    done, _ = browse(folder, html, "--window-size=900,1000", "--dump-dom")
+    found = re.findall(r"<title>(.*?)</title>", done.stdout)[0].split()
+    return [tuple(map(int, each.split(":"))) for each in found]
+
+
+@pytest.fixture(scope="module")
+def long_words():
+    """A score page whose names are long and have no space."""
+    word = "averylongname" * 9
+    names = (word, f"{word}b")
+    sections = make_sections(names)
+    for groups in sections["subgroups"].values():
+        for group in groups:
+            group["column"] = group["group"] = word
+            group["metrics"] = {word: interval(0.5), "auroc": {"reason": word}}
+    for points in sections["operating_points"].values():
+        for point in points:
+            point["name"] = point["rule"] = point["chosen_on"] = word
+            point["measured"] = {word: interval(0.5), "ppv": {"reason": word}}
+    for record in sections["differences"]:
+        record["metric"] = record["method"] = word
+    for record in sections["calibration"].values():
+        record["definition"] = record["reason"] = word
+    metrics = {name: {word: metric(0.5, word, **{word: word})} for name in names}
+    return page.render(
+        result={
+            "kind": "score",
+            "title": word,
+            "data": {word: word, "splits": {word: {word: 1, "b": 2}}},
+            "settings": {word: word},
+            "versions": {word: word},
+            "command": word,
+            "metrics": metrics,
+            **sections,
+            "notes": [word],
+        },
+        curves=dict.fromkeys(names, make_curves(np.random.default_rng(0))["teacher"]),
+    )
+
+
+@needs_browser
+def test_a_phone_never_scrolls_sideways(pages, long_words, tmp_path):
+    """The last page is too wide on purpose: it shows that the test can see it."""
+    wide = '<main><div style="width:412px">wide</div>'
+    shown = [pages["full run"], pages["score"], pages["one model"], long_words]
+    shown.append(pages["one model"].replace("<main>", wide))
+    *good, bad = widths_of(tmp_path, shown)
+    assert good == 4 * [(390, 390)]
+    assert bad[0] == 390
+    assert bad[1] > 390

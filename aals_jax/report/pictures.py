@@ -13,11 +13,15 @@ import cv2
 import numpy as np
 
 KINDS: Mapping[str, tuple[str, str]] = {
-    "hit": ("Found", "A lesion was hit."),
-    "miss": ("Missed", "No detection lies on the lesion."),
-    "false_alarm": ("False alarm", "A detection lies on no lesion."),
-    "clear": ("Clear", "No lesion, and nothing reported."),
+    "hit": ("Found", "A lesion was hit. Highest image score first."),
+    "miss": ("Missed", "No detection lies on the lesion. Lowest image score first."),
+    "false_alarm": (
+        "False alarm",
+        "A detection lies on no lesion. Highest image score first.",
+    ),
+    "clear": ("Clear", "No lesion, and nothing reported. Lowest image score first."),
 }
+ASCENDING = ("miss", "clear")  # kinds whose lowest image score comes first
 SHOWN_DETECTIONS = 12  # the strongest; the caption counts the others
 LABELLED_DETECTIONS = 3
 _MAP_SIDES = (256, 128, 64)
@@ -40,11 +44,11 @@ class Example:
     """One image of the evaluated set. It carries nothing that names a patient."""
 
     image: np.ndarray  # u8[H, W]
-    probability: np.ndarray  # f32[h, w], 0 ... 1, covers the whole image
+    probability: np.ndarray | None  # f32[h, w], 0 ... 1, covers the image; None: no map
     boxes: np.ndarray  # f32[k, 4], (y0, x0, y1, x1) in image pixels
     detections: Sequence[tuple[float, float, float, bool]]  # (x, y, score, hit)
     kind: str  # one of KINDS
-    score: float  # image score: the peak of the map
+    score: float  # image score
     caption: str
     found: Sequence[bool] | None = None  # a box each; None: worked out from the hits
 
@@ -55,8 +59,10 @@ class Example:
             raise ValueError(
                 f"Example.image is {self.image.dtype}{self.image.shape}; give u8[H, W]"
             )
-        if self.probability.ndim != 2 or not np.isfinite(self.probability).all():
-            raise ValueError("Example.probability must be a finite map [h, w]")
+        if self.probability is not None and (
+            self.probability.ndim != 2 or not np.isfinite(self.probability).all()
+        ):
+            raise ValueError("Example.probability must be a finite map [h, w], or None")
         if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
             raise ValueError(
                 f"Example.boxes has shape {self.boxes.shape}; give [k, 4], "
@@ -98,7 +104,7 @@ class Picture:
     height: int
     unit: float  # 1 % of the longer side
     image_uri: str
-    heat_uri: str
+    heat_uri: str  # "" where there is no map
     boxes: tuple[Box, ...]
     marks: tuple[Mark, ...]
     chip: str
@@ -116,6 +122,21 @@ def pictures(examples: Sequence[Example]) -> list[Picture]:
         _picture(example, key=f"example-{index}", limit=limit)
         for index, example in enumerate(examples)
     ]
+
+
+def galleries(examples: Sequence[Example]) -> list[tuple[str, str, list[Picture]]]:
+    """(title, what it shows, pictures) of each kind: worst misses and alarms first."""
+    drawn = pictures(sorted(examples, key=_rank))
+    return [
+        (name, says, [picture for picture in drawn if picture.kind == kind])
+        for kind, (name, says) in KINDS.items()
+        if any(picture.kind == kind for picture in drawn)
+    ]
+
+
+def _rank(example: Example) -> tuple[int, float]:
+    sign = 1 if example.kind in ASCENDING else -1
+    return list(KINDS).index(example.kind), sign * example.score
 
 
 def found_boxes(example: Example) -> list[bool]:
@@ -226,7 +247,11 @@ def _count(number: int, one: str, many: str) -> str:
 
 def _picture(example: Example, *, key: str, limit: int) -> Picture:
     height, width = example.image.shape
-    heat_uri = _heat_uri(example.probability, limit=limit // 3)
+    heat_uri, seen = "", "what was reported"
+    if example.probability is not None:
+        heat_uri = _heat_uri(example.probability, limit=limit // 3)
+        peak = float(example.probability.max(initial=0))
+        seen = f"the probability map, peak {peak:.2f}"
     image_limit = limit - 3 * len(heat_uri) // 4
     unit = max(height, width) / 100
     found = found_boxes(example)
@@ -260,7 +285,6 @@ def _picture(example: Example, *, key: str, limit: int) -> Picture:
         caption=example.caption,
         note=f"{hidden} weaker detections not drawn" if hidden else "",
         image_alt=f"Radiograph, {width} by {height} pixels. {example.caption}",
-        overlay_alt=f"The same radiograph with the probability map, peak "
-        f"{float(example.probability.max(initial=0)):.2f}. {chip}: {numbers}. "
+        overlay_alt=f"The same radiograph with {seen}. {chip}: {numbers}. "
         f"Image score {example.score:.3f}.",
     )

@@ -39,6 +39,8 @@ _STYLE: dict[Any, Any] = {  # rcParams, set for the drawing only
     "lines.scale_dashes": False,
     "path.simplify": True,
 }
+_LEFT, _RIGHT, _BOTTOM, _TOP = 40.0, 12.0, 38.0, 24.0  # points around the axes
+FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 COUNT_RATES = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # where froc_count is scored
 AREA_RATIOS = tuple(i / 100 for i in range(1, 11))  # where froc_area is scored
 
@@ -66,20 +68,25 @@ def slot_dashes(slot: int) -> tuple[float, ...]:
     return DASHES[slot % len(DASHES)]
 
 
-def canvas(*, width: float, height: float) -> tuple[Figure, Axes]:
-    """An empty plot of `width` x `height` points with quiet axes."""
+def canvas(*, width: float, height: float, below: float = 0.0) -> tuple[Figure, Axes]:
+    """An empty plot of `width` x `height` points; `below` is left for `lower_axes`."""
     figure = Figure(figsize=(width / 72, height / 72))
     FigureCanvasAgg(figure)
-    left, right, bottom, top = 40.0, 12.0, 38.0, 24.0
-    axes = figure.add_axes(
-        (
-            left / width,
-            bottom / height,
-            (width - left - right) / width,
-            (height - bottom - top) / height,
-        )
-    )
     figure.patch.set_visible(False)
+    bottom = _BOTTOM + below
+    return figure, _axes(figure, bottom=bottom, height=height - bottom - _TOP)
+
+
+def lower_axes(figure: Figure, *, height: float) -> Axes:
+    """A second plot of `height` points at the bottom, as wide as the first."""
+    return _axes(figure, bottom=_BOTTOM, height=height)
+
+
+def _axes(figure: Figure, *, bottom: float, height: float) -> Axes:
+    """Quiet axes; lengths in points."""
+    width, full = (float(72 * inches) for inches in figure.get_size_inches())
+    box = _LEFT / width, bottom / full, (width - _LEFT - _RIGHT) / width, height / full
+    axes = figure.add_axes(box)
     axes.patch.set_visible(False)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
@@ -87,7 +94,7 @@ def canvas(*, width: float, height: float) -> tuple[Figure, Axes]:
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelcolor=INK, length=0, pad=5)
-    return figure, axes
+    return axes
 
 
 def label(axes: Axes, *, x: str, y: str) -> None:
@@ -116,12 +123,17 @@ def svg(figure: Figure, *, key: str) -> Drawing:
     body = text[head.end() : text.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = body.replace("xlink:href", "href").replace("\n", " ")
-    body = re.sub(r"(\.\d\d)\d+", r"\1", body)  # 0.01 points are enough
+    body = re.sub(r"<[^>]*>", _round_lengths, body)
     body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{key}-", body)
     body = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font: \1 var(--sans)", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, variable)
     return Drawing(head[1], markupsafe.Markup(re.sub(r"\s{2,}", " ", body)))
+
+
+def _round_lengths(tag: re.Match) -> str:
+    """0.01 points are enough in a tag; the text between tags keeps its digits."""
+    return re.sub(r"(\.\d\d)\d+", r"\1", tag[0])
 
 
 def draw_line(axes: Axes, line: Line, *, steps: bool = False, dots: bool = False):
@@ -188,9 +200,10 @@ def _clip(line: Line, low: float, high: float) -> Line:
     return Line(x, y, line.slot, band)
 
 
-def _share_axis(axes: Axes) -> None:
+def share_axis(axes: Axes) -> None:
+    """The y axis of a share, 0 to 1."""
     axes.set_ylim(-0.015, 1.015)
-    axes.yaxis.set_major_locator(FixedLocator([0, 0.2, 0.4, 0.6, 0.8, 1]))
+    axes.yaxis.set_major_locator(FixedLocator(FIFTHS))
 
 
 def roc_plot(lines: Sequence[Line], *, key: str = "roc") -> Drawing:
@@ -200,8 +213,8 @@ def roc_plot(lines: Sequence[Line], *, key: str = "roc") -> Drawing:
     for line in lines:
         draw_line(axes, thin(line))
     axes.set_xlim(-0.015, 1.015)
-    axes.xaxis.set_major_locator(FixedLocator([0, 0.2, 0.4, 0.6, 0.8, 1]))
-    _share_axis(axes)
+    axes.xaxis.set_major_locator(FixedLocator(FIFTHS))
+    share_axis(axes)
     label(axes, x="1 \N{MINUS SIGN} specificity, images", y="Sensitivity, images")
     return svg(figure, key=key)
 
@@ -217,7 +230,7 @@ def froc_count_plot(lines: Sequence[Line], *, key: str = "froc-count") -> Drawin
     axes.xaxis.set_major_locator(FixedLocator(COUNT_RATES))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    _share_axis(axes)
+    share_axis(axes)
     label(axes, x="False positives per image (log scale)", y="Sensitivity, lesions")
     return svg(figure, key=key)
 
@@ -234,6 +247,6 @@ def froc_area_plot(lines: Sequence[Line], *, key: str = "froc-area") -> Drawing:
             lambda x, _: f"{100 * x:.0f} %" if round(100 * x) % 2 == 0 else ""
         )
     )
-    _share_axis(axes)
+    share_axis(axes)
     label(axes, x="Activated pixels outside all boxes", y="Recall, lesions")
     return svg(figure, key=key)

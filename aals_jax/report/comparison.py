@@ -1,0 +1,68 @@
+"""Paired differences: a minus b, its interval around zero, and the p-value."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from aals_jax.report import readings, tables, wording
+
+_KNOWN = readings.KNOWN | {"a", "b", "metric", "p_value", "method", "n_images"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One metric."""
+
+    title: str
+    lower_is_better: bool
+    reading: readings.Reading
+    p_value: str
+    facts: str  # method and image set
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two models, all metrics on one scale."""
+
+    a: tuple[str, int]  # name, slot
+    b: tuple[str, int]
+    scale: readings.Scale | None
+    rows: tuple[Row, ...]
+
+
+def pairs(differences: Sequence[Mapping], *, slots: Mapping[str, int]) -> list[Pair]:
+    """Pairs in the order given, the metrics of each in that of TITLES.
+
+    Args:
+      differences: `a`, `b`, `metric`, `value`, `low`, `high`, `p_value`, `method`,
+        `n_images`, and a `reason` where there is no value; value = a minus b.
+      slots: model -> its place in the palette.
+    """
+    named: dict[tuple[str, str], list[Mapping]] = {}
+    for record in differences:
+        named.setdefault((record["a"], record["b"]), []).append(record)
+    return [
+        Pair(
+            a=(a, slots[a]),
+            b=(b, slots[b]),
+            scale=(scale := readings.scale_around_zero(records)),
+            rows=tuple(
+                _row(record, scale)
+                for name in tables.in_order(record["metric"] for record in records)
+                for record in records
+                if record["metric"] == name
+            ),
+        )
+        for (a, b), records in named.items()
+    ]
+
+
+def _row(record: Mapping, scale: readings.Scale | None) -> Row:
+    method = record.get("method") or f"method {wording.UNRECORDED}"
+    parts = [str(method), wording.count(record.get("n_images"), "image")]
+    return Row(
+        title=wording.title(record["metric"]),
+        lower_is_better=record["metric"] in wording.LOWER_IS_BETTER,
+        reading=readings.read(record, scale=scale, write=wording.signed),
+        p_value=wording.p_value(record.get("p_value")),
+        facts=wording.SEPARATOR.join(parts + wording.extras(record, known=_KNOWN)),
+    )

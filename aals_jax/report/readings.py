@@ -1,0 +1,130 @@
+"""One number with its interval, as text and as a bar on the scale of its neighbours."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+from aals_jax.report import wording
+
+ENDS = ("value", "low", "high")
+OTHER_INTERVALS = {"delong": "DeLong"}  # shown beside the interval of the bootstrap
+KNOWN = frozenset((*ENDS, *OTHER_INTERVALS, "reason", "rejected", "replicates"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """An interval on a scale, all in percent of its width."""
+
+    left: float
+    width: float
+    dot: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    low: float
+    high: float
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        low, high = (f"{end:g}".replace("-", wording.MINUS) for end in self.span)
+        return low, high
+
+    @property
+    def span(self) -> tuple[float, float]:
+        return self.low, self.high
+
+    def at(self, value: float) -> float:
+        """Where a value lies, in percent from the left."""
+        return round(100 * (float(value) - self.low) / (self.high - self.low), 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What is written and drawn of one `{value, low, high, ...}`."""
+
+    value: str
+    exact: str  # all digits, "" where there is no value
+    interval: str
+    others: tuple[str, ...]  # further intervals: `DeLong 0.88 to 0.94`
+    reason: str  # never empty where there is no value
+    rejected: str  # `3 of 2,000` replicates, "" where nobody counted
+    num_rejected: int
+    bar: Bar | None
+
+
+def scale_around(cells: Iterable[Mapping]) -> Scale | None:
+    """Tenths around everything that the cells hold; None where they hold nothing."""
+    shown = _shown(cells)
+    if not shown:
+        return None
+    low = math.floor(10 * min(shown)) / 10
+    high = math.ceil(10 * max(shown)) / 10
+    return Scale(low, high) if high > low else Scale(low, low + 0.1)
+
+
+def scale_around_zero(cells: Iterable[Mapping]) -> Scale | None:
+    """Zero in the middle, and 1, 2 or 5 times a power of ten at both ends."""
+    largest = max(map(abs, _shown(cells)), default=None)
+    if largest is None:
+        return None
+    power = 10.0 ** math.floor(math.log10(largest or 0.1))
+    end = next(n * power for n in (1, 2, 5, 10) if n * power >= largest)
+    return Scale(-end, end)
+
+
+def _shown(cells: Iterable[Mapping]) -> list[float]:
+    values = (cell.get(end) for cell in cells for end in ENDS)
+    return [float(value) for value in values if wording.is_number(value)]
+
+
+def read(
+    cell: Mapping,
+    *,
+    scale: Scale | None = None,
+    write: Callable[[object], str] = wording.number,
+) -> Reading:
+    """One cell as it is shown.
+
+    Args:
+      cell: `value`, `low`, `high` (numbers, None or nan), and maybe `reason`,
+        `rejected`, `replicates` and intervals by the names of OTHER_INTERVALS.
+      scale: of the bar; None: no bar.
+      write: how a number is written.
+    """
+    value = cell.get("value")
+    known = wording.is_number(value)
+    rejected, replicates = cell.get("rejected"), cell.get("replicates")
+    counted = wording.number(rejected, missing="?")
+    return Reading(
+        value=write(value),
+        exact=repr(float(value)) if known else "",
+        interval=_interval(cell, write),
+        others=tuple(
+            f"{name} {_interval(cell[key], write)}"
+            for key, name in OTHER_INTERVALS.items()
+            if isinstance(cell.get(key), Mapping)
+        ),
+        reason=str(cell.get("reason") or "")
+        or ("" if known else "no value, and no reason was recorded"),
+        rejected=f"{counted} of {wording.number(replicates)}"
+        if wording.is_number(replicates)
+        else "",
+        num_rejected=int(rejected) if wording.is_number(rejected) else 0,
+        bar=_bar(cell, scale),
+    )
+
+
+def _interval(cell: Mapping, write: Callable[[object], str]) -> str:
+    low, high = cell.get("low"), cell.get("high")
+    if not wording.is_number(low) or not wording.is_number(high):
+        return wording.NOTHING
+    return f"{write(low)} to {write(high)}"
+
+
+def _bar(cell: Mapping, scale: Scale | None) -> Bar | None:
+    if scale is None or not wording.is_number(cell.get("value")):
+        return None
+    known = [key if wording.is_number(cell.get(key)) else "value" for key in ENDS]
+    dot, left, right = (scale.at(cell[key]) for key in known)
+    return Bar(left, round(right - left, 2), dot)

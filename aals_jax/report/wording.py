@@ -1,0 +1,143 @@
+"""Names and numbers as a person reads them; what is absent is said, never invented."""
+
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+TITLES: Mapping[str, str] = {
+    "auroc": "AUROC",
+    "average_precision": "Average precision",
+    "sensitivity": "Sensitivity",
+    "sensitivity_at_specificity": "Sensitivity at fixed specificity",
+    "specificity": "Specificity",
+    "specificity_at_sensitivity": "Specificity at fixed sensitivity",
+    "ppv": "Positive predictive value",
+    "npv": "Negative predictive value",
+    "froc_area": "FROC score, area rule",
+    "froc_count": "FROC score, count rule",
+    "false_positives_per_image": "False positives per image",
+    "brier_score": "Brier score",
+    "expected_calibration_error": "Expected calibration error",
+}
+LOWER_IS_BETTER = frozenset(
+    ("brier_score", "expected_calibration_error", "false_positives_per_image")
+)
+NOTHING = "—"
+UNRECORDED = "not recorded"
+MINUS = "\N{MINUS SIGN}"
+NBSP = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
+SEPARATOR = f"{NBSP}· "  # between facts; the dot does not start a line
+
+
+def title(name: str) -> str:
+    """The title of a metric; of an unknown one its name without underscores."""
+    words = _words(name)
+    return TITLES.get(name, words[:1].upper() + words[1:])
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """A finite real number, of Python or NumPy."""
+    return (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )
+
+
+def number(value: object, *, missing: str = NOTHING) -> str:
+    """Three decimals, fewer for large numbers, three digits for very small ones."""
+    if not is_number(value):
+        return missing
+    if isinstance(value, numbers.Integral) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if value and abs(value) < 0.0005:
+        return f"{value:.3g}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def signed(value: object) -> str:
+    """A difference: its sign is always written."""
+    if not is_number(value):
+        return NOTHING
+    sign = "+" if value > 0 else MINUS if value < 0 else ""
+    return sign + number(abs(value))
+
+
+def threshold(value: object) -> str:
+    """Four digits, more near 1, where scores of a confident model crowd."""
+    if isinstance(value, numbers.Real) and value == math.inf:
+        return "above every score"
+    if not is_number(value):
+        return NOTHING
+    short = f"{value:.4g}"
+    return short if float(short) != 1 else f"{value:.8g}"
+
+
+def p_value(value: object) -> str:
+    if not is_number(value):
+        return NOTHING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def percent(value: object) -> str:
+    return f"{100 * value:.1f}{NBSP}%" if is_number(value) else UNRECORDED
+
+
+def seconds(value: object) -> str:
+    """`75` -> `1 min 15 s`."""
+    if not is_number(value):
+        return UNRECORDED
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(value: object, one: str) -> str:
+    """`1 lesion`, `58 lesions`, `? lesions` where nobody counted."""
+    ending = "" if is_number(value) and value == 1 else "s"
+    return f"{number(value, missing='?')}{NBSP}{one}{ending}"
+
+
+def flatten(tree: object, prefix: str = "") -> list[tuple[str, str]]:
+    """Leaves of nested mappings as (dotted name, text), in the order given."""
+    if isinstance(tree, Mapping):
+        rows = []
+        for key, value in tree.items():
+            rows += flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        return rows
+    if isinstance(tree, (list, tuple)):
+        return [(prefix, ", ".join(str(item) for item in tree) or NOTHING)]
+    return [(prefix, NOTHING if tree is None else str(tree))]
+
+
+def extras(cell: Mapping, *, known: frozenset[str]) -> list[str]:
+    """Everything else a cell says of itself: `seed 7`, `390 patients` of n_patients."""
+    said = []
+    for key, value in cell.items():
+        if key in known:
+            continue
+        if is_number(value) and str(key).startswith("n_"):
+            said.append(count(value, _words(key[2:].removesuffix("s"))))
+        elif is_number(value):
+            said.append(f"{_words(key)} {number(value)}")
+        else:
+            said += [f"{_words(k)} {text}" for k, text in flatten(value, str(key))]
+    return said
+
+
+def _words(name: object) -> str:
+    return str(name).replace("_", " ")
+
+
+def by_models(texts: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Model -> text as (models, text), ("", text) where all models say the same."""
+    models: dict[str, list[str]] = {}
+    for model, text in texts.items():
+        models.setdefault(text, []).append(model)
+    if len(models) == 1:
+        return (("", next(iter(models))),)
+    return tuple((", ".join(who), text) for text, who in models.items())
