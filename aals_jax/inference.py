@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from flax import linen as nn
 
-from aals_jax import augment, parallel, pipeline, steps
+from aals_jax import augment, parallel, pipeline, steps, views
 from aals_jax.types import Variables
 
 
@@ -42,7 +42,7 @@ def film(table: pipeline.Table, *, side: int) -> np.ndarray:
                 content,
                 augment.identity(),
                 side=side,
-                map_side=side // pipeline.MAP_STRIDE,
+                map_side=side // views.MAP_STRIDE,
             )
             for content in table.content
         ]

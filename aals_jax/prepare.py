@@ -109,28 +109,32 @@ def _generate_phantom(config: Any, data_dir: Path) -> Path:
 def open_data(config: Any) -> Data:
     """Prepares, opens, splits and checks the data of a config."""
     path, source = prepare_dataset(config)
+    data = load_data(path, config, source=source)
+    check_counts(data.counts(), config)
+    return data
+
+
+def load_data(path: Path, config: Any, *, source: str) -> Data:
+    """Opens a prepared dataset and splits it."""
     dataset = pipeline.Dataset(path, config.finding)
     table = dataset.table
     known = table.select(np.flatnonzero(table.label >= 0))
-    splits = _fold_splits(known, config.data.fold)
     parts = {
         name: known.select(np.flatnonzero(np.isin(known.split, list(names))))
-        for name, names in splits.items()
+        for name, names in _fold_splits(known, config.data.fold).items()
     }
     streams = pipeline.split_streams(
         parts["train"],
         region_images=config.data.region_images,
         seed=config.data.seed,
     )
-    data = Data(
+    return Data(
         dataset=dataset,
         **parts,
         streams=streams,
         source=source,
         data_hash=data_hash(path),
     )
-    check_counts(data.counts(), config)
-    return data
 
 
 def _fold_splits(table: pipeline.Table, fold: int) -> dict[str, tuple[str, ...]]:

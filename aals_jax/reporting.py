@@ -19,6 +19,7 @@ import tensorboardX
 log = logging.getLogger("aals_jax")
 _console = rich.console.Console(stderr=True)
 
+DISCLAIMER = "Research only, not a medical device."
 PACKAGES = (
     "jax",
     "jaxlib",
@@ -37,9 +38,14 @@ PACKAGES = (
 
 
 def set_up_logging() -> None:
-    handler = rich.logging.RichHandler(
-        console=_console, show_path=False, log_time_format="%H:%M:%S", markup=False
-    )
+    if _console.is_terminal:
+        handler: logging.Handler = rich.logging.RichHandler(
+            console=_console, show_path=False, log_time_format="%H:%M:%S", markup=False
+        )
+    else:  # unwrapped, so that a log can be searched and paths copied
+        handler = logging.StreamHandler()
+        pattern = "%(asctime)s %(levelname)-8s %(message)s"
+        handler.setFormatter(logging.Formatter(pattern, "%H:%M:%S"))
     log.handlers = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
@@ -60,20 +66,50 @@ def progress(title: str, *, done: int = 0) -> Iterator[Callable[[int, int], None
     )
     with rich.progress.Progress(*columns, console=_console) as bar:
         task = bar.add_task(title, completed=done, total=None)
-        started, tenth = time.monotonic(), -1
+        first, started, tenth = done, 0.0, -1
 
         def update(now: int, total: int) -> None:
-            nonlocal tenth
+            nonlocal first, started, tenth
             bar.update(task, completed=now, total=total)
+            if not started:  # starting processes and compiling is not the work's pace
+                first, started = now, time.monotonic()
             if not _console.is_terminal and 10 * now // max(total, 1) > tenth:
                 tenth = 10 * now // max(total, 1)
-                rate = (time.monotonic() - started) / max(now - done, 1)
-                left = (
-                    f", about {rate * (total - now):.0f} s left" if now > done else ""
-                )
+                left = ""
+                if now > first:
+                    rate = (time.monotonic() - started) / (now - first)
+                    left = f", about {rate * (total - now):.0f} s left"
                 log.info("%s: %d of %d%s", title, now, total, left)
 
         yield update
+
+
+def log_metrics(metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """A line a model: every metric with its interval."""
+    for model, entries in metrics.items():
+        shown = [f"{name} {interval(entry)}" for name, entry in entries.items()]
+        log.info("%-20s %s", model, "  ".join(shown))
+
+
+def interval(entry: Mapping[str, Any]) -> str:
+    """`0.876 [0.832, 0.914]`, or why there is no value."""
+    if entry.get("value") is None:
+        return f"nan ({entry.get('reason', 'no reason')})"
+    shown = [
+        "nan" if entry.get(name) is None else f"{entry[name]:.3f}"
+        for name in ("value", "low", "high")
+    ]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
+def difference(entry: Mapping[str, Any]) -> str:
+    """One line of a paired comparison."""
+    p_value = entry.get("p_value")
+    shown = "nan" if p_value is None else f"{p_value:.3g}"
+    return (
+        f"{entry['a']} minus {entry['b']}: {entry['metric']} {interval(entry)}, "
+        f"p {shown} ({entry['method']})"
+    )
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -15,6 +15,7 @@ import optax
 
 from aals_jax import (
     augment,
+    evaluate,
     monitors,
     optim,
     parallel,
@@ -25,10 +26,18 @@ from aals_jax import (
     steps,
 )
 from aals_jax.checkpoints import Checkpoints
-from aals_jax.inference import Predictor
+from aals_jax.inference import Predictor, film
 from aals_jax.models.detector import Detector
 from aals_jax.prepare import Data
 from aals_jax.types import TrainState
+
+# A model that is measured -> the stage and the field of its state that it is.
+MODELS: Mapping[str, tuple[str, str]] = {
+    "pretrained": ("pretrain", "student"),
+    "pretrained_average": ("pretrain", "teacher"),
+    "student": ("distill", "student"),
+    "teacher": ("distill", "teacher"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +138,8 @@ def distill_stage(config: Any, student: Any) -> Stage:
 
 def run_stage(
     stage: Stage, data: Data, config: Any, workdir: Path, predictor: Predictor
-) -> TrainState:
-    """Trains to the last step and returns the state of the best checkpoint (host)."""
+) -> tuple[int, TrainState]:
+    """Trains to the last step; the best checkpoint's step and its state (host)."""
     checkpoints = Checkpoints(workdir / "checkpoints" / stage.name)
     try:
         latest = checkpoints.latest_step()
@@ -144,7 +153,7 @@ def run_stage(
             stage.selected_by,
             best,
         )
-        return checkpoints.restore(best, stage.initial)
+        return best, checkpoints.restore(best, stage.initial)
     finally:
         checkpoints.close()
 
@@ -200,7 +209,8 @@ def _train(
                     update(number, last)
                 if schedule.is_due(number, every=stage.config.eval_every, last=last):
                     host_state = parallel.to_host(state)
-                    values |= validate(host_state, data, predictor)
+                    pooling = config.evaluation.pooling
+                    values |= validate(host_state, data, predictor, pooling)
                     auroc = values[f"validation/auroc_{stage.selected_by}"]
                     # the history first: a checkpoint never lacks its own rows
                     history.write(number, values)
@@ -212,12 +222,15 @@ def _train(
         history.close()
 
 
-def validate(state: TrainState, data: Data, predictor: Predictor) -> dict[str, float]:
-    """Validation AUROC of student and teacher."""
+def validate(
+    state: TrainState, data: Data, predictor: Predictor, pooling: str
+) -> dict[str, float]:
+    """Validation AUROC of student and teacher, image scores as in the evaluation."""
     values = {}
+    valid = film(data.validation, side=data.dataset.side)
     for name in ("student", "teacher"):
         maps = predictor.maps(getattr(state, name), data.dataset, data.validation)
-        scores = maps.reshape(len(maps), -1).max(axis=1)
+        scores = evaluate.image_scores(maps, valid=valid, pooling=pooling)
         auroc = roc.auroc(scores, data.validation.label == 1)
         values[f"validation/auroc_{name}"] = float(auroc)
     return values

@@ -85,6 +85,7 @@ def fields(finding: str) -> Any:
     evaluation.batch_size = 32
     evaluation.replicates = 2_000  # of the patient-level bootstrap
     evaluation.seed = 0
+    evaluation.pooling = "max"  # map -> image score: max, top_k_mean, log_sum_exp
     evaluation.min_distance = 0.03  # between detections, share of the side
     evaluation.threshold = 0.001  # lowest probability of a detection
     evaluation.max_detections = 50  # an image
