@@ -1,7 +1,9 @@
 # run and test each do all the set-up they need; nothing outside this folder changes.
 PYTHON ?= python3.11
 
-.PHONY: run test check clean
+.PHONY: install run test check clean
+
+install: .venv/installed
 
 run: .venv/installed
 	.venv/bin/python launch.py --config configs/clavicle.py

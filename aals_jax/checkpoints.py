@@ -45,6 +45,10 @@ class Checkpoints:
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
+    def steps(self) -> list[int]:
+        """The steps that are kept, ascending."""
+        return sorted(self._manager.all_steps())
+
     def best_step(self) -> int:
         step = self._manager.best_step()
         if step is None:

@@ -1,7 +1,6 @@
 """Draws the README's picture from a finished run: film, teacher, sharpened target.
 
-    python benchmarks/picture.py --config clavicle --workdir runs/clavicle \
-        --out docs/picture.png
+    python benchmarks/picture.py --workdir runs/clavicle --out docs/picture.png
 
 Takes test positives whose peak in the teacher's map is between t and 0.9, where
 sharpening has something to do; the box is the truth, which neither stage has seen.
@@ -18,25 +17,25 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from ml_collections import ConfigDict
 from scipy.special import expit, logit
 
-from aals_jax import prepare
+from aals_jax import rescore
 from aals_jax.sharpening import sharpen
-from configs import base
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--config", default="clavicle")
     parser.add_argument("--workdir", type=Path, default=Path("runs/clavicle"))
-    parser.add_argument("--data_dir", default="runs/datasets")
+    parser.add_argument("--data_dir", type=Path, default=Path("runs/datasets"))
     parser.add_argument("--out", type=Path, default=Path("docs/picture.png"))
     parser.add_argument("--rows", type=int, default=2)
     options = parser.parse_args()
-    config = base.get_config(options.config)
-    config.data.dir = options.data_dir
-    data = prepare.open_data(config)
-    maps = np.load(options.workdir / "predictions/teacher.npy").astype(np.float64)
+    config, assessor, teacher = rescore.open_run(
+        rescore.Request(options.workdir), ConfigDict, options.data_dir
+    )
+    data = assessor.data
+    maps = assessor.maps(teacher, "test").astype(np.float64)
     peak = maps.reshape(len(maps), -1).max(axis=1)
     t, strength = config.distill.center, config.distill.max_strength
     boxed = (data.test.label == 1) & data.test.boxed & (peak > t + 0.05) & (peak < 0.9)

@@ -10,15 +10,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LEAVES = {
-    "sharpening", "losses", "ema", "schedule", "models", "augment",
-    "detection", "matching", "roc", "froc", "intervals",
+    "sharpening", "losses", "ema", "schedule", "models", "augment", "views",
+    "detection", "levels", "pixels", "matching", "roc", "froc", "intervals", "delong",
+    "calibration", "readings", "measure", "operating", "subgroups", "curves", "summary",
 }  # fmt: skip
 STEPS = {"steps", "optim"}
-RIM = {"parallel", "pipeline", "checkpoints", "reporting"}
+RIM = {"parallel", "pipeline", "checkpoints", "reporting", "coco"}
 # above the rim, by hand: each may use the ones before it
 TOP = (
-    "monitors", "prepare", "inference", "evaluate", "report", "examples", "train",
-    "predict", "plan", "run", "sweep",
+    "monitors", "faults", "image_table", "submissions", "prepare", "inference",
+    "evaluate", "report", "examples",
+    "score", "assess", "train", "settings", "predict", "plan", "run", "rescore",
+    "sweep",
 )  # fmt: skip
 
 # What one module may import of the world; the rest may not.
@@ -30,6 +33,8 @@ ONLY = {
     "absl": {"launch", "configs"},
     "ml_collections": {"launch", "configs"},
     "pydicom": {"data"},
+    "spacy": {"data.cxr_registry.text_scopes"},
+    "negspacy": {"data.cxr_registry.text_scopes"},
     "tensorflow": set(),
     "torch": set(),
 }
@@ -41,15 +46,12 @@ DEVICES = {
 }  # fmt: skip
 
 MAX_MODULE, MAX_FUNCTION = 300, 50  # lines, docstrings included
-LONG_MODULES = {
-    "aals_jax.intervals": 320,  # the bootstrap and its bands; to be split
-}
 LONG_FUNCTIONS = {
     "aals_jax.pipeline.batches": 60,  # one chain of Grain; docstring of the law
     "aals_jax.steps.make_distill_step": 72,  # the formula, its closures in order
     "configs.base.fields": 80,  # a list: every field once
-    "data.cxr_registry.build.prepare": 100,  # its docstring lists 15 options
-    "data.cxr_registry.records.read_registry": 70,  # one check after the other
+    "data.cxr_registry.build.prepare": 104,  # its docstring lists 16 options
+    "data.cxr_registry.records.read_registry": 80,  # one check after the other
     "data.cxr_registry.regions.read_regions": 56,
     "data.cxr_registry.workers.map_in_order": 54,
 }
@@ -68,6 +70,10 @@ class Module:
         return parts[1] if parts[0] == "aals_jax" and len(parts) > 1 else parts[0]
 
 
+def is_script_part(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
+
+
 def read(path: Path) -> Module:
     parts = path.relative_to(ROOT).with_suffix("").parts
     if parts[-1] == "__init__":
@@ -75,7 +81,7 @@ def read(path: Path) -> Module:
     text = path.read_text()
     tree = ast.parse(text)
     # what only a script does, `if __name__ == ...`, is no import of the module
-    tree.body = [node for node in tree.body if not isinstance(node, ast.If)]
+    tree.body = [node for node in tree.body if not is_script_part(node)]
     return Module(".".join(parts), tree, len(text.splitlines()))
 
 
@@ -174,7 +180,8 @@ def test_data_imports_neither_jax_nor_the_package():
 
 
 def test_host_side_metrics_do_not_know_jax():
-    for module in of("roc", "froc", "matching", "intervals", "detection", "augment"):
+    nets = {"sharpening", "losses", "ema", "schedule", "models", "views"}
+    for module in of(*LEAVES - nets, "coco", "submissions", "report", "score"):
         assert not packages(module) & {"jax", "flax", "optax"}, module.name
 
 
@@ -224,12 +231,7 @@ def functions(module: Module) -> Iterator[tuple[str, int]]:
 
 
 def test_modules_are_short():
-    long = {
-        m.name: m.length
-        for m in MODULES
-        if m.length > LONG_MODULES.get(m.name, MAX_MODULE)
-    }
-    assert not long
+    assert not {m.name: m.length for m in MODULES if m.length > MAX_MODULE}
 
 
 def test_functions_are_short():
@@ -243,8 +245,6 @@ def test_functions_are_short():
 
 
 def test_exceptions_are_still_needed():
-    lengths = {m.name: m.length for m in MODULES}
-    assert all(lengths[name] > MAX_MODULE for name in LONG_MODULES)
     made = {name: n for module in MODULES for name, n in functions(module)}
     assert all(made[name] > MAX_FUNCTION for name in LONG_FUNCTIONS)
 

@@ -11,13 +11,17 @@ import jax
 import numpy as np
 import pytest
 import registry_files
+from ml_collections import ConfigDict
 
-from aals_jax import checkpoints, run, train
+from aals_jax import checkpoints, rescore, run, train
 from configs import base
 
 ROOT = Path(__file__).parents[1]
 MODELS = {"pretrained", "pretrained_average", "student", "teacher"}
-METRICS = {"auroc", "average_precision", "froc_area", "froc_count"}
+METRICS = {
+    "auroc", "average_precision", "froc_area", "froc_count", "brier_score",
+    "expected_calibration_error",
+}  # fmt: skip
 
 
 def small_config(data_dir: Path, **changes):
@@ -85,9 +89,10 @@ def test_a_run_leaves_a_result_with_values_and_intervals(done):
     assert result["metrics"].keys() == MODELS
     for metrics in result["metrics"].values():
         assert metrics.keys() == METRICS
-        for metric in metrics.values():
-            assert 0.0 <= metric["low"] <= metric["high"] <= 1.0
+        for name, metric in metrics.items():
             assert 0.0 <= metric["value"] <= 1.0
+            if name != "expected_calibration_error":  # has none, and says why
+                assert 0.0 <= metric["low"] <= metric["high"] <= 1.0
     sets = {
         json.dumps([m[n]["n_images"] for n in METRICS])
         for m in result["metrics"].values()
@@ -179,11 +184,100 @@ def test_a_run_killed_in_the_evaluation_ends_the_same(done, scratch):
     shutil.copytree(done, workdir)
     (workdir / "result.json").unlink()
     (workdir / "report.html").unlink()
-    (workdir / "predictions" / "teacher.npy").unlink()
+    next((workdir / "predictions").glob("test-teacher-*.npy")).unlink()
     run.run(small_config(scratch / "data"), workdir)
     assert without_commit(workdir) == without_commit(done)
     maps = contents(workdir / "predictions")
     assert maps == contents(done / "predictions")
+
+
+def scored_again(workdir: Path, scratch: Path, **request) -> dict:
+    path = rescore.rescore(
+        rescore.Request(workdir, **request),
+        load_config=ConfigDict,
+        data_dir=scratch / "data",
+    )
+    return json.loads(path.read_text())
+
+
+@pytest.fixture
+def again(done, tmp_path):
+    """A copy of the finished run, to be scored."""
+    return Path(shutil.copytree(done, tmp_path / "done"))
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_scoring_a_run_again_gives_its_result(again, scratch, model):
+    result = result_of(again)
+    scored = scored_again(again, scratch, model=model)
+    assert scored["metrics"] == {model: result["metrics"][model]}
+    for part in ("operating_points", "calibration", "subgroups"):
+        assert scored[part][model] == result[part][model]
+    assert "the checkpoint that validation chose" in scored["notes"][0]
+
+
+def test_scoring_without_cached_maps_runs_the_checkpoint(again, scratch):
+    shutil.rmtree(again / "predictions")
+    scored = scored_again(again, scratch)
+    assert scored["metrics"]["teacher"] == result_of(again)["metrics"]["teacher"]
+
+
+def test_the_last_checkpoint_and_another_split_are_what_they_say(again, scratch):
+    scored = scored_again(again, scratch, checkpoint="last", split="validation")
+    (note,) = scored["notes"]
+    assert "the validation split was scored with the last checkpoint" in note
+    rows = [json.loads(x) for x in (again / "metrics.jsonl").read_text().splitlines()]
+    auroc = scored["metrics"]["teacher"]["auroc"]["value"]
+    assert auroc == pytest.approx(rows[-1]["validation/auroc_teacher"])
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "told"),
+    [
+        ({"model": "pupil"}, "model='pupil': use one of"),
+        ({"split": "dev"}, "split='dev': use one of"),
+        ({"checkpoint": "999"}, "checkpoint='999': use best, last, or one of"),
+    ],
+)
+def test_what_cannot_be_scored_is_told(done, scratch, request_fields, told):
+    with pytest.raises(ValueError, match=told):
+        scored_again(done, scratch, **request_fields)
+
+
+def test_no_run_and_no_dataset_are_told(done, scratch, tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        scored_again(tmp_path, scratch)
+    with pytest.raises(FileNotFoundError, match="no dataset of data_hash"):
+        scored_again(done, tmp_path)
+
+
+def test_models_are_paired_on_the_same_images(again, scratch):
+    path = rescore.compare(
+        rescore.Request(again, "teacher"),
+        rescore.Request(again, "pretrained"),
+        load_config=ConfigDict,
+        data_dir=scratch / "data",
+    )
+    found = json.loads(path.read_text())["differences"]
+    expected = [r for r in result_of(again)["differences"] if r["b"] == "pretrained"]
+    for row, same in zip(found, expected, strict=True):
+        assert row["a"].startswith("done: teacher at step")
+        for name in ("metric", "value", "low", "high", "p_value"):
+            assert row[name] == same[name]
+
+
+def test_runs_on_other_images_are_not_paired(again, scratch, tmp_path):
+    """The same data, another fold: other images are in the test split."""
+    config = small_config(scratch / "data", **{"data.fold": 1})
+    other = tmp_path / "other"
+    run.run(config, other)
+    with pytest.raises(ValueError, match="test images differ"):
+        rescore.compare(
+            rescore.Request(again),
+            rescore.Request(other),
+            load_config=ConfigDict,
+            data_dir=scratch / "data",
+        )
 
 
 def test_another_config_on_a_workdir_is_refused_with_its_fields(done, scratch):
@@ -236,6 +330,15 @@ def refusal(config, workdir: Path) -> str:
         ({"pretrain.warmup_steps": 6}, "pretrain.warmup_steps=6: below its steps"),
         ({"data.fold": 5}, "data.fold=5: 0 to 4"),
         ({"distill.max_strength": 0.5}, "distill.max_strength=0.5: >= 1"),
+        ({"log_every": 0}, "log_every=0: >= 1"),
+        ({"distill.eval_every": 0}, "distill.eval_every=0: a multiple of"),
+        ({"ema_decay": 1.5}, "ema_decay=1.5: at least 0, below 1"),
+        ({"model.dtype": "foo"}, "model.dtype='foo': float32 or bfloat16"),
+        ({"augment.scale": (0.0, 1.2)}, "augment.scale=[0.0, 1.2]: two factors"),
+        ({"batch.image_level": 0}, "batch.image_level=0: >= 1"),
+        ({"evaluation.replicates": 0}, "evaluation.replicates=0: >= 1"),
+        ({"evaluation.pooling": "mean"}, "evaluation.pooling='mean': use one of"),
+        ({"pretrain.learning_rate": 0.0}, "pretrain.learning_rate=0.0: > 0"),
         ({"pretrain.optimizer": "lion"}, "pretrain.optimizer='lion': use one of"),
         ({"distill.schedule": "linear"}, "distill.schedule='linear': use"),
         ({"model.backbone": "vgg"}, "model.backbone='vgg': use one of"),
