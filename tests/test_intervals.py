@@ -139,6 +139,28 @@ def test_froc_in_a_bootstrap_equals_froc_of_repeated_images():
         assert value == froc.froc_score(repeated, froc.COUNT_LIMITS)
 
 
+def test_several_statistics_on_one_draw_are_those_of_each_alone():
+    scores, labels = simulated()
+    statistics = {
+        "auroc": auroc_of(scores, labels),
+        "nothing": auroc_of(scores, np.zeros_like(labels)),
+        "mean": weighted_mean(scores),
+    }
+    ids, reason = np.arange(120) // 2, "one class only"
+    together = intervals.patient_bootstraps(
+        ids, statistics, replicates=300, seed=4, reasons={"nothing": reason}
+    )
+    assert list(together) == list(statistics)
+    assert np.isnan(together["nothing"].value)
+    assert together["nothing"].reason == reason
+    for name in ("auroc", "mean"):
+        alone = intervals.patient_bootstrap(
+            ids, statistics[name], replicates=300, seed=4
+        )
+        # by repr, as nan is not equal to itself
+        assert repr(together[name]) == repr(alone)
+
+
 def test_paired_replicates_are_shared():
     scores, labels = simulated()
     statistic = auroc_of(scores, labels)
