@@ -95,11 +95,9 @@ def interval(entry: Mapping[str, Any]) -> str:
     """`0.876 [0.832, 0.914]`, or why there is no value."""
     if entry.get("value") is None:
         return f"nan ({entry.get('reason', 'no reason')})"
-    shown = [
-        "nan" if entry.get(name) is None else f"{entry[name]:.3f}"
-        for name in ("value", "low", "high")
-    ]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+    if entry.get("low") is None or entry.get("high") is None:
+        return f"{entry['value']:.3f} (no interval)"
+    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
 
 
 def difference(entry: Mapping[str, Any]) -> str:
