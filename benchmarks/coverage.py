@@ -121,7 +121,7 @@ def measure(study: Study, replicates: int, seed: int) -> dict[str, intervals.Int
 
 
 def run(out: Path, patients: int, number: int, replicates: int, seed: int) -> None:
-    """One study, as a line [patients, number, seed, {metric: [value, low, ...]}]."""
+    """One study, as a line [patients, number, [seed, replicates], {metric: [...]}]."""
     rng = np.random.default_rng([seed, patients, number])
     found = measure(simulate(rng, patients), replicates, seed=number)
     values = {
@@ -129,7 +129,7 @@ def run(out: Path, patients: int, number: int, replicates: int, seed: int) -> No
         for name, each in found.items()
     }
     with out.open("a") as file:
-        file.write(json.dumps([patients, number, seed, values]) + "\n")
+        file.write(json.dumps([patients, number, [seed, replicates], values]) + "\n")
 
 
 def report(patients: int, studies: list[dict[str, list[float]]]) -> None:
@@ -156,7 +156,8 @@ def main() -> None:
     def done() -> list[list]:
         lines = options.out.read_text().splitlines() if options.out.exists() else []
         read = [json.loads(line) for line in lines]
-        return [each for each in read if each[2] == options.seed]
+        wanted = [options.seed, options.replicates]
+        return [each for each in read if each[2] == wanted]
 
     there = {(each[0], each[1]) for each in done()}
     for patients in options.patients:
