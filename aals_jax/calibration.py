@@ -39,7 +39,7 @@ def brier_score(
     """
     scores, labels = _check(scores, labels)
     weights = roc.check_weights(weights, len(scores))
-    return _mean((scores - labels) ** 2, weights)
+    return roc.ratio(weights @ (scores - labels) ** 2, weights.sum(axis=-1))
 
 
 def expected_calibration_error(
@@ -65,7 +65,7 @@ def expected_calibration_error(
     scores, labels = _check(scores, labels)
     weights = roc.check_weights(weights, len(scores))
     gaps = np.abs(_by_bin(weights * (scores - labels), _bin_of(scores, bins)))
-    return _ratio(gaps.sum(axis=-1), weights.sum(axis=-1))
+    return roc.ratio(gaps.sum(axis=-1), weights.sum(axis=-1))
 
 
 def reliability(
@@ -87,7 +87,7 @@ def reliability(
     _, counts = np.unique(which, return_counts=True)
     return Reliability(
         mean_score=_by_bin(scores, which) / np.maximum(counts, 1),
-        observed=_ratio(_by_bin(weights * labels, which), _by_bin(weights, which)),
+        observed=roc.ratio(_by_bin(weights * labels, which), _by_bin(weights, which)),
         count=counts,
     )
 
@@ -103,14 +103,11 @@ def undefined_reason(scores: np.ndarray) -> str:
 
 
 def _check(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
-    if scores.ndim != 1 or scores.shape != labels.shape:
-        raise ValueError(f"scores {scores.shape} and labels {labels.shape} must agree")
+    """Scores and labels, f64[n] each."""
     if reason := undefined_reason(scores):
         raise ValueError(reason)
-    if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"labels are {np.unique(labels)}; give 0 and 1 only")
-    return scores, labels.astype(np.float64)
+    scores, positive = roc.check(scores, labels)
+    return scores, positive.astype(np.float64)
 
 
 def _bin_of(scores: np.ndarray, bins: int) -> np.ndarray:
@@ -126,13 +123,3 @@ def _by_bin(values: np.ndarray, which: np.ndarray) -> np.ndarray:
     order = np.argsort(which, kind="stable")
     starts = np.flatnonzero(np.diff(which[order], prepend=-1))
     return np.add.reduceat(values[..., order], starts, axis=-1)
-
-
-def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return _ratio(weights @ values, weights.sum(axis=-1))
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Quotient, nan where the denominator is 0."""
-    missing = np.full(np.shape(numerator), np.nan)
-    return np.divide(numerator, denominator, out=missing, where=denominator > 0)[()]

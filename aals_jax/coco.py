@@ -24,7 +24,7 @@ class Entries(Table):
 
 
 def is_coco(path: Path) -> bool:
-    return path.suffix == ".json"
+    return path.suffix.lower() == ".json"
 
 
 def read_truth(path: Path, *, category: str | None) -> tuple[Table, Table]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aals_jax import matching, operating
+from aals_jax import detection, matching, operating
 from aals_jax.readings import Hit, Reading, Truth
 from aals_jax.report import Detection, Example
 from aals_jax.report.pictures import KINDS
@@ -38,29 +38,27 @@ def choose_examples(
     said = f"detections from {threshold:.2g} up"
     said = said if np.isfinite(threshold) else "no detection anywhere"
     rows = truth.judged_rows
-    found = {
-        i: matching.match(
-            reading.detections[i], truth.lesions[i], **dataclasses.asdict(hit)
-        )
-        for i in rows.tolist()
-    }
+    kind_of = _kinds(reading.match, threshold, len(rows))
     kinds: dict[str, list[int]] = {kind: [] for kind in KINDS}
-    for i in rows[np.argsort(-reading.score[rows], kind="stable")].tolist():
-        kinds[_kind(found[i], threshold)].append(i)
+    for k in np.argsort(-reading.score[rows], kind="stable"):
+        kinds[kind_of[k]].append(int(rows[k]))
     kinds["miss"].reverse()  # the least suspicious first: the worst misses
     kinds["clear"].reverse()
     made = []
     for kind, images in kinds.items():
         for i in images[:EACH]:
             if (film := film_of(i)) is not None:
-                marks = _marks(reading.detections[i], found[i], threshold, film)
+                match = matching.match(
+                    reading.detections[i], truth.lesions[i], **dataclasses.asdict(hit)
+                )
+                marks = _marks(reading.detections[i], match, threshold, film)
                 boxes = _boxes(truth.lesions[i], hit, film)
                 made.append(
                     Example(
                         image=film.image,
                         probability=film.probability,
                         boxes=boxes[:, [1, 0, 3, 2]],
-                        found=(found[i].lesion_score >= threshold).tolist(),
+                        found=(match.lesion_score >= threshold).tolist(),
                         detections=marks,
                         kind=kind,
                         score=float(reading.score[i]),
@@ -70,18 +68,23 @@ def choose_examples(
     return made
 
 
-def _kind(match: matching.Match, threshold: float) -> str:
-    if len(match.lesion_score):
-        return "hit" if (match.lesion_score >= threshold).any() else "miss"
-    return "false_alarm" if (match.false_score >= threshold).any() else "clear"
+def _kinds(match: matching.Match, threshold: float, images: int) -> list[str]:
+    """The kind of each judged image, from the matching of all of them."""
+
+    def any_of(image: np.ndarray) -> np.ndarray:
+        return np.bincount(image, minlength=images) > 0
+
+    hit = any_of(match.lesion_image[match.lesion_score >= threshold])
+    alarmed = any_of(match.false_image[match.false_score >= threshold])
+    has_lesion = any_of(match.lesion_image)
+    conditions = [has_lesion & hit, has_lesion, alarmed]
+    return np.select(conditions, ["hit", "miss", "false_alarm"], "clear").tolist()
 
 
 def _marks(
     detections: np.ndarray, match: matching.Match, threshold: float, film: Film
 ) -> list[Detection]:
-    half = detections.shape[1] // 2 - 1  # 0: points; 1: boxes, marked at the centre
-    points = (detections[:, :2] + detections[:, 2 * half : 2 * half + 2]) / 2.0
-    points = _moved(points, film)
+    points = detection.to_image(matching.center(detections[:, :-1]), film.affine)
     return [
         Detection(float(x), float(y), float(score), bool(lesion >= 0))
         for (x, y), score, lesion in zip(
@@ -97,9 +100,5 @@ def _boxes(lesions: np.ndarray, hit: Hit, film: Film) -> np.ndarray:
     if lesions.shape[-1] == 2:
         reach = max(hit.max_distance, 1.0)
         lesions = np.concatenate([lesions - reach, lesions + reach], axis=-1)
-    corners = _moved(lesions.reshape(-1, 2, 2), film)
+    corners = detection.to_image(lesions.reshape(-1, 2, 2), film.affine)
     return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-
-
-def _moved(points: np.ndarray, film: Film) -> np.ndarray:
-    return points @ film.affine[:, :2].T + film.affine[:, 2]

@@ -145,7 +145,7 @@ def _greedy(
 
 def _near_center(detections: np.ndarray, lesions: np.ndarray, _: float) -> np.ndarray:
     """Minus the distance of point and centre, -inf when not in the box."""
-    point, low, high = _center(detections[:, :-1]), lesions[:, :2], lesions[:, 2:]
+    point, low, high = center(detections[:, :-1]), lesions[:, :2], lesions[:, 2:]
     inside = ((point >= low) & (point < high)).T
     inside = inside[0] & inside[1]
     return np.where(inside, _nearness(point, lesions), -np.inf)
@@ -153,7 +153,7 @@ def _near_center(detections: np.ndarray, lesions: np.ndarray, _: float) -> np.nd
 
 def _near(detections: np.ndarray, lesions: np.ndarray, most: float) -> np.ndarray:
     """Minus the distance of the centres, -inf when beyond `most`."""
-    nearness = _nearness(_center(detections[:, :-1]), lesions)
+    nearness = _nearness(center(detections[:, :-1]), lesions)
     return np.where(nearness >= -most, nearness, -np.inf)
 
 
@@ -172,14 +172,14 @@ def _overlap(detections: np.ndarray, lesions: np.ndarray, least: float) -> np.nd
 RULES = {"center_in_box": _near_center, "iou": _overlap, "distance": _near}
 
 
-def _center(places: np.ndarray) -> np.ndarray:
+def center(places: np.ndarray) -> np.ndarray:
     """Points f64[p, 2] as they are, boxes f64[p, 4] by their centres."""
     return (places[:, :2] + places[:, -2:]) / 2.0
 
 
 def _nearness(point: np.ndarray, lesions: np.ndarray) -> np.ndarray:
     """Minus the distance to the centre of a lesion, f64[p]."""
-    return -np.hypot(*(point - _center(lesions)).T)
+    return -np.hypot(*(point - center(lesions)).T)
 
 
 def _limit(rule: str, iou_threshold: float, max_distance: float | None) -> float:
@@ -250,7 +250,7 @@ def _check_detections(
         )
     if detections.shape[1] == 5:
         check_boxes(detections[:, :4])
-    x, y = _center(detections[:, :-1]).T
+    x, y = center(detections[:, :-1]).T
     high, wide = shapes.T
     inside = (x >= 0) & (x < wide[image]) & (y >= 0) & (y < high[image])
     if not inside.all():

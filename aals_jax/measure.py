@@ -5,7 +5,7 @@ out positives without marked lesions: a detection there is neither right nor wro
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,48 +122,69 @@ def definition(name: str, hit: Hit) -> str:
 
 
 def measure(
-    truth: Truth, reading: Reading, *, bootstrap: Bootstrap, hit: Hit
+    truth: Truth,
+    reading: Reading,
+    *,
+    bootstrap: Bootstrap,
+    hit: Hit,
+    names: Sequence[str] = tuple(METRICS),
 ) -> dict[str, Entry]:
-    """All metrics of one system: name -> entry.
+    """Metrics of one system: name -> value, interval, definition and image set.
 
-    `froc_area` is there only for readings that come from maps.
+    Args:
+        names: which; `froc_area` is left out of readings that don't come from maps.
     """
-    return {
-        name: measure_one(name, truth, reading, bootstrap=bootstrap, hit=hit)
-        for name in METRICS
-        if name != "froc_area" or reading.area is not None
-    }
-
-
-def measure_one(
-    name: str, truth: Truth, reading: Reading, *, bootstrap: Bootstrap, hit: Hit
-) -> Entry:
-    """One entry: value, interval, definition and image set."""
-    metric = METRICS[name]
-    rows = _rows(metric, truth)
-    reason = metric.reason(truth, reading)
-    statistic = nowhere if reason else metric.statistic(truth, reading)
-    if metric.no_interval and not reason:
-        value = float(statistic(np.ones((1, len(rows))))[0])
-        nan, why = float("nan"), metric.no_interval
-        interval = intervals.Interval(value, nan, nan, reason=why)
-    else:
-        interval = intervals.patient_bootstrap(
-            truth.patient[rows].tolist(),
-            statistic,
-            replicates=bootstrap.replicates,
-            seed=bootstrap.seed,
-            reason=reason,
-        )
+    names = [name for name in names if name in _available(reading)]
+    found: dict[str, intervals.Interval] = {}
+    for is_image_level in (True, False):  # one set of images, one set of draws
+        group = [n for n in names if METRICS[n].is_image_level == is_image_level]
+        found |= _intervals(group, truth, reading, bootstrap)
     made = {
-        **entry(interval),
-        "definition": definition(name, hit),
-        **image_set(truth, rows),
+        name: {
+            **entry(found[name]),
+            "definition": definition(name, hit),
+            **image_set(truth, _rows(METRICS[name], truth)),
+        }
+        for name in names
     }
-    if name == "auroc" and not reason:
+    if made.get("auroc", {}).get("value") is not None:
         closed = delong.auroc_interval(reading.score, truth.label)
-        made["delong"] = {"low": number(closed.low), "high": number(closed.high)}
+        low_high = {"low": number(closed.low), "high": number(closed.high)}
+        made["auroc"]["delong"] = low_high
     return made
+
+
+def _available(*readings: Reading) -> list[str]:
+    """The metrics that each of them has: `froc_area` needs maps."""
+    has_maps = all(reading.area is not None for reading in readings)
+    return [name for name in METRICS if has_maps or name != "froc_area"]
+
+
+def _intervals(
+    names: Sequence[str], truth: Truth, reading: Reading, bootstrap: Bootstrap
+) -> dict[str, intervals.Interval]:
+    """Values and intervals of metrics on one set of images."""
+    if not names:
+        return {}
+    rows = _rows(METRICS[names[0]], truth)
+    reasons = {name: METRICS[name].reason(truth, reading) for name in names}
+    statistics = {
+        name: nowhere if reasons[name] else METRICS[name].statistic(truth, reading)
+        for name in names
+    }
+    bare = [n for n in names if METRICS[n].no_interval and not reasons[n]]
+    found = intervals.patient_bootstraps(
+        truth.patient[rows].tolist(),
+        {name: f for name, f in statistics.items() if name not in bare},
+        **dataclasses.asdict(bootstrap),
+        reasons=reasons,
+    )
+    for name in bare:
+        value = float(statistics[name](np.ones((1, len(rows))))[0])
+        found[name] = intervals.Interval(
+            value, np.nan, np.nan, reason=METRICS[name].no_interval
+        )
+    return found
 
 
 def differences(
@@ -176,9 +197,8 @@ def differences(
     """a minus b for each metric that both have, on the same images, with p-values."""
     (name_a, first), (name_b, second) = a, b
     made = []
-    for name, metric in METRICS.items():
-        if name == "froc_area" and (first.area is None or second.area is None):
-            continue
+    for name in _available(first, second):
+        metric = METRICS[name]
         if metric.no_interval:
             continue
         rows = _rows(metric, truth)

@@ -135,23 +135,20 @@ def _lesion_counts(point: Point, reading: Reading) -> Counts:
 def _ratios(
     counts: Counts, patients: np.ndarray, bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    made = {}
-    for name, (over, under) in counts.items():
-        interval = intervals.patient_bootstrap(
-            patients.tolist(),
-            partial(_ratio, np.asarray(over, float), np.asarray(under, float)),
-            replicates=bootstrap.replicates,
-            seed=bootstrap.seed,
-            reason="nothing to count",
-        )
-        made[name] = entry(interval)
-    return made
+    found = intervals.patient_bootstraps(
+        patients.tolist(),
+        {
+            name: partial(_ratio, np.asarray(over, float), np.asarray(under, float))
+            for name, (over, under) in counts.items()
+        },
+        **dataclasses.asdict(bootstrap),
+        reasons=dict.fromkeys(counts, "nothing to count"),
+    )
+    return {name: entry(interval) for name, interval in found.items()}
 
 
 def _ratio(over: np.ndarray, under: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    top, bottom = weights @ over, weights @ under
-    missing = np.full(len(weights), np.nan)
-    return np.divide(top, bottom, out=missing, where=bottom > 0)
+    return roc.ratio(weights @ over, weights @ under)
 
 
 def _no_threshold(point: Point) -> dict[str, str]:

@@ -56,7 +56,7 @@ def auroc(
 
     Reference: Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747.
     """
-    scores, positive = _check(scores, labels)
+    scores, positive = check(scores, labels)
     order = np.argsort(scores, kind="stable")
     positives, negatives = order[positive[order]], order[~positive[order]]
     below, upto = (
@@ -71,7 +71,7 @@ def auroc(
         # Half the ones below, half the ones not above: each product is exact.
         twice = np.take(wins, below, axis=1) + np.take(wins, upto, axis=1)
         won = np.einsum("rp,rp->r", own, twice) / 2.0
-        return _ratio(won, own.sum(axis=1) * wins[:, -1])
+        return ratio(won, own.sum(axis=1) * wins[:, -1])
 
     return _by_block(area, check_weights(weights, len(scores)))
 
@@ -98,7 +98,7 @@ def average_precision(
         called = true + false
         precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
         total = np.sum(np.diff(true, axis=-1, prepend=0.0) * precision, axis=-1)
-        return np.where(_last(false) > 0, _ratio(total, _last(true)), np.nan)
+        return np.where(_last(false) > 0, ratio(total, _last(true)), np.nan)
 
     return _by_block(step_sum, check_weights(weights, len(scores)))
 
@@ -117,8 +117,8 @@ def roc_curve(scores: np.ndarray, labels: np.ndarray) -> RocCurve:
     true, false, threshold = _counts(scores, labels, None)
     true, false = (np.concatenate([[0.0], each]) for each in (true, false))
     return RocCurve(
-        false_positive_rate=_ratio(false, np.full_like(false, _last(false))),
-        sensitivity=_ratio(true, np.full_like(true, _last(true))),
+        false_positive_rate=ratio(false, np.full_like(false, _last(false))),
+        sensitivity=ratio(true, np.full_like(true, _last(true))),
         threshold=np.concatenate([[np.inf], threshold]),
     )
 
@@ -204,7 +204,7 @@ def _counts(
     Returns:
         true f64[..., t], false f64[..., t], threshold f64[t].
     """
-    scores, positive = _check(scores, labels)
+    scores, positive = check(scores, labels)
     weights = check_weights(weights, len(scores))
     order = np.argsort(-scores, kind="stable")
     threshold = scores[order]
@@ -239,13 +239,13 @@ def _last(cumulative: np.ndarray) -> np.ndarray:
     return np.zeros(cumulative.shape[:-1])
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Quotient, nan where the denominator is 0."""
     missing = np.full(np.shape(numerator), np.nan)
     return np.divide(numerator, denominator, out=missing, where=denominator > 0)[()]
 
 
-def _check(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def check(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores as f64[n], labels as bool[n]."""
     scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
     if scores.ndim != 1 or scores.shape != labels.shape:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from aals_jax import froc, intervals
-from aals_jax.measure import Bootstrap, entry, image_set, measure_one
+from aals_jax.measure import Bootstrap, entry, image_set, measure
 from aals_jax.readings import Hit, Reading, Truth
 
 METRICS = ("auroc", "froc_count")
@@ -22,7 +22,7 @@ def measure_groups(
     truth: Truth, reading: Reading, *, bootstrap: Bootstrap, hit: Hit
 ) -> list[dict[str, Any]]:
     """A row for each value of each column, then for each third of lesion sizes."""
-    options: Any = {"bootstrap": bootstrap, "hit": hit}
+    options: Any = {"bootstrap": bootstrap, "hit": hit, "names": METRICS}
     made = []
     for column, value, rows in _groups(truth):
         part = truth.select(rows)
@@ -32,10 +32,7 @@ def measure_groups(
                 "column": column,
                 "group": value,
                 **image_set(part, np.arange(len(part))),
-                "metrics": {
-                    name: measure_one(name, part, measured, **options)
-                    for name in METRICS
-                },
+                "metrics": measure(part, measured, **options),
             }
         )
     return made + _by_size(truth, reading, bootstrap)
