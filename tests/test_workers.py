@@ -1,22 +1,53 @@
-"""Laws of the pool: order, and life after a hanging or crashing task."""
+"""Laws of the pool: order, and life after a hanging, crashing or greedy task."""
 
 import os
 import time
+
+import numpy as np
+import pytest
 
 from data.cxr_registry import workers
 
 
 def slow_or_fatal(task: int) -> int:
-    """Hangs on 3, kills its process on 5."""
+    """Hangs on 3, kills its process on 5, wants too much memory on 6."""
     if task == 3:
         time.sleep(60)
     if task == 5:
         os._exit(1)
+    if task == 6:
+        try:
+            np.empty(2 << 30, np.uint8)
+        except MemoryError:
+            return 0
     return task * task
 
 
-def test_pool_outlives_a_hanging_and_a_crashing_task():
-    done = workers.map_in_order(
-        slow_or_fatal, range(8), workers=2, timeout_s=1, on_timeout=lambda task: -task
+def refuse(task: int) -> int:
+    raise LookupError(task)
+
+
+def run(function, **options):
+    return workers.map_in_order(
+        function, range(8), on_timeout=lambda task: -task, **options
     )
-    assert list(done) == [0, 1, 4, -3, 16, -5, 36, 49]
+
+
+def test_pool_outlives_hanging_crashing_and_greedy_tasks():
+    started = time.monotonic()
+    done = run(slow_or_fatal, workers=2, timeout_s=2, memory_bytes=1 << 30)
+    assert list(done) == [0, 1, 4, -3, 16, -5, 0, 49]
+    assert time.monotonic() - started < 45  # a crash is known at once
+
+
+def test_the_functions_own_error_comes_back():
+    with pytest.raises(LookupError, match="0"):
+        next(run(refuse, workers=1, timeout_s=60))
+
+
+def test_a_reader_that_stops_early_ends_the_processes():
+    done = run(slow_or_fatal, workers=2, timeout_s=60)
+    assert next(done) == 0
+    started = time.monotonic()
+    done.close()
+    assert time.monotonic() - started < 30

@@ -1,9 +1,14 @@
 """An ordered, bounded map over processes that outlives a hanging or crashing file."""
 
 import collections
+import contextlib
 import itertools
 import multiprocessing
+import resource
+import threading
 from collections.abc import Callable, Generator, Iterable
+from concurrent import futures
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
@@ -11,6 +16,7 @@ import cv2
 T = TypeVar("T")
 R = TypeVar("R")
 
+MEMORY_BYTES = 4 << 30  # of a process beyond its start: an 8k x 8k film takes 1.5 GiB
 _AHEAD = 4  # tasks a worker ahead of the reader: bounds the memory
 
 
@@ -21,58 +27,119 @@ def map_in_order(
     workers: int,
     timeout_s: float,
     on_timeout: Callable[[T], R],
+    memory_bytes: int = MEMORY_BYTES,
 ) -> Generator[R, None, None]:
     """function(task) for each task, in the order of the tasks.
 
-    A pool loses the task of a worker that dies; to the reader it is late like one
-    that hangs, and both become `on_timeout(task)` while the pool starts anew.
+    A thread stands over each process, so a task that hangs or kills its process is
+    known by itself: it becomes `on_timeout(task)`, and no other one is done again.
 
     Args:
         function: picklable.
         tasks: picklable.
-        workers: processes; 1 or less runs here, without a time limit.
-        timeout_s: a task may take, once it is the oldest.
-        on_timeout: what stands for its result.
+        workers: processes; 0 runs here, without either bound.
+        timeout_s: a task may take.
+        on_timeout: what stands for the result of a task whose process was lost.
+        memory_bytes: address space of a process beyond its start, where the system
+            holds to it (Linux); above it the task raises MemoryError or crashes.
     """
-    if workers <= 1:
+    if workers < 1:
         yield from map(function, tasks)
         return
+    local = threading.local()
+    processes: list[_Process] = []
+
+    def run(task: T) -> R:
+        if not hasattr(local, "process"):
+            local.process = _Process(function, memory_bytes)
+            processes.append(local.process)
+        try:
+            return local.process.call(task, timeout_s)
+        except _Lost:
+            return on_timeout(task)
+
     source = iter(tasks)
-    # spawned, not forked: the caller may hold threads and accelerator handles
-    context = multiprocessing.get_context("spawn")
-    pool = _open(context, workers)
+    threads = futures.ThreadPoolExecutor(workers)
     try:
         waiting = collections.deque(
-            (task, pool.apply_async(function, (task,)))
+            threads.submit(run, task)
             for task in itertools.islice(source, _AHEAD * workers)
         )
         while waiting:
-            task, pending = waiting.popleft()
-            try:
-                result = pending.get(timeout_s)
-            except multiprocessing.TimeoutError:
-                result = on_timeout(task)
-                pool.terminate()
-                pool = _open(context, workers)
-                again = [task for task, _ in waiting]
-                waiting = collections.deque(
-                    (task, pool.apply_async(function, (task,))) for task in again
-                )
+            result = waiting.popleft().result()
             waiting.extend(
-                (task, pool.apply_async(function, (task,)))
-                for task in itertools.islice(source, 1)
+                threads.submit(run, task) for task in itertools.islice(source, 1)
             )
             yield result
     finally:
-        pool.terminate()
-        pool.join()
+        threads.shutdown(wait=False, cancel_futures=True)
+        for _ in range(2):  # a thread that loses its process now starts another one
+            for process in processes:
+                process.end()
+            threads.shutdown()
 
 
-def _open(context: Any, workers: int) -> Any:
-    pool = context.Pool(workers, initializer=_start)
-    pool.apply(int)  # the imports of a new process are on no task's clock
-    return pool
+class _Lost(Exception):
+    """A process that hung or died with its task."""
 
 
-def _start() -> None:
+class _Process:
+    """A child that does one task after the other; started anew when it is lost."""
+
+    def __init__(self, function: Callable[[Any], Any], memory_bytes: int):
+        self._arguments = (function, memory_bytes)
+        self._start()
+
+    def call(self, task: Any, timeout_s: float) -> Any:
+        try:
+            self._pipe.send(task)
+            if self._pipe.poll(timeout_s):
+                done, value = self._pipe.recv()
+                if done:
+                    return value
+                raise value
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            pass
+        self.end()
+        self._start()
+        raise _Lost
+
+    def end(self) -> None:
+        self._child.kill()
+        self._child.join()
+        self._pipe.close()
+
+    def _start(self) -> None:
+        # spawned, not forked: the caller may hold threads and accelerator handles
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        child = context.Process(
+            target=_serve, args=(theirs, *self._arguments), daemon=True
+        )
+        child.start()
+        self._child, self._pipe = child, ours
+        theirs.close()  # so that a dead child is the end of the pipe
+        ours.recv()  # the imports of a new process are on no task's clock
+
+
+def _serve(pipe: Any, function: Callable[[Any], Any], memory_bytes: int) -> None:
     cv2.setNumThreads(1)  # one core a process
+    _bound_memory(memory_bytes)
+    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):  # the parent left
+        pipe.send("ready")
+        while True:
+            try:
+                answer = (True, function(pipe.recv()))
+            except EOFError:
+                return
+            except Exception as error:
+                answer = (False, error)
+            pipe.send(answer)
+
+
+def _bound_memory(memory_bytes: int) -> None:
+    sizes = Path("/proc/self/statm")
+    if sizes.exists():
+        used = int(sizes.read_text().split()[0]) * resource.getpagesize()
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes, hard))
