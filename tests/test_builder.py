@@ -20,12 +20,16 @@ from data.cxr_registry import (
     build_command,
     dicom,
     encode,
+    encode_pool,
     folds,
     ledger,
+    plan,
     privacy,
     records,
+    shards,
 )
 
+BOUNDS = encode_pool.Bounds()
 OPTIONS = encode.Options(findings=("rib",), side=64, bits=8, keep_burned_in=False)
 
 
@@ -35,7 +39,7 @@ def prepare(root: Path, tmp: Path, **changes) -> Path:
         "findings": ["rib"],
         "side": 64,
         "key_file": tmp / "key",
-        "workers": 1,
+        "workers": 0,
     }
     return build.prepare(root, **(options | changes))
 
@@ -46,6 +50,12 @@ def contents(path: Path) -> dict[str, bytes]:
         for item in sorted(path.rglob("*"))
         if item.is_file()
     }
+
+
+def datasets(tmp: Path) -> list[str]:
+    """Finished ones; drafts and the lock are hidden."""
+    home = tmp / "data" / "cxr_registry"
+    return [item.name for item in home.iterdir() if not item.name.startswith(".")]
 
 
 def source(path: Path, split: str):
@@ -191,9 +201,10 @@ def test_too_many_bad_files_fail_and_leave_nothing(tmp_path):
     with pytest.raises(ValueError, match=r"studies\.csv row 5: is no DICOM") as caught:
         prepare(root, tmp_path)
     assert str(tmp_path) not in str(caught.value)
-    home = tmp_path / "data" / "cxr_registry"
-    assert [item.name for item in home.iterdir()] == [".lock"]
+    assert not datasets(tmp_path)
     path = prepare(root, tmp_path, max_bad_share=0.05)
+    with pytest.raises(ValueError, match=r"1 of 24 images are unusable"):
+        prepare(root, tmp_path)  # it is finished, and this call allows less
     lines = (path / ledger.QUARANTINE_FILE).read_text().splitlines()
     assert lines[0] == "row,reason" and '5,"is no DICOM' in lines[1]
 
@@ -203,8 +214,11 @@ def test_one_image_under_two_patients_stops_the_build(tmp_path):
     shutil.copy(root / "images/000.dcm", root / "images/004.dcm")
     with pytest.raises(audit.RegistryError, match=r"row 6: same pixels as row 2"):
         prepare(root, tmp_path)
+    assert not datasets(tmp_path)
     path = prepare(root, tmp_path, allow=["same_pixels"])
-    assert build.describe(path)["allowed"] == {"same_pixels": 1}
+    assert build.describe(path)["same_pixels_of_patients"] == [[6, 2]]
+    with pytest.raises(audit.RegistryError, match=r"row 6: same pixels as row 2"):
+        prepare(root, tmp_path)
 
 
 def test_burned_in_text_is_quarantined_unless_allowed(tmp_path):
@@ -266,28 +280,115 @@ def test_options_out_of_range_are_named(tmp_path, change, message):
         prepare(tmp_path, tmp_path, **change)
 
 
-def test_killed_build_leaves_no_dataset_and_a_second_gives_the_same(built, tmp_path):
+def test_killed_build_goes_on_after_its_finished_shards(built, tmp_path, monkeypatch):
+    """SIGKILL after some shards; the rest is encoded once, the bytes are the same."""
     root, path, tmp = built
     command = [sys.executable, "-m", "data.cxr_registry.build"]
     command += ["--registry", str(root), "--data_dir", str(tmp_path / "data")]
     command += ["--findings", "rib", "--side", "64", "--key_file", str(tmp / "key")]
-    command += ["--workers", "1"]
+    command += ["--workers", "0"]
     home = tmp_path / "data" / "cxr_registry"
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 30
-        while not list(home.glob(".staging-*/**/*")) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        deadline = time.monotonic() + 60
+        while not list(home.glob(".staging-*/0*3.array*")) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)
-    assert not [item for item in home.iterdir() if not item.name.startswith(".")]
+    assert not datasets(tmp_path)
+    finished = {
+        f.name: f.stat().st_mtime_ns for f in home.glob(".staging-*/[0-9]*.array*")
+    }
+    assert finished
+    encoded = []
+    real = encode.attempt
+    monkeypatch.setattr(
+        encode, "attempt", lambda study, **o: encoded.append(study) or real(study, **o)
+    )
     again = prepare(root, tmp, data_dir=tmp_path / "data")
     assert contents(again) == contents(path)
-    assert {item.name for item in home.iterdir()} == {".lock", path.parent.name}
+    shards_left = len(list(path.glob("*.array_record*"))) - len(finished)
+    of_left = {
+        int(r["row"])
+        for p in range(10 - shards_left, 10)
+        for r in source(path, f"part_{p}")
+    }
+    assert {study.row for study in encoded} == of_left
+    assert not list(home.glob(".staging-*"))
+
+
+def test_a_shard_whose_report_was_lost_with_it_is_made_again(tmp_path):
+    """Drafts of a killed writer are no shards, whatever they hold."""
+    planned = plan.make(
+        plan.Request(
+            registry=registry(tmp_path / "registry"),
+            findings=("rib",),
+            side=64,
+            key_file=tmp_path / "key",
+        )
+    )
+    shard = planned.shards[0]
+    results = encode_pool.encode_all(planned, shard.studies, processes=0, bounds=BOUNDS)
+    serialise = encode_pool.serialiser(planned.options)
+
+    def power_cut(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", power_cut)
+        shards.write(tmp_path / "draft", shard, results, serialise)
+    assert not shards.is_finished(tmp_path / "draft", shard)
+    again = encode_pool.encode_all(planned, shard.studies, processes=0, bounds=BOUNDS)
+    shards.write(tmp_path / "draft", shard, again, serialise)
+    assert shards.is_finished(tmp_path / "draft", shard)
+    report = shards.read_report(tmp_path / "draft", shard)
+    assert [one.row for one in report.written] == [s.row for s in shard.studies]
+
+
+def test_shards_hold_each_study_once_split_after_split(built):
+    root, _, _ = built
+    found = records.read_registry(root, findings=["rib"])
+    split_of = {s.row: "ab"[s.row % 2] for s in found.studies}
+    pieces = shards.cut(found.studies, split_of, ("a", "b"), images=5)
+    rows = [s.row for piece in pieces for s in piece.studies]
+    assert sorted(rows) == sorted(split_of)
+    assert rows == sorted(rows, key=lambda row: (split_of[row], row))
+    assert [len(piece.studies) for piece in pieces] == [5, 5, 2, 5, 5, 2]
+    assert [piece.number for piece in pieces] == list(range(6))
+
+
+def test_several_shards_a_split_read_back_in_order_even_an_empty_one(
+    tmp_path, monkeypatch
+):
+    root = registry(tmp_path / "registry", images=9)
+    lines = (root / "studies.csv").read_text().splitlines()
+    splits = ["split", *["train"] * 7, "validation", "test"]
+    rows = [f"{line},{name}" for line, name in zip(lines, splits, strict=True)]
+    (root / "studies.csv").write_text("\n".join(rows))
+    monkeypatch.setattr(shards, "images_of", lambda options: 2)
+    for index in (2, 3):  # the second shard
+        (root / f"images/00{index}.dcm").write_bytes(b"no image")
+    path = prepare(root, tmp_path, max_bad_share=0.5, allow=["patient_in_two_splits"])
+    assert [int(r["row"]) for r in source(path, "train")] == [2, 3, 6, 7, 8]
+    info = tfds.builder_from_directory(path).info.splits["train"]
+    assert info.shard_lengths == [2, 0, 2, 1]
+
+
+def test_card_states_the_builds_own_figures(built):
+    _, path, _ = built
+    facts = build.describe(path)
+    card = (path / ledger.CARD_FILE).read_text()
+    assert "not a medical device" in card and facts["data_hash"] in card
+    for split, counts in facts["split_counts"].items():
+        assert f"| {split} | {counts['images']} | {counts['patients']} |" in card
+    assert "| finding | positive | negative | unknown | with regions" in card
+    assert "| rib | 12 | 12 | 0 | 6 | 6 |" in card
+    assert facts["views"] == {"PA": 24} and "view | PA: 24" in card
 
 
 def test_command_prints_the_folder_and_explains_its_errors(built, tmp_path, capsys):
     root, path, tmp = built
     base = ["--data_dir", str(tmp / "data"), "--key_file", str(tmp / "key")]
-    base += ["--findings", "rib", "--side", "64", "--workers", "1"]
+    base += ["--findings", "rib", "--side", "64", "--workers", "0"]
     build_command.main(["--registry", str(root), *base])
     assert capsys.readouterr().out.strip() == str(path)
     with pytest.raises(SystemExit, match="error: the registry folder does not exist"):

@@ -47,7 +47,7 @@ def prepare(root: Path, tmp: Path, findings: list[str]) -> Path:
         findings=findings,
         side=64,
         key_file=tmp / "key",
-        workers=1,
+        workers=0,
     )
 
 

@@ -381,7 +381,7 @@ def test_a_build_lists_the_disagreements_and_keeps_the_reports_out(reader, tmp_p
         key_file=tmp_path / "key",
         findings=["rib"],
         side=32,
-        workers=1,
+        workers=0,
         reports=text.Options(read="always"),
     )
     assert not any(

@@ -3,38 +3,27 @@
     python -m data.cxr_registry.build --registry DIR --data_dir DIR \\
         --findings rib,clavicle --side 512 --key_file FILE
 
-A build killed anywhere leaves no dataset; run it again and it gives the same bytes.
-A finished one with the same tables, images and options is found and returned.
+A build killed anywhere leaves no dataset and keeps its finished shards: run again, it
+goes on after them and gives the same bytes. A finished one with the same tables, images
+and options is found and returned.
 """
 
 import contextlib
-import dataclasses
 import functools
+import itertools
 import json
 import os
-import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.cxr_registry import (
-    encode,
-    folds,
-    ledger,
-    privacy,
-    records,
-    staging,
-)
-from data.cxr_registry import (
-    text as texts,
-)
-from data.cxr_registry import (
-    workers as pools,
-)
+from data.cxr_registry import encode_pool, ledger, plan, shards, staging
+from data.cxr_registry import text as texts
 
-FORMAT = 1  # of what is written; another number, another fingerprint
 _NAME = "cxr_registry"
+
+Progress = Callable[[int, int], None]
 
 
 def prepare(
@@ -54,7 +43,9 @@ def prepare(
     point_radius: float = 32.0,
     reports: texts.Options = texts.AUTO,
     timeout_s: float = 60.0,
-    progress: Callable[[int, int], None] | None = None,
+    memory_gib: float = 4.0,
+    beam: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Builds the dataset, or finds it finished.
 
@@ -67,13 +58,16 @@ def prepare(
         bits: 8 or 16 a pixel.
         seed: of the parts.
         max_bad_share: of images that may go to the quarantine.
-        workers: processes; the bytes do not depend on it. 1 has no time limit a file.
+        workers: processes; the bytes do not depend on it. 0 works in this process,
+            without bounds on a file's time and memory.
         allow: checks that may pass, keys of `audit.CHECKS`.
         parts_file: a parts.csv whose patients keep their part; needs the same key.
         keep_non_acute: whether codes of later encounters and sequelae count.
         point_radius: half side of the box around a point annotation, stored pixels.
         reports: whether and how the `report` column gives labels.
         timeout_s: for one file.
+        memory_gib: for one process of the build, beyond its start.
+        beam: Apache Beam's pipeline options; the shards are made by its runner.
         progress: called with (images done, images in all).
 
     Returns:
@@ -83,60 +77,51 @@ def prepare(
         RegistryError: with every problem of the tables.
         ValueError: an option out of range, or too many unreadable images.
     """
-    _check_options(side=side, bits=bits, findings=findings, max_bad_share=max_bad_share)
-    if key_file.resolve().is_relative_to((data_dir / _NAME).resolve()):
+    if isinstance(findings, str):
+        raise ValueError(f"findings={findings!r}: give a list of plain names")
+    if not 0 <= max_bad_share <= 1:
+        raise ValueError(f"max_bad_share={max_bad_share} is outside 0..1")
+    home = data_dir / _NAME
+    if key_file.resolve().is_relative_to(home.resolve()):
         raise ValueError("key_file lies among the datasets; keep the key apart")
-    source = records.read_registry(
-        registry,
-        findings=findings,
-        allow=allow,
+    request = plan.Request(
+        registry=registry,
+        findings=tuple(findings),
+        side=side,
+        key_file=key_file,
+        bits=bits,
+        seed=seed,
+        allow=tuple(allow),
+        parts_file=parts_file,
         keep_non_acute=keep_non_acute,
         point_radius=point_radius,
         reports=reports,
     )
-    key = privacy.load_or_create_key(key_file)
-    existing = folds.read_parts(parts_file) if parts_file else None
-    split_of, parts = _splits(source, seed=seed, key=key, existing=existing)
-    options = encode.Options(
-        findings=source.findings,
-        side=side,
-        bits=bits,
-        keep_burned_in="burned_in" in allow,
+    bounds = encode_pool.Bounds(timeout_s, memory_gib)
+    planned = plan.make(request)
+    final = home / planned.name / "1.0.0"
+    judge = functools.partial(
+        ledger.judge,
+        table=planned.source.table,
+        allow=allow,
+        max_bad_share=max_bad_share,
     )
-    facts = {
-        "format": FORMAT,
-        **dataclasses.asdict(options),
-        "seed": seed,
-        "max_bad_share": max_bad_share,
-        "allow": sorted(allow),
-        "keep_non_acute": keep_non_acute,
-        "point_radius": point_radius,
-        **source.report_rules,
-    }
-    name = _config_name(source, facts, parts, key=key)
-    home = data_dir / _NAME
-    final = home / name / "1.0.0"
     with staging.lock(home):
-        staging.remove_leftovers(home)
+        staging.remove_old(home)
         if (final / ledger.BUILD_FILE).exists():
-            return final
-        draft = staging.folder(home, name)
-        book = ledger.Ledger(source, split_of, allow=allow, max_bad_share=max_bad_share)
-        stream = pools.map_in_order(
-            functools.partial(encode.attempt, options=options, key=key),
-            book.ordered,
-            workers=workers,
-            timeout_s=timeout_s,
-            on_timeout=functools.partial(_late, timeout_s=timeout_s),
-        )
-        try:
-            with contextlib.closing(stream):
-                built = _write(draft, name, options, book, stream, progress)
-            book.finish(built, options=facts, parts=parts)
-            staging.sync(built)
+            judge(final)
+        else:
+            draft = staging.folder(home, planned.name)
+            if beam is not None:
+                from data.cxr_registry import beam_shards  # an extra dependency
+
+                beam_shards.make(request, planned, draft, beam, bounds=bounds)
+            book = ledger.Ledger(planned, max_bad_share=max_bad_share)
+            _make_shards(planned, draft, book, progress, workers=workers, bounds=bounds)
+            built = _assemble(planned, draft, book)
+            judge(built)
             os.replace(built.parent, final.parent)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            shutil.rmtree(draft)
     return final
 
 
@@ -159,109 +144,75 @@ def find(data_dir: Path, data_hash: str) -> Path:
     )
 
 
-def _check_options(
-    *, side: int, bits: int, findings: Sequence[str], max_bad_share: float
-) -> None:
-    if not 16 <= side <= 4096:
-        raise ValueError(f"side={side} is outside 16..4096 pixels")
-    if bits not in (8, 16):
-        raise ValueError(f"bits={bits} is neither 8 nor 16")
-    if not 0 <= max_bad_share <= 1:
-        raise ValueError(f"max_bad_share={max_bad_share} is outside 0..1")
-    if isinstance(findings, str) or not all(
-        re.fullmatch(r"[\w -]+", n) for n in findings
-    ):
-        raise ValueError(f"findings={findings!r}: give a list of plain names")
-
-
-def _splits(
-    source: records.Registry,
-    *,
-    seed: int,
-    key: bytes,
-    existing: Mapping[str, int] | None,
-) -> tuple[dict[int, str], dict[str, int]]:
-    """Row -> split, and pseudonym -> part (empty when the user brings splits)."""
-    studies = source.studies
-    if source.has_splits:
-        return {study.row: study.split or "" for study in studies}, {}
-    names = {s.patient: privacy.pseudonym(key, "patient", s.patient) for s in studies}
-    known = None
-    if existing is not None:
-        known = {p: existing[name] for p, name in names.items() if name in existing}
-        if not known:
-            raise ValueError("parts_file knows no patient; was it made with this key?")
-    parts = folds.assign_parts(
-        [study.patient for study in studies],
-        [study.stratum for study in studies],
-        seed=seed,
-        existing=known,
-    )
-    if missing := set(range(folds.NUM_PARTS)) - set(parts.values()):
-        raise ValueError(
-            f"{len(names)} patients leave {len(missing)} of the ten parts empty; "
-            "give more patients, or a split column"
-        )
-    split_of = {study.row: f"part_{parts[study.patient]}" for study in studies}
-    # patients of an earlier registry keep their place in the table
-    table = {**(existing or {}), **{names[p]: part for p, part in parts.items()}}
-    return split_of, table
-
-
-def _config_name(
-    source: records.Registry,
-    facts: Mapping[str, Any],
-    parts: Mapping[str, int],
-    *,
-    key: bytes,
-) -> str:
-    """Readable options and a keyed fingerprint of all that the bytes depend on."""
-    images = []
-    for study in source.studies:
-        stat = study.path.stat()
-        images.append([study.image, stat.st_size, stat.st_mtime_ns])
-    tables = [(source.root / file).read_bytes().hex() for file in source.files]
-    everything = json.dumps([facts, sorted(parts.items()), images, tables])
-    fingerprint = privacy.pseudonym(key, "build", everything)[:16]
-    label = "_".join(re.sub(r"\W+", "_", name.lower()) for name in source.findings)
-    return f"{label[:60]}-{facts['side']}px-{facts['bits']}bit-{fingerprint}"
-
-
-def _write(
+def _make_shards(
+    planned: plan.Plan,
     draft: Path,
-    name: str,
-    options: encode.Options,
     book: ledger.Ledger,
-    stream: Iterator[encode.Encoded | encode.Refused],
-    progress: Callable[[int, int], None] | None,
-) -> Path:
-    """Runs TFDS below the staging folder; returns the dataset's folder there."""
-    import tensorflow_datasets as tfds  # seconds to import: spared the workers
+    progress: Progress | None,
+    *,
+    workers: int,
+    bounds: encode_pool.Bounds,
+) -> None:
+    """Makes the shards that are not there, in order, and accounts for all."""
+    missing = [s for s in planned.shards if not shards.is_finished(draft, s)]
+    total = len(planned.source.studies)
+    done = total - sum(len(shard.studies) for shard in missing)
+    serialise = encode_pool.serialiser(planned.options)
+    with contextlib.closing(
+        encode_pool.encode_all(
+            planned,
+            itertools.chain.from_iterable(shard.studies for shard in missing),
+            processes=workers,
+            bounds=bounds,
+        )
+    ) as results:
+        counted = _count(results, progress, done, total)
+        for shard in planned.shards:
+            if not shards.is_finished(draft, shard):
+                shards.write(draft, shard, counted, serialise)
+            book.add(shard, shards.read_report(draft, shard))
+
+
+def _count(
+    results: Iterator[Any], progress: Progress | None, done: int, total: int
+) -> Iterator[Any]:
+    if progress:
+        progress(done, total)
+    for number, result in enumerate(results, start=done + 1):
+        yield result
+        if progress:
+            progress(number, total)
+
+
+def _assemble(planned: plan.Plan, draft: Path, book: ledger.Ledger) -> Path:
+    """Finished shards to TFDS's folder below the draft, with tables and card."""
+    import tensorflow_datasets as tfds
 
     from data.cxr_registry import cxr_registry_dataset_builder as builders
 
-    tfds.disable_progress_bar()  # `progress` is the one shown
+    home = draft / "assembled"
+    shutil.rmtree(home, ignore_errors=True)  # of a killed build
+    options = planned.options
     config = builders.CxrRegistryConfig(
-        name=name,
+        name=planned.name,
         findings=options.findings,
         side=options.side,
         bits=options.bits,
-        splits=book.splits,
     )
+    found: dict[str, list[tuple[Path, int]]] = {name: [] for name in planned.splits}
+    for shard in planned.shards:
+        written = shards.read_report(draft, shard).written
+        found[shard.split].append((draft / shard.file, len(written)))
+    tfds.disable_progress_bar()  # `progress` is the one shown
     with staging.quiet_tfds():
         builder = builders.Builder(
-            examples=functools.partial(book.examples, stream, progress),
-            config=config,
-            data_dir=draft,
-            file_format="array_record",
+            shards=found, config=config, data_dir=home, file_format="array_record"
         )
-        builder.download_and_prepare(download_dir=draft / "downloads")
-    return draft / _NAME / name / "1.0.0"
-
-
-def _late(study: records.Study, *, timeout_s: float) -> encode.Refused:
-    reason = f"took longer than {timeout_s:g} s or crashed its decoder; convert it"
-    return encode.Refused(study.row, reason)
+        builder.download_and_prepare(download_dir=home / "downloads")
+    built = home / _NAME / planned.name / "1.0.0"
+    book.write(built)
+    staging.sync(*built.iterdir(), built)
+    return built
 
 
 if __name__ == "__main__":

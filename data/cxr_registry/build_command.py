@@ -1,7 +1,9 @@
 """The command line of `build`: flags in, one dataset path out."""
 
 import argparse
+import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--bits", type=int, default=8, choices=(8, 16), help="bits a pixel (8)")
     add("--seed", type=int, default=0, help="of the ten parts (0)")
     add("--max_bad_share", type=float, default=0.02, help="of unusable images (0.02)")
-    add("--workers", type=int, default=2, help="processes (2)")
+    add("--workers", type=int, default=2, help="processes; 0: in this one (2)")
+    add(
+        "--beam",
+        type=shlex.split,
+        metavar="OPTIONS",
+        help="make the shards with Apache Beam, by its pipeline options in one string, "
+        "such as '--runner=DirectRunner --direct_num_workers=2'",
+    )
     add("--allow", type=_names, default=[], help="checks that may pass, see below")
     add("--parts_file", type=Path, help="an earlier parts.csv to keep")
     add(
@@ -77,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--point_radius", type=float, default=32.0, help="stored pixels (32)")
     add("--timeout_s", type=float, default=60.0, help="seconds for one file (60)")
+    add("--memory_gib", type=float, default=4.0, help="for one process (4)")
+    _add_reports(add)
+    return parser
+
+
+def _add_reports(add: Callable[..., Any]) -> None:
     add(
         "--reports",
         choices=texts.READ,
@@ -91,7 +106,6 @@ def _parser() -> argparse.ArgumentParser:
         default="negative",
         help="what a report on the image that names nothing means (negative)",
     )
-    return parser
 
 
 def _reports(flags: dict[str, Any]) -> texts.Options:

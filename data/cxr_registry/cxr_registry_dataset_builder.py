@@ -2,13 +2,16 @@
 
 import dataclasses
 import io
-from collections.abc import Callable, Iterator
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-
-Examples = Callable[[str], Iterator[tuple[str, dict[str, Any]]]]
+from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 
 @dataclasses.dataclass
@@ -18,74 +21,105 @@ class CxrRegistryConfig(tfds.core.BuilderConfig):
     findings: tuple[str, ...] = ("rib", "clavicle")
     side: int = 512  # pixels
     bits: int = 8  # a pixel, 8 or 16
-    splits: tuple[str, ...] = ()
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+def features(
+    *, findings: Sequence[str], side: int, bits: int
+) -> tfds.features.FeaturesDict:
+    """The features of a record, see README.md."""
+    of = tfds.features
+    dtype = {8: np.uint8, 16: np.uint16}[bits]
+    return of.FeaturesDict(
+        {
+            "image": of.Image(
+                shape=(side, side, 1), dtype=dtype, encoding_format="png"
+            ),
+            "labels": of.FeaturesDict(dict.fromkeys(findings, np.int64)),
+            "objects": of.Sequence({"bbox": of.BBoxFeature(), "site": of.Text()}),
+            "content": of.Tensor(shape=(4,), dtype=np.float32),
+            "patient": of.Text(),
+            "image_id": of.Text(),
+            "row": np.int64,
+            "days": np.int64,
+            "view": of.Text(),
+            "sex": of.Text(),
+            "age_band": of.Text(),
+            "stored_shape": of.Tensor(shape=(2,), dtype=np.int64),
+            "spacing_mm": np.float32,
+        }
+    )
+
+
+def serialise(of: tfds.features.FeaturesDict, example: Mapping[str, Any]) -> bytes:
+    """An example of `encode` as the bytes of a record."""
+    objects = [
+        {**item, "bbox": tfds.features.BBox(*map(float, item["bbox"]))}
+        for item in example["objects"]
+    ]
+    image = io.BytesIO(example["image"])
+    encoded = of.encode_example({**example, "image": image, "objects": objects})
+    specs: Any = of.get_serialized_info()
+    proto = ExampleSerializer(specs).get_tf_example(encoded)
+    # a record is a map, which protobuf else writes in another order in each process
+    return proto.SerializeToString(deterministic=True)
+
+
+class Builder(FileReaderBuilder):
     """Chest radiographs of one registry, in patient-disjoint parts."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Initial release."}  # noqa: RUF012 (TFDS reads it so)
 
-    def __init__(self, *, examples: Examples | None = None, **kwargs: Any):
+    def __init__(
+        self,
+        *,
+        shards: Mapping[str, Sequence[tuple[Path, int]]] | None = None,
+        **kwargs: Any,
+    ):
         """
         Args:
-            examples: split's name -> its (key, example) pairs, as `encode` makes them.
+            shards: split's name -> its finished files, with their records.
             **kwargs: of the TFDS builder.
         """
-        self._examples = examples
+        self._shards = shards
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config: Any = self.builder_config  # a CxrRegistryConfig
-        features = tfds.features
-        dtype = {8: np.uint8, 16: np.uint16}[config.bits]
-        shape = (config.side, config.side, 1)
         return self.dataset_info_from_configs(
-            features=features.FeaturesDict(
-                {
-                    "image": features.Image(
-                        shape=shape, dtype=dtype, encoding_format="png"
-                    ),
-                    "labels": features.FeaturesDict(
-                        dict.fromkeys(config.findings, np.int64)
-                    ),
-                    "objects": features.Sequence(
-                        {
-                            "bbox": features.BBoxFeature(),
-                            "site": features.Text(),
-                        }
-                    ),
-                    "content": features.Tensor(shape=(4,), dtype=np.float32),
-                    "patient": features.Text(),
-                    "image_id": features.Text(),
-                    "row": np.int64,
-                    "days": np.int64,
-                    "view": features.Text(),
-                    "sex": features.Text(),
-                    "age_band": features.Text(),
-                    "stored_shape": features.Tensor(shape=(2,), dtype=np.int64),
-                    "spacing_mm": np.float32,
-                }
+            features=features(
+                findings=config.findings, side=config.side, bits=config.bits
             ),
             # the order of the table: a shuffle by key would be one more variable
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        del dl_manager  # nothing is downloaded
-        config: Any = self.builder_config
-        return {name: self._generate_examples(name) for name in config.splits}
-
-    def _generate_examples(self, split: str):
-        if self._examples is None:
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None):
+        """Takes finished shards in: nothing is downloaded, nothing is copied."""
+        del dl_manager, download_config
+        if self._shards is None:
             raise ValueError(
                 "this builder is filled by `python -m data.cxr_registry.build`"
             )
-        for key, example in self._examples(split):
-            objects = [
-                {**item, "bbox": tfds.features.BBox(*map(float, item["bbox"]))}
-                for item in example["objects"]
-            ]
-            image = io.BytesIO(example["image"])
-            yield key, {**example, "image": image, "objects": objects}
+        infos = []
+        for split, found in self._shards.items():
+            template = self._get_filename_template(split_name=split)
+            names = template.sharded_filepaths(len(found))
+            for (file, _), name in zip(found, names, strict=True):
+                _link(file, Path(name))
+            infos.append(
+                tfds.core.SplitInfo(
+                    name=split,
+                    shard_lengths=[records for _, records in found],
+                    num_bytes=sum(file.stat().st_size for file, _ in found),
+                    filename_template=template,
+                )
+            )
+        self.info.set_splits(tfds.core.SplitDict(infos))
+
+
+def _link(file: Path, name: Path) -> None:
+    try:
+        os.link(file, name)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(file, name)

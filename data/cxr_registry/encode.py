@@ -24,7 +24,6 @@ class Options:
 class Encoded(NamedTuple):
     """An example ready to write, and what the build keeps count of."""
 
-    key: str  # TFDS's key of the record
     example: dict[str, Any]  # image: PNG bytes
     source: str  # see grayscale.Table
     modality: str
@@ -61,7 +60,6 @@ def encode_study(study: records.Study, *, options: Options, key: bytes) -> Encod
     scale = options.side / max(image.pixels.shape)
     spacing = image.spacing_mm / scale if image.spacing_mm else float("nan")
     return Encoded(
-        key=f"{study.row:09d}",
         example={
             "image": png.tobytes(),
             "labels": dict(study.labels),

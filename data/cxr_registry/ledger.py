@@ -6,17 +6,18 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from data.cxr_registry import audit as audits
-from data.cxr_registry import encode, folds, records
+from data.cxr_registry import card, encode, folds, plan, records, shards
 
 BUILD_FILE = "build.json"
 QUARANTINE_FILE = "quarantine.csv"
 AUDIT_FILE = "audit.csv"
 PARTS_FILE = "parts.csv"
+CARD_FILE = "DATA_CARD.md"
 _PACKAGES = (
     "numpy",
     "opencv-python-headless",
@@ -27,158 +28,172 @@ _PACKAGES = (
 
 
 class Ledger:
-    """Passes examples on to TFDS, split by split, and remembers what it must."""
+    """The account of a build, shard by shard, in their order."""
 
-    def __init__(
-        self,
-        source: records.Registry,
-        split_of: Mapping[int, str],
-        *,
-        allow: Collection[str],
-        max_bad_share: float,
-    ):
-        self._source, self._split_of = source, split_of
-        self._audit = audits.Audit(allow)
-        self._max_bad = max_bad_share * len(source.studies)
-        names = set(split_of.values())
-        if source.has_splits:
-            self.splits = tuple(name for name in records.SPLITS if name in names)
-        else:
-            self.splits = tuple(sorted(names))
-        # TFDS writes split after split: the studies stream in that order
-        self.ordered = sorted(
-            source.studies,
-            key=lambda study: (self.splits.index(split_of[study.row]), study.row),
-        )
-        self._sizes = collections.Counter(split_of.values())
-        self._written: list[records.Study] = []
-        self._digests: list[str] = []
+    def __init__(self, planned: plan.Plan, *, max_bad_share: float):
+        self._plan = planned
+        self._max_bad_share = max_bad_share
+        self._written: dict[str, list[shards.Written]] = {
+            name: [] for name in planned.splits
+        }
         self._refused: list[encode.Refused] = []
-        self._pixels: dict[bytes, records.Study] = {}
-        self._repeated = 0
-        self._sources: collections.Counter[str] = collections.Counter()
-        self._modalities: collections.Counter[str] = collections.Counter()
 
-    def examples(
-        self,
-        stream: Iterator[encode.Encoded | encode.Refused],
-        progress: Callable[[int, int], None] | None,
-        split: str,
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The next split's (key, example) pairs out of the common stream."""
-        before = len(self._written)
-        for _ in range(self._sizes[split]):
-            done = len(self._written) + len(self._refused)
-            study = self.ordered[done]
-            if self._split_of[study.row] != split:
-                raise AssertionError("TFDS asked for the splits in another order")
-            result = next(stream)
-            if isinstance(result, encode.Refused):
-                self._refuse(result)
-            else:
-                self._note(study, split, result)
-                yield result.key, result.example
-            if progress:
-                progress(done + 1, len(self.ordered))
-        if len(self._written) == before:
-            raise ValueError(f"no image of {split} could be read; see the registry")
+    def add(self, shard: shards.Shard, report: shards.Report) -> None:
+        """Takes the account of a finished shard.
 
-    def finish(
-        self,
-        folder: Path,
-        *,
-        options: Mapping[str, Any],
-        parts: Mapping[str, int],
-    ) -> None:
-        """Last checks over all images, then the tables and build.json."""
-        self._audit.stop()
-        self._refused.sort(key=lambda refused: refused.row)
-        with (folder / QUARANTINE_FILE).open("w", newline="") as stream:
-            csv.writer(stream).writerows([("row", "reason"), *self._refused])
-        self._write_audit(folder / AUDIT_FILE)
+        Raises:
+            ValueError: more images are unusable than may be.
+        """
+        self._written[shard.split] += report.written
+        self._refused += report.refused
+        total = len(self._plan.source.studies)
+        _check_share(self._refused, total, self._max_bad_share, self._plan.source.table)
+
+    def write(self, folder: Path) -> None:
+        """The tables, build.json and the data card, into the dataset's folder."""
+        for split, found in self._written.items():
+            if not found:
+                raise ValueError(f"no image of {split} could be read; see the registry")
+        refused = sorted(self._refused)
+        _write_csv(folder / QUARANTINE_FILE, [("row", "reason"), *refused])
+        _write_csv(folder / AUDIT_FILE, self._audit_rows())
+        parts = self._plan.parts
         parts_hash = folds.write_parts(folder / PARTS_FILE, parts) if parts else None
+        written = [one for found in self._written.values() for one in found]
+        digests = "".join(one.digest for one in written)
         facts = {
-            "options": dict(options),
-            "data_hash": hashlib.sha256("".join(self._digests).encode()).hexdigest(),
+            "options": dict(self._plan.facts),
+            "data_hash": hashlib.sha256(digests.encode()).hexdigest(),
             "parts_hash": parts_hash,
-            "splits": list(self.splits),
+            "splits": list(self._plan.splits),
             **self._counts(),
+            **_pixels(written, self._plan.source.studies),
+            "brightness_from": _tally(one.source for one in written),
+            "modalities": _tally(one.modality or "none" for one in written),
+            "views": _tally(one.view or "unknown" for one in written),
+            "sexes": _tally(one.sex or "unknown" for one in written),
+            "age_bands": _tally(one.age_band or "unknown" for one in written),
+            "quarantine_reasons": _tally(one.reason for one in refused),
             "versions": {
                 "python": platform.python_version(),
                 **{name: importlib.metadata.version(name) for name in _PACKAGES},
             },
         }
-        text = json.dumps(facts, indent=2) + "\n"
+        (folder / CARD_FILE).write_text(card.text(facts))
+        text = json.dumps(facts, indent=2, sort_keys=True) + "\n"
         (folder / BUILD_FILE).write_text(text)
 
-    def _refuse(self, refused: encode.Refused) -> None:
-        self._refused.append(refused)
-        if len(self._refused) <= self._max_bad:
-            return
-        rows = "\n".join(
-            f"  {self._source.table} row {row}: {reason}"
-            for row, reason in sorted(self._refused)[:50]
-        )
-        raise ValueError(
-            f"{len(self._refused)} of {len(self.ordered)} images are unusable, more "
-            f"than max_bad_share lets pass; mend them or raise it\n{rows}"
-        )
-
-    def _note(self, study: records.Study, split: str, result: encode.Encoded) -> None:
-        self._written.append(study)
-        self._digests.append(encode.digest(result.example, split))
-        self._sources[result.source] += 1
-        self._modalities[result.modality or "none"] += 1
-        pixels = hashlib.sha256(result.example["image"]).digest()
-        other = self._pixels.setdefault(pixels, study)
-        if other is study:
-            return
-        self._repeated += 1
-        if other.patient != study.patient:
-            text = f"same pixels as row {other.row}, another patient's; which is right?"
-            self._audit.report(self._source.table, study.row, "same_pixels", text)
-
-    def _write_audit(self, path: Path) -> None:
+    def _audit_rows(self) -> Iterable[Sequence[Any]]:
+        source = self._plan.source
         against: dict[tuple[int, str], list[str]] = {}
-        for row, name, first, second in self._source.disagreements:
+        for row, name, first, second in source.disagreements:
             against.setdefault((row, name), []).append(f"{first} against {second}")
-        with path.open("w", newline="") as stream:
-            table = csv.writer(stream)
-            table.writerow(("row", "finding", "label", "evidence", "disagreement"))
-            for study in self._source.studies:
-                for name, label in study.labels.items():
-                    disagree = "; ".join(against.get((study.row, name), ()))
-                    why = study.evidence[name]
-                    table.writerow((study.row, name, label, why, disagree))
+        yield ("row", "finding", "label", "evidence", "disagreement")
+        for study in source.studies:
+            for name, label in study.labels.items():
+                disagree = "; ".join(against.get((study.row, name), ()))
+                yield (study.row, name, label, study.evidence[name], disagree)
 
     def _counts(self) -> dict[str, Any]:
-        source = self._source
+        source = self._plan.source
+        study_of = {study.row: study for study in source.studies}
         split_counts: dict[str, dict[str, int]] = {}
-        for name in self.splits:
-            here = [s for s in self._written if self._split_of[s.row] == name]
+        everything: list[records.Study] = []
+        for name, found in self._written.items():
+            here = [study_of[one.row] for one in found]
+            everything += here
             split_counts[name] = {
                 "images": len(here),
                 "patients": len({study.patient for study in here}),
                 **_label_counts(here, source.findings),
             }
         return {
-            "images": len(self._written),
-            "patients": len({study.patient for study in self._written}),
+            "images": len(everything),
+            "patients": len({study.patient for study in everything}),
             "quarantined": len(self._refused),
-            "counts": source.counts(self._written),
+            "counts": source.counts(everything),
             "split_counts": split_counts,
-            "allowed": {**source.allowed, **self._audit.allowed},
+            "evidence": _evidence(everything, source.findings),
+            "allowed": dict(source.allowed),
             "disagreements": len(source.disagreements),
             "non_acute_codes_left_out": source.non_acute,
             "regions_of_other_sites": source.other_regions,
-            "images_with_repeated_pixels": self._repeated,
-            "brightness_from": dict(sorted(self._sources.items())),
-            "modalities": dict(sorted(self._modalities.items())),
         }
 
 
+def judge(
+    folder: Path, *, table: str, allow: Collection[str], max_bad_share: float
+) -> None:
+    """Holds a finished dataset against what this call lets pass.
+
+    Raises:
+        ValueError: more images are in the quarantine than may be.
+        RegistryError: two patients have the same pixels.
+    """
+    facts = json.loads((folder / BUILD_FILE).read_text())
+    with (folder / QUARANTINE_FILE).open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    refused = [encode.Refused(int(line["row"]), line["reason"]) for line in lines]
+    _check_share(refused, facts["images"] + len(refused), max_bad_share, table)
+    audit = audits.Audit(allow)
+    for row, other in facts["same_pixels_of_patients"]:
+        text = f"same pixels as row {other}, another patient's; which is right?"
+        audit.report(table, row, "same_pixels", text)
+    audit.stop()
+
+
+def _check_share(
+    refused: Collection[encode.Refused], total: int, max_bad_share: float, table: str
+) -> None:
+    if len(refused) <= max_bad_share * total:
+        return
+    rows = "\n".join(
+        f"  {table} row {row}: {reason}" for row, reason in sorted(refused)[:50]
+    )
+    raise ValueError(
+        f"{len(refused)} of {total} images are unusable, more than max_bad_share lets "
+        f"pass; mend them or raise it\n{rows}"
+    )
+
+
+def _pixels(
+    written: Iterable[shards.Written], studies: Iterable[records.Study]
+) -> dict[str, Any]:
+    """Images whose pixels occurred before, and where the patient is another one."""
+    patient_of = {study.row: study.patient for study in studies}
+    first: dict[str, int] = {}
+    repeated, across = 0, []
+    for one in written:
+        other = first.setdefault(one.pixels, one.row)
+        repeated += other != one.row
+        if patient_of[other] != patient_of[one.row]:
+            across.append([one.row, other])
+    return {
+        "images_with_repeated_pixels": repeated,
+        "same_pixels_of_patients": across,
+    }
+
+
+def _evidence(
+    studies: Iterable[records.Study], findings: Iterable[str]
+) -> dict[str, dict[str, int]]:
+    """Finding -> how many labels each source decided."""
+    studies = list(studies)
+    return {
+        name: _tally(_decided(study.evidence[name]) for study in studies)
+        for name in findings
+    }
+
+
+def _decided(evidence: str) -> str:
+    """The source that a line of evidence begins with, see labels.settle."""
+    if evidence.startswith("codes:") and " against report:" in evidence:
+        return "none: codes against report"
+    return evidence.partition(":")[0].partition(",")[0]
+
+
 def _label_counts(
-    studies: list[records.Study], findings: tuple[str, ...]
+    studies: Sequence[records.Study], findings: tuple[str, ...]
 ) -> dict[str, int]:
     out = {}
     for name in findings:
@@ -187,3 +202,12 @@ def _label_counts(
             any(region.site == name for region in study.regions) for study in studies
         )
     return out
+
+
+def _tally(values: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(collections.Counter(values).items()))
+
+
+def _write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)

@@ -6,15 +6,20 @@ import io
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _STAGING = ".staging-"
+_KEPT_S = 14 * 24 * 3600.0  # of a killed build's finished shards
 
 
 def folder(home: Path, name: str) -> Path:
-    """Where a build of that name is drafted."""
-    return home / f"{_STAGING}{name}"
+    """Where a build of that name is drafted, without what a kill cut off."""
+    draft = home / f"{_STAGING}{name}"
+    for cut_off in draft.glob(".*"):
+        cut_off.unlink()
+    return draft
 
 
 @contextlib.contextmanager
@@ -26,15 +31,16 @@ def lock(home: Path) -> Iterator[None]:
         yield
 
 
-def remove_leftovers(home: Path) -> None:
-    """Drafts of killed builds; only under the lock."""
+def remove_old(home: Path) -> None:
+    """Drafts that nobody has gone on with for a long time; only under the lock."""
     for path in home.glob(f"{_STAGING}*"):
-        shutil.rmtree(path)
+        if time.time() - path.stat().st_mtime > _KEPT_S:
+            shutil.rmtree(path)
 
 
-def sync(folder: Path) -> None:
+def sync(*paths: Path) -> None:
     """Bytes before names: a power cut must not leave a named but empty file."""
-    for path in [*folder.iterdir(), folder]:
+    for path in paths:
         handle = os.open(path, os.O_RDONLY)
         os.fsync(handle)
         os.close(handle)

@@ -16,7 +16,6 @@ import cv2
 T = TypeVar("T")
 R = TypeVar("R")
 
-MEMORY_BYTES = 4 << 30  # of a process beyond its start: an 8k x 8k film takes 1.5 GiB
 _AHEAD = 4  # tasks a worker ahead of the reader: bounds the memory
 
 
@@ -27,7 +26,7 @@ def map_in_order(
     workers: int,
     timeout_s: float,
     on_timeout: Callable[[T], R],
-    memory_bytes: int = MEMORY_BYTES,
+    memory_bytes: int = 4 << 30,
 ) -> Generator[R, None, None]:
     """function(task) for each task, in the order of the tasks.
 
@@ -41,7 +40,8 @@ def map_in_order(
         timeout_s: a task may take.
         on_timeout: what stands for the result of a task whose process was lost.
         memory_bytes: address space of a process beyond its start, where the system
-            holds to it (Linux); above it the task raises MemoryError or crashes.
+            holds to it (Linux); above it the task raises MemoryError or crashes. A
+            film of 8k x 8k takes 1.5 GiB.
     """
     if workers < 1:
         yield from map(function, tasks)
