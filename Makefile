@@ -1,7 +1,7 @@
 # run and test each do all the set-up they need; nothing outside this folder changes.
 PYTHON ?= python3.11
 
-.PHONY: install run test check clean
+.PHONY: install run test check beam clean
 
 install: .venv/installed
 
@@ -25,5 +25,14 @@ check: .venv/tested
 	.venv/bin/python -m pip install --quiet --requirement requirements-test.lock
 	touch $@
 
+# The dataset's build on Apache Beam, in an environment of its own; `make test` uses it
+# where it is.
+beam: .venv-beam/installed
+
+.venv-beam/installed: requirements-beam.lock
+	$(PYTHON) -m venv .venv-beam
+	.venv-beam/bin/python -m pip install --quiet --requirement requirements-beam.lock
+	touch $@
+
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .venv-beam runs
