@@ -1,13 +1,14 @@
 """From a config to a dataset that can be trained on: phantom or registry, checked."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aals_jax import pipeline, reporting
-from data.cxr_registry import build, folds, phantom
+from data.cxr_registry import build, folds, phantom, text
 
 PHANTOM_FINDINGS = ("rib", "clavicle")
 
@@ -61,11 +62,31 @@ def prepare_dataset(config: Any) -> tuple[Path, str]:
             seed=config.data.seed,
             key_file=key_file,
             max_bad_share=config.data.max_bad_share,
-            workers=config.data.workers,
             allow=tuple(config.data.allow),
+            parts_file=_path(config.data.parts_file),
+            keep_non_acute=config.data.keep_non_acute,
+            point_radius=config.data.point_radius,
+            reports=_reports(config.data.reports),
+            workers=config.data.workers,
+            timeout_s=config.data.timeout_s,
+            memory_gib=config.data.memory_gib,
+            beam=shlex.split(config.data.beam) or None,
             progress=update,
         )
     return path, "phantom" if config.registry is None else "registry"
+
+
+def _path(value: str | None) -> Path | None:
+    return Path(value) if value else None
+
+
+def _reports(settings: Any) -> text.Options:
+    return text.Options(
+        read=settings.read,
+        languages=tuple(settings.languages),
+        rules=_path(settings.rules),
+        silence=settings.silence,
+    )
 
 
 def data_hash(path: Path) -> str:

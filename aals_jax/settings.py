@@ -6,9 +6,19 @@ from typing import Any
 
 from aals_jax import detection, parallel, steps, train
 from aals_jax.models import resnet
+from data.cxr_registry import text
 
 # Fields that say where and how fast, not what: they may differ between two calls.
-MACHINE_FIELDS = ("data.dir", "data.key_file", "data.workers", "data.threads")
+MACHINE_FIELDS = (
+    "data.dir",
+    "data.key_file",
+    "data.parts_file",  # what it says is in the dataset's hash
+    "data.workers",
+    "data.timeout_s",
+    "data.memory_gib",
+    "data.beam",
+    "data.threads",
+)
 
 # field -> (what must hold, in words)
 LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
@@ -16,6 +26,9 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "ema_decay": (lambda v: 0 <= v < 1, "at least 0, below 1"),
     "data.side": (lambda v: v >= 32 and v % 32 == 0, "a multiple of 32"),
     "data.bits": (lambda v: v in (8, 16), "8 or 16"),
+    "data.workers": (lambda v: v >= 0, ">= 0"),
+    "data.timeout_s": (lambda v: v > 0, "> 0"),
+    "data.memory_gib": (lambda v: v > 0, "> 0"),
     "data.fold": (lambda v: 0 <= v < 5, "0 to 4"),
     "model.dtype": (lambda v: v in ("float32", "bfloat16"), "float32 or bfloat16"),
     "augment.scale": (lambda v: 0 < v[0] <= v[1], "two factors > 0, ascending"),
@@ -33,6 +46,8 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 CHOICES: Mapping[str, Collection[str]] = {
     "method": steps.METHODS,
+    "data.reports.read": text.READ,
+    "data.reports.silence": text.SILENCE,
     "model.backbone": resnet.DEPTHS,
     "evaluation.pooling": detection.POOLINGS,
 }

@@ -42,7 +42,18 @@ def fields(finding: str) -> Any:
     data.region_images = config_dict.placeholder(int)  # R at most; none: all boxed
     data.max_bad_share = 0.02  # of files quarantined before the build fails
     data.allow = ()  # names of registry checks that may pass
-    data.workers = 2  # processes of the build
+    data.parts_file = config_dict.placeholder(str)  # parts.csv of an earlier build
+    data.keep_non_acute = False  # codes of later encounters, sequelae count as positive
+    data.point_radius = 32.0  # stored px, half side of the box around a point
+    data.reports = reports = section()  # labels from the column `report`
+    reports.read = "auto"  # where nothing else gives the label; always, never
+    reports.languages = ("en",)  # de exists too
+    reports.rules = config_dict.placeholder(str)  # a table beside the built-in one
+    reports.silence = "negative"  # what no mention means, or unknown
+    data.workers = 2  # processes of the build; 0: none, without the next two bounds
+    data.timeout_s = 60.0  # of the build, for one file
+    data.memory_gib = 4.0  # of the build, for one process
+    data.beam = ""  # Apache Beam's pipeline options: the build by its runner
     data.threads = 2  # threads of the input pipeline
 
     config.phantom = phantom = section()  # used where there is no registry

@@ -29,7 +29,7 @@ def small_config(data_dir: Path, **changes):
     config = base.get_config("clavicle")
     config.log_every = 3
     config.data.update(
-        dir=str(data_dir), side=64, workers=1, threads=1, region_images=6
+        dir=str(data_dir), side=64, workers=0, threads=1, region_images=6
     )
     config.phantom.update(images=64, height=128, difficulty="easy", prevalence=0.4)
     config.model.update(width=8, fpn_channels=8)
@@ -308,8 +308,6 @@ def refusal(config, workdir: Path) -> str:
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
         run.run(config, workdir)
     assert not workdir.exists() or not any(workdir.iterdir())
-    datasets = Path(config.data.dir) / "cxr_registry"
-    assert not list(datasets.glob(".staging-*"))
     text = str(caught.value)
     assert str(workdir.parent) not in text
     return text
