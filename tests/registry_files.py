@@ -1,14 +1,15 @@
 """Small DICOM files and registries for the tests of data/cxr_registry."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom import uid
-from pydicom.dataset import FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence as Items
 
 
 def dataset(stored: np.ndarray, *, bits: int = 12, **fields: Any) -> pydicom.Dataset:
@@ -41,6 +42,15 @@ def write(path: Path, stored: np.ndarray, *, bits: int = 12, **fields: Any) -> P
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset(stored, bits=bits, **fields).save_as(path, enforce_file_format=True)
     return path
+
+
+def lut(*, count: int, first: int, bits: int, data: Iterable[int], vr: str = "US"):
+    """A lookup table's sequence; vr is US or SS by the sign of what it maps."""
+    item = Dataset()
+    item.add_new(0x00283002, vr, [count, first, bits])
+    item.add_new(0x00283006, "US", [int(value) for value in data])
+    item.ModalityLUTType = "US"
+    return Items([item])
 
 
 def table(path: Path, rows: Sequence[Sequence[Any]]) -> None:

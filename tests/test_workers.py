@@ -1,6 +1,8 @@
 """Laws of the pool: order, and life after a hanging, crashing or greedy task."""
 
 import os
+import platform
+import resource
 import time
 
 import numpy as np
@@ -51,3 +53,17 @@ def test_a_reader_that_stops_early_ends_the_processes():
     started = time.monotonic()
     done.close()
     assert time.monotonic() - started < 30
+
+
+def faults(task: int) -> int:
+    """Pages fetched from the system while 64 MiB are filled and given back."""
+    del task
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    assert len(b"x" * (64 << 20)) == 64 << 20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs GNU's malloc")
+def test_freed_memory_stays_for_the_next_task():
+    first, *others = run(faults, workers=1, timeout_s=60)
+    assert max(others) < first / 10

@@ -5,6 +5,7 @@ the bound on pixels is held against both.
 """
 
 import struct
+from typing import NamedTuple
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8"  # baseline, extended, lossless and JPEG-LS alike
@@ -15,52 +16,81 @@ JP2_BOX = b"\x00\x00\x00\x0cjP  "
 _FRAME_MARKERS = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}
 
 
-def image_shape(data: bytes) -> tuple[int, int] | None:
-    """Rows and columns that a PNG, JPEG, JPEG-LS or JPEG 2000 stream declares.
+class Frame(NamedTuple):
+    """What a stream declares; samples is 0 where it isn't read (PNG: 4 at most)."""
+
+    rows: int
+    columns: int
+    samples: int
+
+
+def declared(data: bytes) -> Frame | None:
+    """The frame that a PNG, JPEG, JPEG-LS or JPEG 2000 stream declares.
 
     Args:
         data: the stream, or at least the part before its pixel data.
 
     Returns:
-        (rows, columns), or None when the stream is of no known kind or cut off.
+        None when the stream is of no known kind or cut off.
     """
     if data.startswith(PNG):
-        return _unpack(data, 16, ">II", flip=True)
+        return _unpack(data, 16, ">II", order=(1, 0))
     if data.startswith(JP2_BOX):
-        start = data.find(JPEG_2000)
-        return None if start < 0 else image_shape(data[start:])
+        return _jp2_frame(data)
     if data.startswith(JPEG_2000):
-        return _jpeg_2000_shape(data)
+        return _jpeg_2000_frame(data)
     if data.startswith(JPEG):
-        return _jpeg_shape(data)
+        return _jpeg_frame(data)
     return None
 
 
+def image_shape(data: bytes) -> tuple[int, int] | None:
+    """Rows and columns of what is `declared`."""
+    frame = declared(data)
+    return None if frame is None else (frame.rows, frame.columns)
+
+
 def _unpack(
-    data: bytes, offset: int, layout: str, *, flip: bool
-) -> tuple[int, int] | None:
+    data: bytes, offset: int, layout: str, *, order: tuple[int, ...]
+) -> Frame | None:
     if len(data) < offset + struct.calcsize(layout):
         return None
-    first, second = struct.unpack_from(layout, data, offset)
-    return (second, first) if flip else (first, second)
+    values = struct.unpack_from(layout, data, offset)
+    rows, columns, *samples = (values[place] for place in order)
+    return Frame(rows, columns, samples[0] if samples else 0)
 
 
-def _jpeg_2000_shape(data: bytes) -> tuple[int, int] | None:
-    # SOC, SIZ marker, Lsiz, Rsiz, then the grid's Xsiz, Ysiz, XOsiz, YOsiz.
-    if len(data) < 24:
+def _jp2_frame(data: bytes) -> Frame | None:
+    # Boxes: length, name, content. A stream quoted in another box is not the one read.
+    at = 0
+    while at + 8 <= len(data):
+        size, name = struct.unpack_from(">I4s", data, at)
+        if name == b"jp2c":
+            return _jpeg_2000_frame(data[at + (16 if size == 1 else 8) :])
+        if size < 8:  # of 64 bits, or to the end: no picture follows
+            return None
+        at += size
+    return None
+
+
+def _jpeg_2000_frame(data: bytes) -> Frame | None:
+    # SOC, SIZ marker, Lsiz, Rsiz; the grid's Xsiz, Ysiz, XOsiz, YOsiz; four of the
+    # tiles; Csiz
+    if len(data) < 42 or not data.startswith(JPEG_2000):
         return None
     right, bottom, left, top = struct.unpack_from(">IIII", data, 8)
-    return bottom - top, right - left
+    (samples,) = struct.unpack_from(">H", data, 40)
+    return Frame(bottom - top, right - left, samples)
 
 
-def _jpeg_shape(data: bytes) -> tuple[int, int] | None:
+def _jpeg_frame(data: bytes) -> Frame | None:
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
             at += 1
         elif marker in _FRAME_MARKERS:
-            return _unpack(data, at + 5, ">HH", flip=False)
+            return _unpack(data, at + 5, ">HHB", order=(0, 1, 2))
         else:
             at += 2 + struct.unpack_from(">H", data, at + 2)[0]
     return None

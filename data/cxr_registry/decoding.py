@@ -1,112 +1,37 @@
-"""DICOM bytes to a whitelisted header and its stored pixels, bounded and refused.
+"""A DICOM header to its stored pixels, checked first, decoded by decoders that last."""
 
-Nothing outside the whitelist is parsed into the process, and no message quotes a
-value of the header.
-"""
-
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.encaps import generate_frames
-from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.decoders.base import Decoder, get_decoder
 
-from data.cxr_registry import codestream
+from data.cxr_registry import codestream, dicom_header
+from data.cxr_registry.dicom_header import UnreadableRadiograph
 
-MAX_PIXELS = 64_000_000  # rows x columns; the largest detectors have 20 million
-
-WHITELIST = (
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PlanarConfiguration",
-    "PhotometricInterpretation",
-    "PresentationLUTShape",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "ModalityLUTSequence",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "VOILUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "PatientOrientation",
-    "Modality",
-    "ViewPosition",
-    "PresentationIntentType",
-    "BurnedInAnnotation",
-    "PixelData",
-)
-
-# First choice a syntax, then whatever works. GDCM misreads JPEG-LS of 6 and 7 bits.
+# The decoders of a syntax, in order. GDCM ends its process on damaged files (see
+# docs/robustness.md) and misreads JPEG-LS of 6 and 7 bits: it decodes what nothing
+# else does. pylibjpeg is openjpeg, rle and, where it is installed, the GPL libjpeg.
 _PLUGINS = {
-    uid.JPEGLSLossless: "pyjpegls",
-    uid.JPEGLSNearLossless: "pyjpegls",
-    uid.JPEG2000Lossless: "pylibjpeg",
-    uid.JPEG2000: "pylibjpeg",
+    uid.RLELossless: ("pylibjpeg", "pydicom"),  # the second is 100 times slower
+    uid.JPEGBaseline8Bit: ("pillow",),
+    uid.JPEGExtended12Bit: ("pillow", "pylibjpeg"),
+    uid.JPEGLossless: ("gdcm",),
+    uid.JPEGLosslessSV1: ("gdcm",),
+    uid.JPEGLSLossless: ("pyjpegls",),
+    uid.JPEGLSNearLossless: ("pyjpegls",),
 }
+_OTHERS = ("pylibjpeg",)  # JPEG 2000, high-throughput or not
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 
 
-class UnreadableRadiograph(ValueError):
-    """A file that is no usable radiograph: the reason and the remedy, one line."""
-
-
-def read_header(data: bytes) -> pydicom.Dataset:
-    """Parses the whitelisted fields, pixels undecoded."""
-    has_preamble = data[128:132] == b"DICM"
-    # inflating has no bound in pydicom: a file of 1 MB may become 1 GB
-    if uid.DeflatedExplicitVRLittleEndian.encode() in data[:2048]:
-        raise UnreadableRadiograph(
-            "has the deflated transfer syntax; convert it to Explicit VR Little Endian"
-        )
-    with _quiet_pydicom():
-        try:
-            header = pydicom.dcmread(
-                io.BytesIO(data), force=True, specific_tags=list(WHITELIST)
-            )
-            has_pixels = "PixelData" in header
-        except Exception as error:  # a hostile file raises anything: one border
-            raise UnreadableRadiograph(
-                f"is damaged ({type(error).__name__} in its header); export it again"
-            ) from None
-    if not has_pixels:
-        raise UnreadableRadiograph(
-            "is DICOM without pixels; export the image itself"
-            if has_preamble
-            else "is no DICOM, PNG or JPEG file; remove its row or export it again"
-        )
-    return header
-
-
-def check_size(shape: tuple[int, int] | None) -> None:
-    """Holds rows x columns against the bound, before anything is decoded."""
-    if shape is None or min(shape) < 1:
-        raise UnreadableRadiograph("states no image size; export it again")
-    if shape[0] * shape[1] > MAX_PIXELS:
-        raise UnreadableRadiograph(
-            f"{shape[0]} x {shape[1]} pixels, over the bound of {MAX_PIXELS}; "
-            "export a single radiograph a file"
-        )
-
-
 def only_grey(stored: np.ndarray) -> np.ndarray:
     """One channel of [H, W, 3] when all three say the same."""
-    spread = stored.max(-1).astype(np.int64) - stored.min(-1)
+    spread = stored.max(-1) - stored.min(-1)  # unsigned, and no less than 0
     if spread.max() > 2:  # what chroma rounding leaves of a grey JPEG
         raise UnreadableRadiograph(
             "is in colour; a radiograph is grey: export the original"
@@ -116,7 +41,7 @@ def only_grey(stored: np.ndarray) -> np.ndarray:
 
 def decode(header: pydicom.Dataset, modalities: Collection[str] | None) -> np.ndarray:
     """Stored values, int[Rows, Columns], after every check that needs no pixels."""
-    with _quiet_pydicom():
+    with dicom_header.quiet_pydicom():
         try:
             _check_header(header, modalities)
             syntax = _transfer_syntax(header)
@@ -124,7 +49,7 @@ def decode(header: pydicom.Dataset, modalities: Collection[str] | None) -> np.nd
             stored = _decode_first(header, syntax)
         except UnreadableRadiograph:
             raise
-        except Exception as error:  # as above
+        except Exception as error:  # a hostile file raises anything: one border
             raise UnreadableRadiograph(
                 f"is damaged ({type(error).__name__}); export it again"
             ) from None
@@ -141,19 +66,6 @@ def decode(header: pydicom.Dataset, modalities: Collection[str] | None) -> np.nd
     return stored
 
 
-@contextlib.contextmanager
-def _quiet_pydicom() -> Iterator[None]:
-    """pydicom's warnings and log lines quote header values: none of them leaves."""
-    logger = logging.getLogger("pydicom")
-    was_disabled, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"pydicom\.")
-            yield
-    finally:
-        logger.disabled = was_disabled
-
-
 def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -> None:
     modality = str(header.get("Modality") or "")
     if modalities is not None and modality and modality not in modalities:
@@ -168,16 +80,21 @@ def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -
         )
     if int(header.get("NumberOfFrames") or 1) > 1:
         raise UnreadableRadiograph("has several frames; export one frame a file")
-    check_size((int(header.get("Rows") or 0), int(header.get("Columns") or 0)))
+    dicom_header.size(header)
     kind = str(header.get("PhotometricInterpretation") or "")
     samples = int(header.get("SamplesPerPixel") or 1)
-    if (kind in _GREY and samples == 1) or (kind in _COLOUR and samples == 3):
-        if not 1 <= int(header.get("BitsStored") or 0) <= 16:
-            raise UnreadableRadiograph("stores more than 16 bits a pixel or states 0")
-        return
-    raise UnreadableRadiograph(
-        "is neither MONOCHROME1 nor MONOCHROME2; export the original grey image"
-    )
+    if (kind not in _GREY or samples != 1) and (kind not in _COLOUR or samples != 3):
+        raise UnreadableRadiograph(
+            "is neither MONOCHROME1 nor MONOCHROME2; export the original grey image"
+        )
+    bits = header.get("BitsStored") or 0
+    if not 1 <= bits <= 16:
+        raise UnreadableRadiograph("stores more than 16 bits a pixel or states 0")
+    if header.get("HighBit", bits - 1) != bits - 1:
+        raise UnreadableRadiograph(
+            "has its highest bit elsewhere than on top of its bits stored; export it "
+            "again"
+        )
 
 
 def _transfer_syntax(header: pydicom.Dataset) -> uid.UID:
@@ -201,12 +118,21 @@ def _transfer_syntax(header: pydicom.Dataset) -> uid.UID:
 def _check_codestream(header: pydicom.Dataset, syntax: uid.UID) -> None:
     if not syntax.is_encapsulated or syntax == uid.RLELossless:
         return
-    frame = next(generate_frames(header.PixelData, number_of_frames=1))
-    shape = codestream.image_shape(frame)
-    if shape is not None and shape != (int(header.Rows), int(header.Columns)):
+    stream = next(generate_frames(header.PixelData, number_of_frames=1))
+    frame = codestream.declared(stream)
+    if frame is None:
+        raise UnreadableRadiograph(
+            "has pixels that don't begin as its transfer syntax says; export it again"
+        )
+    if frame != (*dicom_header.size(header), header.get("SamplesPerPixel") or 1):
         raise UnreadableRadiograph(
             "has another size in its pixels than in its header; export it again"
         )
+
+
+def preferred(syntax: uid.UID) -> tuple[str, ...]:
+    """pydicom's plugins for an encapsulated syntax, the first choice first."""
+    return _PLUGINS.get(syntax, _OTHERS)
 
 
 def _decode_first(header: pydicom.Dataset, syntax: uid.UID) -> np.ndarray:
@@ -218,16 +144,20 @@ def _decode_first(header: pydicom.Dataset, syntax: uid.UID) -> np.ndarray:
             "has a transfer syntax without a decoder; convert it to Explicit VR "
             "Little Endian"
         ) from None
-    plugins = sorted(
-        decoder.available_plugins, key=lambda name: name != _PLUGINS.get(syntax)
-    )
+    plugins = [name for name in preferred(syntax) if name in decoder.available_plugins]
+    if not syntax.is_encapsulated:
+        plugins = [""]
     last = "no decoder installed"
-    for plugin in plugins or ("",):
+    for plugin in plugins:
         try:
-            return decoder.as_array(header, index=0, decoding_plugin=plugin)[0]
-        except Exception as error:  # each decoder has its own; the next one may do
+            return _decode_by(plugin, decoder, header)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        # each decoder has its own, Rust's panics are no Exception; the next may do
+        except BaseException as error:
             last = type(error).__name__
-    if syntax == uid.JPEGExtended12Bit and "pylibjpeg" not in plugins:
+    needs_libjpeg = syntax == uid.JPEGExtended12Bit and header.BitsStored > 8
+    if needs_libjpeg and "pylibjpeg" not in plugins:
         raise UnreadableRadiograph(
             "is 12-bit JPEG Extended, which needs the optional decoder "
             "pylibjpeg-libjpeg (GPL-3.0); install it or convert the file"
@@ -235,3 +165,15 @@ def _decode_first(header: pydicom.Dataset, syntax: uid.UID) -> np.ndarray:
     raise UnreadableRadiograph(
         f"has pixels that no decoder reads ({last}); export it again"
     )
+
+
+def _decode_by(plugin: str, decoder: Decoder, header: pydicom.Dataset) -> np.ndarray:
+    bits, allocated = header.BitsStored, header.BitsAllocated
+    # GDCM ends the process where fewer than 8 bits are stored in 8
+    widened = plugin == "gdcm" and allocated == 8 and bits < allocated
+    options: Any = {"bits_stored": allocated} if widened else {}
+    stored = decoder.as_array(header, index=0, decoding_plugin=plugin, **options)[0]
+    if widened:
+        unused = allocated - bits
+        stored = stored << unused >> unused  # brings the sign along
+    return stored

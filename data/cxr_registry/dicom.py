@@ -13,12 +13,17 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from data.cxr_registry import codestream, decoding, grayscale
+from data.cxr_registry import codestream, decoding, dicom_header, grayscale
 
 MAX_BYTES = 512 << 20  # of the file; a 16-bit 8k x 8k detector stores 128 MiB
 RADIOGRAPHS = frozenset({"CR", "DX", "RG"})
+# Defined terms of View Position and those in use: a free word might be a name.
+VIEWS = frozenset(
+    {"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LAO", "LPO", "RAO", "RPO"}
+    | {"LAT", "LATERAL", "OBLIQUE", "LORDOTIC"}
+)
 
-UnreadableRadiograph = decoding.UnreadableRadiograph
+UnreadableRadiograph = dicom_header.UnreadableRadiograph
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,23 +70,30 @@ def read_radiograph(
     data = _read_bytes(path)
     if data.startswith((codestream.PNG, codestream.JPEG)):
         return _read_picture(data)
-    header = decoding.read_header(data)
+    header = dicom_header.read_header(data)
     stored = decoding.decode(header, modalities)
-    try:
-        table = grayscale.brightness_table(header, stored)
-    except (ValueError, TypeError, AttributeError, IndexError):
-        raise UnreadableRadiograph(
-            "its lookup table or window is malformed; export it again"
-        ) from None
-    shown = table.values[stored - table.lowest if table.lowest else stored]
+    with dicom_header.quiet_pydicom():  # a field is converted when it is asked for
+        try:
+            return _show(header, stored)
+        except Exception as error:  # a hostile field raises anything, and quotes itself
+            raise UnreadableRadiograph(
+                f"its lookup table, window or another field is malformed "
+                f"({type(error).__name__}); export it again"
+            ) from None
+
+
+def _show(header: Any, stored: np.ndarray) -> Radiograph:
+    table = grayscale.brightness_table(header, stored)
+    shown = grayscale.apply_table(table, stored)
     pixels, affine = _turn_upright(shown, header.get("PatientOrientation"))
     flag = _token(header.get("BurnedInAnnotation"))
+    view = _token(header.get("ViewPosition"))
     return Radiograph(
         pixels=pixels,
         stored_shape=(stored.shape[0], stored.shape[1]),
         stored_to_upright=affine,
         spacing_mm=_spacing(header),
-        view=_token(header.get("ViewPosition")),
+        view=view if view in VIEWS else "",
         modality=_token(header.get("Modality")),
         burned_in={"YES": True, "NO": False}.get(flag),
         source=table.source,
@@ -92,13 +104,8 @@ def stored_shape(path: Path) -> tuple[int, int]:
     """Rows and columns of the stored image, without decoding it."""
     data = _read_bytes(path)
     if data.startswith((codestream.PNG, codestream.JPEG)):
-        shape = codestream.image_shape(data)
-    else:
-        header = decoding.read_header(data)
-        shape = (header.get("Rows"), header.get("Columns"))
-    if shape is None or not all(shape):
-        raise UnreadableRadiograph("it states no image size; export it again")
-    return int(shape[0]), int(shape[1])
+        return _picture_size(data)
+    return dicom_header.size(dicom_header.read_header(data))
 
 
 def to_square(pixels: np.ndarray, side: int, *, bits: int = 8) -> Square:
@@ -151,8 +158,12 @@ def _read_bytes(path: Path) -> bytes:
         ) from None
 
 
+def _picture_size(data: bytes) -> tuple[int, int]:
+    return dicom_header.check_size(codestream.image_shape(data))
+
+
 def _read_picture(data: bytes) -> Radiograph:
-    decoding.check_size(codestream.image_shape(data))
+    _picture_size(data)
     try:
         stored = cv2.imdecode(
             np.frombuffer(data, np.uint8),
@@ -214,7 +225,11 @@ def _spacing(header: Any) -> float | None:
         value = header.get(keyword)
         if not isinstance(value, Sequence) or len(value) != 2:
             continue
-        rows, columns = (float(side or 0) for side in value)
+        try:
+            rows, columns = (float(side or 0) for side in value)
+        except ValueError:
+            continue
+        # of equal sides; nan and infinity are not
         if rows > 0 and abs(rows - columns) <= 0.01 * rows:
             return rows
     return None

@@ -7,8 +7,10 @@ composed once over the 2**BitsStored values and applied as one table.
 Reference: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT), C.11.6.
 """
 
+import math
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 _SAMPLE = 64  # pixels a side looked at to see whether a window shows anything
@@ -39,7 +41,10 @@ def brightness_table(header: Any, stored: np.ndarray) -> Table:
     bits = int(header.BitsStored)
     lowest = -(1 << (bits - 1)) if header.get("PixelRepresentation", 0) else 0
     domain = np.arange(lowest, lowest + (1 << bits), dtype=np.float64)
-    modality = _modality(header, domain)
+    with np.errstate(over="ignore", invalid="ignore"):
+        modality = _modality(header, domain)
+    if not np.isfinite(modality).all():
+        raise ValueError("modality values over the range of numbers")
     is_film = ~_is_padding(header, domain)
 
     shown, source = _voi(header, modality)
@@ -56,6 +61,17 @@ def brightness_table(header: Any, stored: np.ndarray) -> Table:
         shown = 1.0 - shown
     shown = np.where(is_film, shown, 0.0)  # padding is no tissue: air
     return Table(shown.astype(np.float32), lowest, source)
+
+
+def apply_table(table: Table, stored: np.ndarray) -> np.ndarray:
+    """f32[H, W], the brightness of stored values int[H, W] that the table knows."""
+    # OpenCV's lookup takes a quarter of the time of NumPy's indexing, and unsigned
+    # values alone, among which the negative ones wrap round
+    dtype = np.uint8 if stored.itemsize == 1 else np.uint16
+    values = np.zeros(np.iinfo(dtype).max + 1, np.float32)
+    domain = np.arange(table.lowest, table.lowest + len(table.values))
+    values[domain.astype(dtype)] = table.values
+    return cv2.LUT(stored.astype(dtype, copy=False), values[None])
 
 
 def is_inverted(header: Any) -> bool:
@@ -100,19 +116,25 @@ def _modality(header: Any, domain: np.ndarray) -> np.ndarray:
     if lut := header.get("ModalityLUTSequence"):
         values, first, _ = _read_lut(lut[0])
         return _look_up(values, first, domain)
-    slope = header.get("RescaleSlope")
-    intercept = header.get("RescaleIntercept")
-    slope = 1.0 if slope is None else float(slope)
-    return domain * slope + (0.0 if intercept is None else float(intercept))
+    slope = _first(header.get("RescaleSlope"))
+    intercept = _first(header.get("RescaleIntercept"))
+    if slope == 0:
+        raise ValueError("a slope of 0 leaves no image")
+    return domain * (1.0 if slope is None else slope) + (intercept or 0.0)
 
 
 def _voi(header: Any, modality: np.ndarray) -> tuple[np.ndarray | None, str]:
     if lut := header.get("VOILUTSequence"):
         values, first, bits = _read_lut(lut[0])
-        return _look_up(values, first, modality) / ((1 << bits) - 1), "voi_lut"
+        white = (1 << bits) - 1
+        if values.max() > white:
+            raise ValueError("entries of more bits than the table states")
+        return _look_up(values, first, modality) / white, "voi_lut"
     center = _first(header.get("WindowCenter"))
     width = _first(header.get("WindowWidth"))
     function = str(header.get("VOILUTFunction") or "LINEAR")
+    if function not in ("LINEAR_EXACT", "SIGMOID"):  # the standard's default
+        function = "LINEAR"
     least = 1.0 if function == "LINEAR" else 0.0
     if center is None or width is None or width < least or width == 0:
         return None, "image_range"
@@ -121,12 +143,15 @@ def _voi(header: Any, modality: np.ndarray) -> tuple[np.ndarray | None, str]:
 
 
 def _first(value: Any) -> float | None:
-    """The first of several windows; None for a missing or empty one."""
+    """The first of several values; None for a missing or empty one."""
+    if value is not None and not isinstance(value, str | int | float):
+        value = value[0] if len(value) else None
     if value is None or value == "":
         return None
-    if isinstance(value, str | int | float):
-        return float(value)
-    return float(value[0]) if len(value) and value[0] is not None else None
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a value that is no finite number")
+    return number
 
 
 def _read_lut(item: Any) -> tuple[np.ndarray, int, int]:
@@ -147,8 +172,8 @@ def _read_lut(item: Any) -> tuple[np.ndarray, int, int]:
 
 
 def _look_up(values: np.ndarray, first: int, at: np.ndarray) -> np.ndarray:
-    index = np.rint(at).astype(np.int64) - first
-    return values[np.clip(index, 0, len(values) - 1)]
+    index = np.clip(np.rint(at) - first, 0, len(values) - 1)
+    return values[index.astype(np.int64)]
 
 
 def _is_padding(header: Any, domain: np.ndarray) -> np.ndarray:

@@ -1,0 +1,202 @@
+"""DICOM bytes to a header of whitelisted fields, every value read, within bounds.
+
+Nothing outside the whitelist is parsed into the process, and no message quotes a
+value of the header.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydicom
+from pydicom import uid
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataelem import RawDataElement
+from pydicom.filereader import read_partial
+from pydicom.tag import Tag
+
+MAX_PIXELS = 64_000_000  # rows x columns; the largest detectors have 20 million
+
+WHITELIST = (
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PlanarConfiguration",
+    "PhotometricInterpretation",
+    "PresentationLUTShape",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "ModalityLUTSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "PatientOrientation",
+    "Modality",
+    "ViewPosition",
+    "PresentationIntentType",
+    "BurnedInAnnotation",
+    "PixelData",
+)
+
+_INTEGERS = (
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+)
+_LOGGERS = (
+    "pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils", "openjpeg",
+    "openjpeg._openjpeg", "openjpeg.utils", "pylibjpeg", "pylibjpeg.tools.jpegio",
+)  # fmt: skip
+_MAX_READS = 100_000  # of the parser: a file of empty items costs memory without end
+_MAX_FIELD = 64 << 10  # bytes of a field; a window of a million values costs as much
+_MAX_TABLES = 4 << 20  # bytes of a sequence of lookup tables, 128 KiB each
+_PIXEL_VRS = frozenset({"OB", "OW", "UN", None})  # None: implicit, the dictionary's
+
+
+class UnreadableRadiograph(ValueError):
+    """A file that is no usable radiograph: the reason and the remedy, one line."""
+
+
+class _Bounded(io.BytesIO):
+    """Bytes that a parser may read from so many times."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > _MAX_READS:
+            raise UnreadableRadiograph(
+                "has a header of too many elements; export it again"
+            )
+        return super().read(size)
+
+
+def read_header(data: bytes) -> pydicom.Dataset:
+    """Parses the whitelisted fields, all values read, the pixels undecoded.
+
+    Raises:
+        UnreadableRadiograph: no DICOM, no pixels, or a field that can't be read.
+    """
+    has_preamble = data[128:132] == b"DICM"
+    # inflating has no bound in pydicom: a file of 1 MB may become 1 GB
+    if uid.DeflatedExplicitVRLittleEndian.encode() in data:
+        raise UnreadableRadiograph(
+            "has the deflated transfer syntax; convert it to Explicit VR Little Endian"
+        )
+    with quiet_pydicom():
+        try:
+            header = pydicom.dcmread(
+                _Bounded(data), force=True, specific_tags=list(WHITELIST)
+            )
+            _read_values(header)
+        except UnreadableRadiograph:
+            raise
+        except Exception as error:  # a hostile file raises anything: one border
+            raise UnreadableRadiograph(
+                f"is damaged ({type(error).__name__} in its header); export it again"
+            ) from None
+    if "PixelData" not in header:
+        raise UnreadableRadiograph(
+            "is DICOM without pixels; export the image itself"
+            if has_preamble
+            else "is no DICOM, PNG or JPEG file; remove its row or export it again"
+        )
+    return header
+
+
+def _read_values(header: pydicom.Dataset) -> None:
+    """Reads every value here, inside the border: pydicom reads them on first use."""
+    for tag in list(header.keys()):
+        raw = header.get_item(tag)
+        keyword = keyword_for_tag(tag)
+        if keyword == "PixelData":
+            if raw.VR not in _PIXEL_VRS:
+                raise UnreadableRadiograph(
+                    "has pixels of no value kind for pixels; export it again"
+                )
+            continue
+        # a sequence of undefined length is read already, within the bound of reads
+        size = len(raw.value or b"") if isinstance(raw, RawDataElement) else 0
+        if size > (_MAX_TABLES if keyword.endswith("Sequence") else _MAX_FIELD):
+            raise UnreadableRadiograph(
+                f"has a field {keyword} of {size >> 10} KiB; export it again"
+            )
+    for element in header.iterall():
+        if element.keyword in _INTEGERS and not isinstance(element.value, int | None):
+            raise UnreadableRadiograph(
+                f"has no number in {element.keyword}; export it again"
+            )
+
+
+def size(header: pydicom.Dataset) -> tuple[int, int]:
+    """Rows and columns by the header, within the bound."""
+    return check_size((header.get("Rows") or 0, header.get("Columns") or 0))
+
+
+def check_size(shape: tuple[int, int] | None) -> tuple[int, int]:
+    """Rows and columns held against the bound, before anything is decoded."""
+    if shape is None or min(shape) < 1:
+        raise UnreadableRadiograph("states no image size; export it again")
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise UnreadableRadiograph(
+            f"{shape[0]} x {shape[1]} pixels, over the bound of {MAX_PIXELS}; "
+            "export a single radiograph a file"
+        )
+    return shape
+
+
+def read_manufacturer(path: Path) -> str:
+    """The header's Manufacturer, for `makers.name_of` and nothing else; "" for none.
+
+    A whitelist of its own: the audit counts makers, no dataset has the field.
+
+    Args:
+        path: a DICOM file that `decode` accepted; read up to this field.
+    """
+    tag = Tag("Manufacturer")
+    with quiet_pydicom(), path.open("rb") as stream:
+        try:
+            header = read_partial(
+                stream,
+                stop_when=lambda at, *_: at > tag,
+                force=True,
+                specific_tags=[tag],
+            )
+            return str(header.get("Manufacturer") or "")
+        except Exception:  # a hostile file raises anything: nothing is known then
+            return ""
+
+
+@contextlib.contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """pydicom's warnings and log lines quote header values: none of them leaves."""
+    # a disabled logger does not silence those below it: pydicom.pixels, for one
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the caller is blamed for some of them
+            yield
+    finally:
+        for logger, was in zip(loggers, before, strict=True):
+            logger.disabled = was

@@ -1,0 +1,77 @@
+"""Bounds on what a table's file may cost, and one border for what its reader raises.
+
+A few KB of a zip or of Parquet may stand for any number of cells, and the libraries
+that read them raise what they like, with paths and cells in the text.
+"""
+
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+MAX_BYTES = 1 << 30  # of the file
+MAX_UNPACKED = 512 << 20  # of a zip's members or of Parquet's columns, as it claims
+MAX_CELLS = 10_000_000  # 400,000 rows of 25 columns, some 10 s to read
+_ROW = 10  # cells that a row counts at least, since empty ones cost memory too
+_KINDS = {".csv": "CSV", ".parquet": "Parquet", ".xlsx": "Excel", ".json": "COCO"}
+
+
+class UnreadableTable(ValueError):
+    """Why a file is no table of its kind, without its name; one line."""
+
+
+def bounded_lines(path: Path, reader: Callable[[Path], Iterator[Any]]) -> Iterator[Any]:
+    """The reader's lines, within the bounds.
+
+    Args:
+        path: the table.
+        reader: gives its lines, the header first.
+
+    Raises:
+        UnreadableTable: the file can't be read or is over a bound.
+    """
+    cells = 0
+    try:
+        _check_claims(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # openpyxl's quote cells
+            for line in reader(path):
+                cells += max(len(line), _ROW)
+                if cells > MAX_CELLS:
+                    raise UnreadableTable(
+                        f"holds over {MAX_CELLS:,} cells; remove empty rows and "
+                        "columns, or split it"
+                    )
+                yield line
+    except UnreadableTable:
+        raise
+    except Exception as error:  # a hostile file raises anything: one border
+        kind = _KINDS.get(path.suffix.lower(), "table")
+        raise UnreadableTable(
+            f"is no {kind} file, or can't be opened ({type(error).__name__}); save it "
+            "again"
+        ) from None
+
+
+def _check_claims(path: Path) -> None:
+    """What the file says that it holds; its readers never unpack more than that."""
+    if path.stat().st_size > MAX_BYTES:
+        raise UnreadableTable(f"is over {MAX_BYTES >> 20} MiB; split it")
+    claimed = 0
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as members:
+            claimed = sum(member.file_size for member in members.infolist())
+    elif path.suffix.lower() == ".parquet":
+        from pyarrow import parquet  # half a second, only for those who use it
+
+        facts = parquet.read_metadata(path)
+        groups = [facts.row_group(index) for index in range(facts.num_row_groups)]
+        claimed = sum(group.total_byte_size for group in groups)
+        # a run of equal cells takes a few bytes, whatever its length
+        if facts.num_rows * max(facts.num_columns, _ROW) > MAX_CELLS:
+            claimed = max(claimed, MAX_UNPACKED + 1)
+    if claimed > MAX_UNPACKED:
+        raise UnreadableTable(
+            f"unpacks to over {MAX_UNPACKED >> 20} MiB or {MAX_CELLS:,} cells; split it"
+        )
