@@ -14,6 +14,9 @@ field of configs/base.py is a flag: --config.distill.max_strength=8. Other modes
     --mode=score     anybody's detections, as CSV, Parquet, Excel or COCO files:
         --images images.csv --lesions lesions.csv --detections detections.csv
         [--detections_b other.csv] --out DIR
+    --mode=audit     a registry looked through, nothing built; 1 when a fault stands:
+        --registry DIR [--findings rib,clavicle] [--out DIR] [--nopixels]
+        [--allow CHECKS] [--reports auto|always|never]
 """
 
 import logging
@@ -26,6 +29,9 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from aals_jax import (
+    audit as audits,
+)
+from aals_jax import (
     measure,
     parallel,
     prepare,
@@ -36,6 +42,8 @@ from aals_jax import (
 )
 from aals_jax import run as runs
 from aals_jax import score as scores
+from data.cxr_registry import failures, records
+from data.cxr_registry import text as texts
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config file, such as configs/clavicle.py or :paper after it."
@@ -84,6 +92,34 @@ _REPLICATES = flags.DEFINE_integer(
 )
 _SEED = flags.DEFINE_integer(
     "bootstrap_seed", 0, "Of the patient bootstrap.", lower_bound=0
+)
+
+# --mode=audit
+_REGISTRY = flags.DEFINE_string("registry", None, "Folder of a registry.")
+_FINDINGS = flags.DEFINE_list(
+    "findings", None, "Findings to count; default: those that the table defines."
+)
+_ALLOW = flags.DEFINE_list("allow", [], "Checks of the registry that may pass.")
+_PIXELS = flags.DEFINE_bool("pixels", True, "Read the images too.")
+_WORKERS = flags.DEFINE_integer(
+    "workers", 2, "Processes; 0: this one, without a time limit.", lower_bound=0
+)
+_TIMEOUT = flags.DEFINE_float("timeout_s", 60.0, "Seconds for one file.")
+_PARTS_SEED = flags.DEFINE_integer("parts_seed", 0, "Of the ten parts.")
+_BAD_SHARE = flags.DEFINE_float(
+    "max_bad_share", 0.02, "Of unusable images, before they are a fault."
+)
+_NON_ACUTE = flags.DEFINE_bool(
+    "keep_non_acute", False, "Codes of later encounters and sequelae are positive."
+)
+_POINT_RADIUS = flags.DEFINE_float("point_radius", 32.0, "Stored pixels.")
+_REPORTS = flags.DEFINE_enum(
+    "reports", "auto", texts.READ, "Labels from reports; auto: where nothing else does."
+)
+_LANGUAGES = flags.DEFINE_list("report_languages", ["en"], "Of the reports: en, de.")
+_RULES = flags.DEFINE_string("report_rules", None, "A table of your own patterns.")
+_SILENCE = flags.DEFINE_enum(
+    "report_silence", "negative", list(texts.SILENCE), "What no mention means."
 )
 
 
@@ -145,12 +181,40 @@ def _score() -> None:
     scores.score(files, _path(_OUT), options=options)
 
 
+def _audit() -> None:
+    reading = records.Options(
+        keep_non_acute=_NON_ACUTE.value,
+        point_radius=_POINT_RADIUS.value,
+        reports=texts.Options(
+            read=_REPORTS.value,
+            languages=tuple(_LANGUAGES.value),
+            rules=_path(_RULES),
+            silence=_SILENCE.value,
+        ),
+        workers=_WORKERS.value,
+    )
+    request = audits.Request(
+        registry=_path(_REGISTRY),
+        out=_path(_OUT) or Path("runs/audit"),
+        findings=tuple(_FINDINGS.value) if _FINDINGS.value else None,
+        allow=tuple(_ALLOW.value),
+        pixels=_PIXELS.value,
+        seed=_PARTS_SEED.value,
+        max_bad_share=_BAD_SHARE.value,
+        timeout_s=_TIMEOUT.value,
+        reading=reading,
+    )
+    if not audits.audit(request):
+        sys.exit(1)
+
+
 # mode -> what it does, the flags that it needs
 MODES = {
     "run": (_run, ("config",)),
     "build": (_build, ("config",)),
     "evaluate": (_evaluate, ("workdir",)),
     "score": (_score, ("lesions", "detections", "out")),
+    "audit": (_audit, ("registry",)),
 }
 _MODE = flags.DEFINE_enum("mode", "run", list(MODES), "What to do; see above.")
 
@@ -162,20 +226,20 @@ def main(argv: list[str]) -> None:
     missing = [f"--{name}" for name in needed if not flags.FLAGS[name].value]
     if missing:
         raise app.UsageError(f"--mode={_MODE.value} needs {', '.join(missing)}")
+    failures.guard()
     reporting.set_up_logging()
     for noisy in ("absl", "jax", "openjpeg"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    if _TRACEBACK.value:  # whole, so that it is seen who raised it
+        jax.config.update("jax_traceback_filtering", "off")
     jax.config.update("jax_compilation_cache_dir", str(Path("runs/.xla").absolute()))
     try:
         parallel.initialize()
         function()
-    except (ValueError, OSError, FloatingPointError) as error:
+    except Exception as error:  # Python's own printout may name a patient
         if _TRACEBACK.value:
-            raise
-        text = str(error)
-        if getattr(error, "filename", None):  # the system's: names a path
-            text = f"a file could not be used: {type(error).__name__}; see --traceback"
-        reporting.log.error("%s", text)
+            sys.stderr.write(failures.trace(error))
+        reporting.log.error("%s", failures.message(error))
         sys.exit(1)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,16 @@ def _fold_splits(table: pipeline.Table, fold: int) -> dict[str, tuple[str, ...]]
 
 def check_counts(counts: dict[str, dict[str, int]], config: Any) -> None:
     """Raises one ValueError with everything that makes training or testing empty."""
-    finding, train = config.finding, counts["train"]
+    problems = shortages(counts, finding=config.finding, method=config.method)
+    if problems:
+        raise ValueError("the data can't be trained on:\n- " + "\n- ".join(problems))
+
+
+def shortages(
+    counts: Mapping[str, Mapping[str, int]], *, finding: str, method: str
+) -> list[str]:
+    """What makes training or testing empty: split -> supervision -> images."""
+    train = counts["train"]
     problems = []
     if not any(c["region"] + c["image_level"] for c in counts.values()):
         problems.append(f"no image has the finding {finding!r}: check the labels")
@@ -178,7 +188,7 @@ def check_counts(counts: dict[str, dict[str, int]], config: Any) -> None:
         problems.append(
             f"no training image has a {finding!r} box: stage 1 needs regions.csv"
         )
-    elif not train["image_level"] and config.method != "supervised":
+    elif not train["image_level"] and method != "supervised":
         problems.append(
             f"no training image is positive for {finding!r} without a box (P is "
             "empty): use --config.method=supervised, or lower data.region_images"
@@ -194,5 +204,4 @@ def check_counts(counts: dict[str, dict[str, int]], config: Any) -> None:
                     f"{split} has no {kind} image, so AUROC is undefined there: "
                     "choose another data.fold, or bring your own split column"
                 )
-    if problems:
-        raise ValueError("the data can't be trained on:\n- " + "\n- ".join(problems))
+    return problems

@@ -222,6 +222,7 @@ def test_all_problems_come_at_once_without_a_patients_data(tmp_path):
         ("studies.csv", 8, "patient_in_two_splits"),
         ("studies.csv", 9, "bad_value"),
         ("studies.csv", 10, "bad_value"),
+        ("studies.csv", 11, "unreadable"),
         ("regions.csv", 2, "unknown_site"),
         ("regions.csv", 3, "box_outside"),
         ("regions.csv", 4, "box_outside"),
@@ -229,7 +230,78 @@ def test_all_problems_come_at_once_without_a_patients_data(tmp_path):
         ("regions.csv", 6, "box_without_study"),
     ]:
         assert expected in found
-    assert [p.check for p in caught.value.problems if p.row is None] == ["unreadable"]
+    assert all(p.row for p in caught.value.problems)
+
+
+def test_a_row_with_several_faults_has_all_of_them_named(tmp_path):
+    """What is wrong with the file hides nothing of what is wrong with the cells."""
+    write(tmp_path / "a.dcm", film(0))
+    head = (*HEAD, "rib", "sex", "age", "split")
+    bad = ("none.dcm", "1", "soon", "2", "?", "999", "later")
+    good = ("a.dcm", "1", "2020-01-01", "1", "F", "30", "train")
+    table(tmp_path / "studies.csv", [head, bad, good])
+    box = ("nowhere.dcm", "sternum", 5, 5, 5, 9)
+    table(tmp_path / "regions.csv", [("image", "site", "x0", "y0", "x1", "y1"), box])
+    with pytest.raises(audit.RegistryError) as caught:
+        read(tmp_path)
+    assert checks(caught) == [
+        *(("regions.csv", 2, n) for n in ("box_outside", "box_without_study")),
+        ("regions.csv", 2, "unknown_site"),
+        ("studies.csv", 2, "bad_date"),
+        *[("studies.csv", 2, "bad_value")] * 4,
+        ("studies.csv", 2, "columns"),
+        ("studies.csv", 2, "unreadable"),
+    ]
+    # a row that an allowed check leaves out has no say in the rest
+    found = read(tmp_path, allow=["unreadable", "box_without_study"])
+    assert [study.row for study in found.studies] == [3]
+    assert found.allowed == {"unreadable": 1, "box_without_study": 1}
+
+
+def test_faults_of_one_table_do_not_hide_those_of_the_other(tmp_path):
+    """Too many cells, a missing column and a broken regions.csv, in one message."""
+    write(tmp_path / "a.dcm", film(0))
+    lines = ["image,study_date,rib,split", "a.dcm,2020-13-01,1,train,extra"]
+    lines += ["a.dcm,2020-13-01,5,train", "b.dcm,,1,train", "a.dcm,1,2,3,4,5"]
+    (tmp_path / "studies.csv").write_text("\n".join(lines))
+    head = "image,site,x0,y0,x1,y1"
+    (tmp_path / "regions.csv").write_text(f"{head}\na.dcm,rib,9,9,1,20\na,b,c,d,e,f,g")
+    with pytest.raises(audit.RegistryError) as caught:
+        read(tmp_path)
+    assert checks(caught) == [
+        ("regions.csv", 2, "box_outside"),
+        ("regions.csv", 3, "table"),
+        ("studies.csv", 0, "columns"),
+        ("studies.csv", 2, "table"),
+        ("studies.csv", 3, "bad_date"),
+        ("studies.csv", 3, "bad_value"),
+        ("studies.csv", 4, "unreadable"),
+        ("studies.csv", 5, "table"),
+    ]
+    assert "no column patient_id" in str(caught.value)
+    assert "unchecked: patients in two splits" in str(caught.value)
+
+
+def test_an_unreadable_table_leaves_the_other_checked(tmp_path):
+    (tmp_path / "studies.csv").write_bytes(b"\xff\xfe\x00broken")
+    rows = [("image", "site", "x0", "y0", "x1", "y1"), ("a.dcm", "rib", "?", 1, 2, 2)]
+    table(tmp_path / "regions.csv", rows)
+    with pytest.raises(audit.RegistryError, match="is not UTF-8") as caught:
+        read(tmp_path)
+    assert ("regions.csv", 2, "box_outside") in checks(caught)
+    assert len(caught.value.problems) == 2
+
+
+def test_reports_read_in_processes_give_the_same_labels(tmp_path):
+    pytest.importorskip("negspacy")
+    reports = ["Right rib fracture.", "No rib fracture.", "Old rib fracture.", ""]
+    rows = [(f"{i}.dcm", i, "", f"{reports[i % 4]} {i}") for i in range(600)]
+    for name, *_ in rows:
+        (tmp_path / name).touch()  # pixels are not read here
+    table(tmp_path / "studies.csv", [(*HEAD, "report"), *rows])
+    one, two = (read(tmp_path, workers=n).studies for n in (1, 2))
+    assert one == two
+    assert {study.labels["rib"] for study in one} == {1, 0, -1}
 
 
 def test_finding_that_nothing_defines_names_the_columns(tmp_path):

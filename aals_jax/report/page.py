@@ -50,7 +50,13 @@ def write_report(
     Raises:
       ValueError: something required is missing, or a curve is not finite.
     """
-    page = render(result=result, curves=curves, history=history, examples=examples)
+    write(
+        path, render(result=result, curves=curves, history=history, examples=examples)
+    )
+
+
+def write(path: Path, page: str) -> None:
+    """Writes aside, then renames: the page is whole, or the old one."""
     path = Path(path)
     aside = path.with_name(path.name + ".part")
     try:
@@ -77,7 +83,7 @@ def render(
     shown = [picture for *_, group in galleries for picture in group]
     reliability = result.get("calibration") or {}
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             title=facts.title(result),
@@ -142,7 +148,8 @@ def _models(
     )
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Of the templates of all pages."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

@@ -22,6 +22,8 @@ CHECKS = {
     "same_pixels": "both images are kept",
     "burned_in": "images flagged as having burned-in text are kept",
 }
+# Problems that nothing lets pass: of a file, of a whole table, of too many images.
+ALWAYS = ("table", "columns", "quarantine")
 _SHOWN = 50  # problems in the message; all of them are in `.problems`
 
 
@@ -30,7 +32,7 @@ class Problem(NamedTuple):
 
     file: str  # the table's file name
     row: int | None  # as a spreadsheet numbers it; None for the whole table
-    check: str  # a key of CHECKS, or "columns" which nothing allows
+    check: str  # a key of CHECKS, or one of ALWAYS
     text: str  # what is wrong and what to do
 
     def __str__(self) -> str:
@@ -63,15 +65,17 @@ class Audit:
     def __init__(self, allow: Collection[str]):
         if unknown := sorted(set(allow) - CHECKS.keys()):
             raise ValueError(f"allow={unknown} are no checks; they are {list(CHECKS)}")
-        self._allow = frozenset(allow)
+        self.allow = frozenset(allow)
         self.problems: list[Problem] = []
         self.allowed: collections.Counter[str] = collections.Counter()
 
-    def report(self, file: str, row: int | None, check: str, text: str) -> None:
-        if check in self._allow:
+    def report(self, file: str, row: int | None, check: str, text: str) -> bool:
+        """Notes a problem; returns whether it may pass."""
+        if check in self.allow:
             self.allowed[check] += 1
         else:
             self.problems.append(Problem(file, row, check, text))
+        return check in self.allow
 
     def stop(self) -> None:
         """Raises what has been collected, if anything."""

@@ -6,10 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data.cxr_registry import audit as audits
-from data.cxr_registry import codes, labels, tables
+from data.cxr_registry import codes, labels, report_pool, tables
 from data.cxr_registry import text as texts
 
-_LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
+LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
+Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each
+
+
+class Dated(NamedTuple):
+    """What is kept of a study's date."""
+
+    year: int | None
+    days: int  # since the patient's first study; -1 undated
 
 
 class Sources(NamedTuple):
@@ -35,11 +43,13 @@ class Cells:
         self._keep_non_acute = keep_non_acute
         self._by_report = self._findings_of_reports(findings, reports)
         self._reader = texts.Reader(reports) if self._by_report else None
+        self._options = reports
+        self._reports: dict[str, dict[str, texts.TextLabel]] = {}
         self.disagreements: list[labels.Disagreement] = []
         self.non_acute = 0
 
-    def days(self, rows: Sequence[tuple[int, Mapping[str, str]]]) -> dict[int, int]:
-        """Row -> days since the patient's first dated study; -1 undated."""
+    def dates(self, rows: Rows) -> dict[int, Dated]:
+        """Row -> year and days since the patient's first dated study."""
         dates, first = {}, {}
         for row, cells in rows:
             try:
@@ -53,10 +63,10 @@ class Cells:
                 patient = cells["patient_id"]
                 first[patient] = min(first.get(patient, date), date)
         return {
-            row: -1
-            if dates[row] is None
-            else (dates[row] - first[c["patient_id"]]).days
-            for row, c in rows
+            row: Dated(date.year, (date - first[cells["patient_id"]]).days)
+            if (date := dates[row]) is not None
+            else Dated(None, -1)
+            for row, cells in rows
         }
 
     def label(
@@ -78,7 +88,7 @@ class Cells:
         """
         said = []
         if name in self._table.columns:
-            stated = self.choice(row, cells, name, _LABELS)
+            stated = self.choice(row, cells, name, LABELS)
             if stated is not None:
                 said.append(labels.Said("column", stated, "", labels.Weight.STATED))
         if name in codes.POSITIVE and "diagnosis_codes" in self._table.columns:
@@ -97,6 +107,16 @@ class Cells:
             return 1, f"region, against {why}"
         return (1, "region") if boxed and label < 0 else (label, why)
 
+    def read_reports(self, rows: Rows, *, workers: int) -> None:
+        """Reads all reports ahead, in processes; `sources` gives the same without."""
+        if self._reader and workers > 1:
+            self._reports = report_pool.read(
+                {cells["report"] for _, cells in rows},
+                self._by_report,
+                options=self._options,
+                workers=workers,
+            )
+
     @property
     def report_rules(self) -> dict[str, Any]:
         """How reports are read, for the record; empty when none is."""
@@ -114,7 +134,8 @@ class Cells:
             self._audit.report(self._table.name, row, "bad_value", text)
         report = {}
         if self._reader:
-            report = self._reader.labels(cells["report"], self._by_report)
+            known = self._reports.get(cells["report"])
+            report = known or self._reader.labels(cells["report"], self._by_report)
         return Sources(good, report)
 
     def _is_recorded(self, name: str) -> bool:

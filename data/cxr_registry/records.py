@@ -5,20 +5,25 @@ the report by what they say of it, see labels.py.
 """
 
 import dataclasses
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data.cxr_registry import audit as audits
-from data.cxr_registry import cells, codes, labels, regions, tables
+from data.cxr_registry import (
+    cells,
+    codes,
+    columns,
+    dicom,
+    labels,
+    paths,
+    regions,
+    tables,
+)
 from data.cxr_registry import text as texts
 
+OTHER_VIEW = "OTHER"  # a word that is no known view: it may be a name
 SPLITS = ("train", "validation", "test")
-_REQUIRED = ("image", "patient_id", "study_date")
-_RESERVED = frozenset(
-    {*_REQUIRED, "diagnosis_codes", "report", "split", "view", "sex", "age"}
-)
 _SEXES = {"M": "M", "MALE": "M", "F": "F", "FEMALE": "F", "": "", "U": "", "O": "O"}
 
 
@@ -31,13 +36,20 @@ class Study:
     path: Path  # the resolved file
     patient: str  # the hospital's identifier
     days: int  # since the patient's first study; -1 unknown
+    year: int | None  # of the study; for counts only
     labels: Mapping[str, int]  # finding -> 1, 0, or -1 unknown
     evidence: Mapping[str, str]  # finding -> what decided; no patient's data
     regions: tuple[regions.Region, ...]
     split: str | None  # train, validation or test, when the user brings splits
-    view: str  # "PA", "AP", ...; "" unknown
+    view: str  # one of dicom.VIEWS, OTHER_VIEW, or "" unknown
     sex: str  # "M", "F", "O"; "" unknown
     age: int | None  # years
+
+    def supervision(self, finding: str) -> str:
+        """R positive with a box, P positive without, N negative, or unknown."""
+        if any(region.site == finding for region in self.regions):
+            return "R"
+        return {1: "P", 0: "N", -1: "unknown"}[self.labels[finding]]
 
     @property
     def stratum(self) -> str:
@@ -45,6 +57,16 @@ class Study:
         boxed = {f"box:{region.site}" for region in self.regions}
         known = {f"{name}:{value}" for name, value in self.labels.items() if value}
         return "+".join(sorted(boxed | known)) or "negative"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a registry is read; none of it changes what is checked."""
+
+    keep_non_acute: bool = False  # codes of later encounters and sequelae count too
+    point_radius: float = 32.0  # half side of a box around a point, stored pixels
+    reports: texts.Options = texts.AUTO  # whether and how reports give labels
+    workers: int = 0  # processes for reports and images; 0: this one
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +83,9 @@ class Registry:
     disagreements: tuple[labels.Disagreement, ...]  # of column, codes, report, boxes
     non_acute: int  # codes left out as subsequent encounter or sequela
     other_regions: int  # boxes of sites outside the findings
+    rows: int  # of the studies table, unusable ones too
+    missing: Mapping[str, int]  # column -> its empty cells
+    shapes: Mapping[int, tuple[int, int]]  # row -> stored rows, columns; boxed images
     report_rules: Mapping[str, Any]  # how reports were read; empty when none was
 
     def counts(
@@ -94,62 +119,95 @@ def read_registry(
     keep_non_acute: bool = False,
     point_radius: float = 32.0,
     reports: texts.Options = texts.AUTO,
+    workers: int = 0,
 ) -> Registry:
-    """Reads and checks a registry; every problem is reported at once.
+    """Reads and checks a registry; every problem of both tables is reported at once.
 
     Args:
         root: the folder with studies and regions tables and the images.
         findings: what is to be detected, "rib", "clavicle" or a column's name.
         allow: checks (keys of `audit.CHECKS`) that may pass.
-        keep_non_acute: whether codes of later encounters and sequelae count too.
-        point_radius: half side of the box around a point without radius, in pixels.
-        reports: whether and how the `report` column gives labels.
+        keep_non_acute: see `Options`, as the others.
+        point_radius: in pixels.
+        reports: of the `report` column.
+        workers: processes.
 
     Raises:
         RegistryError: file, row and check of each problem, no patient's data.
         ValueError: reports are to be read and can't be.
     """
     audit = audits.Audit(allow)
-    table = _open(root)
+    options = Options(
+        keep_non_acute=keep_non_acute,
+        point_radius=point_radius,
+        reports=reports,
+        workers=workers,
+    )
+    registry = scan_registry(root, findings=findings, audit=audit, options=options)
+    audit.stop()
+    return registry
+
+
+def scan_registry(
+    root: Path,
+    *,
+    findings: Sequence[str] | None,
+    audit: audits.Audit,
+    options: Options,
+) -> Registry:
+    """Reads what can be read of a registry; `audit` takes all problems.
+
+    Args:
+        root: as of `read_registry`.
+        findings: None takes those that the table defines.
+        audit: stops nothing here. Rows of a problem that stands are checked further,
+            those that an allowed one leaves out are not.
+        options: of the reading.
+    """
+    table, is_table = _open(root, audit)
+    if findings is None:
+        findings = columns.findings_of(table, options.reports)
     reader = cells.Cells(
         table,
         findings,
-        keep_non_acute=keep_non_acute,
+        keep_non_acute=options.keep_non_acute,
         audit=audit,
-        reports=reports,
+        reports=options.reports,
     )
-    _check_columns(table, findings, audit, reader)
-    audit.stop()
-    paths = _Paths(root, table.name, audit)
-    kept = [
-        (row, line, path)
-        for row, line in table.numbered()
-        if (path := paths.resolve(row, line))
-    ]
-    by_path = {path: row for row, _, path in kept}
-    known = ({*table.columns} - _RESERVED) | {*findings, *codes.POSITIVE}
+    if is_table:
+        columns.check(table, findings, audit, reader)
+    blank = dict.fromkeys(columns.REQUIRED, "")
+    lines = [(row, blank | line) for row, line in table.numbered()]
+    resolver = paths.Paths(root, table, audit)
+    path_of = {row: resolver.resolve(row, line) for row, line in lines}
+    lines = [(row, line) for row, line in lines if row not in resolver.left_out]
+    reader.read_reports(lines, workers=options.workers)
     boxes = regions.read_regions(
-        root, by_path=by_path, known=known, point_radius=point_radius, audit=audit
+        root,
+        images=resolver,
+        studies=table,
+        known=({*table.columns} - columns.RESERVED) | {*findings, *codes.POSITIVE},
+        point_radius=options.point_radius,
+        audit=audit,
     )
-    days = reader.days([(row, line) for row, line, _ in kept])
-    studies = tuple(
+    dates = reader.dates(lines)
+    studies = [
         _study(
             reader,
             row,
             line,
-            path=path,
+            path=path_of[row] or root,
             findings=findings,
-            boxes=boxes.by_path.get(path, ()),
-            days=days[row],
+            boxes=boxes.by_row.get(row, ()),
+            dated=dates[row],
         )
-        for row, line, path in kept
-    )
+        for row, line in lines
+    ]
     _check_splits(studies, table.name, audit)
-    audit.stop()
     return Registry(
         root=root,
         findings=tuple(findings),
-        studies=studies,
+        studies=tuple(study for study in studies if path_of[study.row]),
         has_splits=any(study.split for study in studies),
         files=(table.name, *((boxes.file,) if boxes.file else ())),
         table=table.name,
@@ -159,75 +217,25 @@ def read_registry(
         report_rules=reader.report_rules,
         other_regions=sum(
             region.site not in findings
-            for found in boxes.by_path.values()
+            for found in boxes.by_row.values()
             for region in found
         ),
+        rows=len(path_of),
+        missing=columns.missing(table, findings),
+        shapes=boxes.shapes,
     )
 
 
-def _open(root: Path) -> tables.Table:
+def _open(root: Path, audit: audits.Audit) -> tuple[tables.Table, bool]:
+    """The studies table, and whether it has columns to be checked."""
     if not root.is_dir():
         raise FileNotFoundError("the registry folder does not exist; check its path")
-    path = tables.find_table(root, "studies")
-    if path is None:
+    table = tables.open_table(root, "studies", audit)
+    if table is None:
         raise FileNotFoundError(
             "the registry has no studies.csv, .parquet or .xlsx; see the data card"
         )
-    return tables.read_table(path)
-
-
-def _check_columns(
-    table: tables.Table,
-    findings: Sequence[str],
-    audit: audits.Audit,
-    reader: cells.Cells,
-) -> None:
-    have = ", ".join(table.columns)
-    for name in _REQUIRED:
-        if name not in table.columns:
-            text = f"no column {name}; the columns are {have}"
-            audit.report(table.name, None, "columns", text)
-    for name in findings:
-        if not reader.defines(name):
-            text = f"nothing defines the finding {name}; the columns are {have}"
-            audit.report(table.name, None, "columns", text)
-    if not findings or len(set(findings)) < len(findings):
-        audit.report(table.name, None, "columns", "give each finding once, at least 1")
-    if not any(table.numbered()):
-        audit.report(table.name, None, "columns", "the table has no rows")
-
-
-class _Paths:
-    """Image cells to files inside the folder, each once."""
-
-    def __init__(self, root: Path, file: str, audit: audits.Audit):
-        self._root, self._file, self._audit = root.resolve(), file, audit
-        self._seen: dict[Path, int] = {}
-
-    def resolve(self, row: int, line: Mapping[str, str]) -> Path | None:
-        if not line["patient_id"]:
-            return self._refuse(row, "bad_value", "patient_id is empty")
-        if not line["image"] or "\0" in line["image"]:
-            return self._refuse(row, "unreadable", "image is empty")
-        try:
-            path = (self._root / line["image"]).resolve()
-            is_file = path.is_file()
-        except (OSError, RuntimeError):  # a name too long, a link to itself
-            return self._refuse(row, "unreadable", "image is no path; check the cell")
-        if not path.is_relative_to(self._root):
-            text = "image leaves the registry's folder; copy the file into it"
-            return self._refuse(row, "leaves_folder", text)
-        if not is_file:
-            text = "image does not exist or is no file; check the path"
-            return self._refuse(row, "unreadable", text)
-        if path in self._seen:
-            text = f"image is the one of row {self._seen[path]}; keep one row an image"
-            return self._refuse(row, "duplicate_image", text)
-        self._seen[path] = row
-        return path
-
-    def _refuse(self, row: int, check: str, text: str) -> None:
-        self._audit.report(self._file, row, check, text)
+    return table, bool(table.columns) or not audit.problems
 
 
 def _study(
@@ -238,7 +246,7 @@ def _study(
     path: Path,
     findings: Sequence[str],
     boxes: Sequence[regions.Region],
-    days: int,
+    dated: cells.Dated,
 ) -> Study:
     sources = reader.sources(row, line)
     wanted = tuple(region for region in boxes if region.site in findings)
@@ -252,13 +260,14 @@ def _study(
         image=line["image"],
         path=path,
         patient=line["patient_id"],
-        days=days,
+        days=dated.days,
+        year=dated.year,
         labels={name: label for name, (label, _) in read.items()},
         evidence={name: why for name, (_, why) in read.items()},
         regions=wanted,
         split=reader.choice(row, line, "split", {name: name for name in SPLITS}),
         # free text does not pass: it may say anything
-        view=view if re.fullmatch(r"[A-Z]{0,12}", view) else "",
+        view=view if view in dicom.VIEWS else OTHER_VIEW if view else "",
         sex=reader.choice(row, line, "sex", _SEXES) or "",
         age=reader.age(row, line.get("age", "")),
     )
@@ -272,6 +281,8 @@ def _check_splits(studies: Sequence[Study], file: str, audit: audits.Audit) -> N
         if study.split is None:
             text = f"split is empty; write one of {', '.join(SPLITS)} in every row"
             audit.report(file, study.row, "columns", text)
+            continue
+        if not study.patient:
             continue
         other = first.setdefault(study.patient, study)
         if other.split != study.split:

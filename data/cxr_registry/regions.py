@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.cxr_registry import audit as audits
-from data.cxr_registry import dicom, tables
+from data.cxr_registry import codes, dicom, paths, tables
 
+_UNBOUNDED = (math.inf, math.inf)  # rows, columns of an image that is not known
 _EDGE = 0.51  # pixels a box may overlap the border: annotation tools round
 
 
@@ -22,16 +23,18 @@ class Region(NamedTuple):
 
 
 class Regions(NamedTuple):
-    """Boxes by image file, and the table they came from ("" for none)."""
+    """Boxes by row of the studies table, and the table they came from."""
 
-    by_path: dict[Path, tuple[Region, ...]]
-    file: str
+    by_row: dict[int, tuple[Region, ...]]
+    shapes: dict[int, tuple[int, int]]  # row -> rows, columns of its stored image
+    file: str  # "" for no table
 
 
 def read_regions(
     root: Path,
     *,
-    by_path: Mapping[Path, int],
+    images: paths.Paths,
+    studies: tables.Table,
     known: Collection[str],
     point_radius: float,
     audit: audits.Audit,
@@ -40,48 +43,39 @@ def read_regions(
 
     Args:
         root: the registry.
-        by_path: the images of the studies table: file -> row.
+        images: the usable files of the studies table.
+        studies: that table; without its images boxes are checked by themselves.
         known: site names that may occur.
         point_radius: for points without a radius, in pixels.
         audit: takes the problems.
     """
-    path = tables.find_table(root, "regions", suffixes=(*tables.SUFFIXES, ".json"))
-    if path is None:
-        return Regions({}, "")
-    table = tables.read_table(path)
-    if not _has_columns(table, audit):
-        return Regions({}, table.name)
-    out: dict[Path, list[Region]] = {}
-    shapes: dict[Path, tuple[int, int] | None] = {}
-    top = root.resolve()
+    table = tables.open_table(
+        root, "regions", audit, suffixes=(*tables.SUFFIXES, ".json")
+    )
+    if table is None or not _has_columns(table, audit):
+        return Regions({}, {}, table.name if table else "")
+    out: dict[int, list[Region]] = {}
+    shapes = _Shapes(studies.name, audit)
     for row, cells in table.numbered():
-        image = (top / cells["image"].replace("\0", "")).resolve()
-        if image not in by_path:
+        path = images.locate(cells["image"])
+        study = images.rows.get(path) if path else None
+        if study is None and "image" in studies.columns:
             text = "image is in no usable row of the studies table"
-            audit.report(table.name, row, "box_without_study", text)
-            continue
-        if cells["site"] not in known:
-            text = f"site is none of {', '.join(sorted(known))}"
-            audit.report(table.name, row, "unknown_site", text)
-            continue
-        if image not in shapes:
-            shapes[image] = _shape(image, by_path[image], audit, table.name)
-        try:
-            region = _region(cells, point_radius)
-        except ValueError:
-            text = "its coordinates are no numbers"
+            if audit.report(table.name, row, "box_without_study", text):
+                continue
+        if studies.columns and cells["site"] not in known:
+            text = f"site is no finding's name, such as {', '.join(codes.POSITIVE)}"
+            if audit.report(table.name, row, "unknown_site", text):
+                continue
+        shape = shapes.read(path, study) if path and study else None
+        region, text = _checked(cells, shape or _UNBOUNDED, point_radius)
+        if region is None:
             audit.report(table.name, row, "box_outside", text)
-            continue
-        shape = shapes[image]
-        inside = shape and _clip(
-            region, shape, is_point="x" in cells and bool(cells["x"])
-        )
-        if inside:
-            out.setdefault(image, []).append(inside)
-        elif shape:
-            text = "box outside the image or of no area; give stored pixels, x0 < x1"
-            audit.report(table.name, row, "box_outside", text)
-    return Regions({key: tuple(found) for key, found in out.items()}, table.name)
+        elif study and shape and region.site in known:
+            out.setdefault(study, []).append(region)
+    boxes = {study: tuple(found) for study, found in out.items()}
+    known_shapes = {study: shape for study, shape in shapes.by_row.items() if shape}
+    return Regions(boxes, known_shapes, table.name)
 
 
 def _has_columns(table: tables.Table, audit: audits.Audit) -> bool:
@@ -94,19 +88,34 @@ def _has_columns(table: tables.Table, audit: audits.Audit) -> bool:
     return False
 
 
-def _region(cells: Mapping[str, str], point_radius: float) -> Region:
-    if cells.get("x0") or not cells.get("x"):
-        values = [float(cells[name]) for name in ("x0", "y0", "x1", "y1")]
-    else:
+def _checked(
+    cells: Mapping[str, str], shape: tuple[float, float], point_radius: float
+) -> tuple[Region | None, str]:
+    """The box within the image, or None and why."""
+    is_point = bool(cells.get("x")) and not cells.get("x0")
+    try:
+        region = _region(cells, point_radius, is_point=is_point)
+    except ValueError:
+        return None, "its coordinates are no numbers"
+    text = "box outside the image or of no area; give stored pixels, x0 < x1"
+    return _clip(region, shape, is_point=is_point), text
+
+
+def _region(cells: Mapping[str, str], point_radius: float, *, is_point: bool) -> Region:
+    if is_point:
         x, y = float(cells["x"]), float(cells["y"])
         radius = float(cells.get("radius") or point_radius)
         values = [x - radius, y - radius, x + radius, y + radius]
+    else:
+        values = [float(cells.get(name, "")) for name in ("x0", "y0", "x1", "y1")]
     if not all(math.isfinite(value) for value in values):
         raise ValueError("not finite")
     return Region(cells["site"], *values)
 
 
-def _clip(region: Region, shape: tuple[int, int], *, is_point: bool) -> Region | None:
+def _clip(
+    region: Region, shape: tuple[float, float], *, is_point: bool
+) -> Region | None:
     """The box within the image; None when it is outside or has no area."""
     rows, columns = shape
     site, x0, y0, x1, y1 = region
@@ -122,13 +131,20 @@ def _clip(region: Region, shape: tuple[int, int], *, is_point: bool) -> Region |
     return Region(site, x0, y0, x1, y1)
 
 
-def _shape(
-    image: Path, row: int, audit: audits.Audit, file: str
-) -> tuple[int, int] | None:
-    try:
-        return dicom.stored_shape(image)
-    except dicom.UnreadableRadiograph as error:
-        audit.report(
-            file, None, "unreadable", f"the image of studies row {row} {error}"
-        )
-        return None
+class _Shapes:
+    """Stored rows and columns of the images that have boxes, each read once."""
+
+    def __init__(self, studies: str, audit: audits.Audit):
+        self._studies, self._audit = studies, audit
+        self.by_row: dict[int, tuple[int, int] | None] = {}
+
+    def read(self, image: Path, row: int) -> tuple[int, int] | None:
+        """None where the file can't be read; that is reported once."""
+        if row not in self.by_row:
+            try:
+                self.by_row[row] = dicom.stored_shape(image)
+            except dicom.UnreadableRadiograph as error:
+                self.by_row[row] = None
+                text = f"its image has boxes and {error}"
+                self._audit.report(self._studies, row, "unreadable", text)
+        return self.by_row[row]

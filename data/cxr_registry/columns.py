@@ -1,0 +1,75 @@
+"""Columns of the studies table: which it needs, and which findings they define."""
+
+from collections.abc import Sequence
+
+from data.cxr_registry import audit as audits
+from data.cxr_registry import cells, codes, tables
+from data.cxr_registry import text as texts
+
+# Needed column -> what can't be checked without it.
+REQUIRED = {
+    "image": "files, pixels, and the images of boxes",
+    "patient_id": "patients in two splits",
+    "study_date": "dates",
+}
+RESERVED = frozenset(
+    {*REQUIRED, "diagnosis_codes", "report", "split", "view", "sex", "age"}
+)
+
+
+def check(
+    table: tables.Table,
+    findings: Sequence[str],
+    audit: audits.Audit,
+    reader: cells.Cells,
+) -> None:
+    """Reports what the table as a whole lacks."""
+    have = table.known_columns(RESERVED | {*findings})
+
+    def report(text: str) -> None:
+        audit.report(table.name, None, "columns", text)
+
+    for name, needing in REQUIRED.items():
+        if name not in table.columns:
+            report(f"no column {name}; the columns are {have}; unchecked: {needing}")
+    for name in findings:
+        if not reader.defines(name):
+            report(f"nothing defines the finding {name}; the columns are {have}")
+    if not findings or len(set(findings)) < len(findings):
+        report("give each finding once, at least 1")
+    if not any(table.numbered()):
+        report("the table has no rows")
+
+
+def missing(table: tables.Table, findings: Sequence[str]) -> dict[str, int]:
+    """Column -> its empty cells, in order.
+
+    One that is nothing of the contract is named by its place: it may be a patient's
+    cell, in a table without a header.
+    """
+    known = RESERVED | {*findings}
+    return {
+        name if name in known else f"column {place}": sum(
+            not line[name] for _, line in table.numbered()
+        )
+        for place, name in enumerate(table.columns, start=1)
+    }
+
+
+def findings_of(table: tables.Table, reports: texts.Options) -> tuple[str, ...]:
+    """The findings that the table defines, for those who name none.
+
+    Coded ones where there are codes, and columns whose filled cells are mostly 1 or 0.
+    Where there is neither, those that the reports are read for.
+    """
+    coded = codes.POSITIVE if "diagnosis_codes" in table.columns else ()
+    others = (name for name in table.columns if name not in RESERVED)
+    names = dict.fromkeys([*coded, *(n for n in others if _is_label(table, n))])
+    if not names and "report" in table.columns and reports.read != "never":
+        return tuple(sorted(texts.findings(reports)))
+    return tuple(names)
+
+
+def _is_label(table: tables.Table, name: str) -> bool:
+    filled = [cell for _, row in table.numbered() if (cell := row[name])]
+    return sum(cell in cells.LABELS for cell in filled) > len(filled) / 2

@@ -1,0 +1,65 @@
+"""Makers of X-ray equipment: free text of a header to one of these names, or "other".
+
+Hospitals write their own name, an address or a person's into the field: nothing of it
+but a known maker's name leaves this module.
+"""
+
+import re
+
+# Name -> beginnings of what the field holds, in capitals with single blanks.
+_MAKERS = {
+    "Agfa": ("AGFA",),
+    "Arcoma": ("ARCOMA",),
+    "Canon": ("CANON", "VIRTUAL IMAGING"),
+    "Carestream / Kodak": ("CARESTREAM", "KODAK", "EASTMAN KODAK", "LUMISYS"),
+    "DRGEM": ("DRGEM",),
+    "DuPont / Sterling": ("DUPONT", "DU PONT", "STERLING DIAGNOSTIC"),
+    "Fujifilm": ("FUJI", "FUJIFILM"),
+    "GE": ("GE", "GEMS", "GENERAL ELECTRIC", "OEC"),
+    "Hitachi": ("HITACHI",),
+    "Hologic": ("HOLOGIC", "LORAD"),
+    "Imaging Dynamics": ("IMAGING DYNAMICS", "IDC"),
+    "iRay": ("IRAY",),
+    "Italray": ("ITALRAY",),
+    "Konica Minolta": ("KONICA", "MINOLTA"),
+    "Lodox": ("LODOX",),
+    "Mindray": ("MINDRAY", "SHENZHEN MINDRAY"),
+    "Neusoft": ("NEUSOFT",),
+    "Phantom": ("PHANTOM",),  # drawn, see phantom.py
+    "Oldelft / Delft Imaging": ("OLDELFT", "DELFT", "NUCLETRON OLDELFT"),
+    "Philips": ("PHILIPS",),
+    "Rayence": ("RAYENCE", "VATECH"),
+    "Samsung": ("SAMSUNG", "SEDECAL SAMSUNG"),
+    "Sedecal": ("SEDECAL",),
+    "Shimadzu": ("SHIMADZU",),
+    "Siemens": ("SIEMENS",),
+    "Stephanix": ("STEPHANIX",),
+    "Swissray": ("SWISSRAY",),
+    "Toshiba": ("TOSHIBA",),
+    "Trixell": ("TRIXELL",),
+    "United Imaging": ("UNITED IMAGING", "UIH"),
+    "Varian / Varex": ("VARIAN", "VAREX"),
+    "Vieworks": ("VIEWORKS",),
+    "Villa Sistemi": ("VILLA SISTEMI", "VILLA"),
+}
+_PATTERNS = {
+    name: re.compile("|".join(rf"{start}\b" for start in starts))
+    for name, starts in _MAKERS.items()
+}
+
+OTHER = "other"
+
+
+def name_of(manufacturer: str) -> str:
+    """The maker's name; "other" for what is none of the table, "" for an empty field.
+
+    >>> name_of('"GE Healthcare"'), name_of("FUJIFILM Corporation"), name_of("A. Smith")
+    ('GE', 'Fujifilm', 'other')
+    """
+    text = " ".join(re.findall(r"[A-Z0-9]+", manufacturer.upper()))
+    if not text:
+        return ""
+    for name, pattern in _PATTERNS.items():
+        if pattern.match(text):
+            return name
+    return OTHER
