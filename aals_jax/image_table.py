@@ -1,6 +1,8 @@
 """The images table of a submission: labels, patients, scores, splits, subgroups."""
 
+import collections
 import math
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,7 +23,11 @@ LABELS = {
     "false": False,
 }
 MOST_GROUPS = 12  # values of a column that is reported by group
+OTHER = "other"  # stands for a value that would name its patient
 SPLITS = ("validation", "test")
+_DATE = re.compile(
+    r"(?:19|20)\d{2}([-/.]?)[01]\d\1[0-3]\d|\b\d{1,2}[-/.]\d{1,2}[-/.](?:\d{2}){1,2}\b"
+)
 
 Rows = Mapping[int, Mapping[str, str]]  # row number -> cells
 
@@ -35,7 +41,7 @@ def usable_rows(table: Table, faults: Faults) -> dict[int, Mapping[str, str]]:
     """Row number -> cells, of the rows with a name and a label."""
     missing = [name for name in ("image", "label") if name not in table.columns]
     if missing:
-        have = ", ".join(table.columns)
+        have = table.known_columns(RESERVED)
         faults.add(table, None, f"no column {', '.join(missing)}; it has {have}")
         faults.stop()
     rows: dict[int, Mapping[str, str]] = {}
@@ -66,18 +72,26 @@ def patient_of(cells: Mapping[str, str]) -> str:
 def groups_of(
     table: Table, rows: Rows
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The columns to report by group, and those that have too many values for it.
+    """The columns to report by group, and those that can't be.
 
-    A column of identifiers or dates must never be printed value by value.
+    A column of identifiers or dates must never be printed value by value: dates and
+    many values leave the column out, and a value of one patient alone is `other`.
     """
-    groups = {
-        name: np.array([cells[name] for cells in rows.values()])
-        for name in table.columns
-        if name not in RESERVED
-    }
+    patients = [patient_of(cells) for cells in rows.values()]
+    groups, left_out = {}, []
     most = min(MOST_GROUPS, max(3, len(rows) / 2))
-    left_out = tuple(n for n, values in groups.items() if len(set(values)) > most)
-    return {n: v for n, v in groups.items() if n not in left_out}, left_out
+    for name in table.columns:
+        if name in RESERVED:
+            continue
+        values = [cells[name] for cells in rows.values()]
+        if len(set(values)) > most or any(map(_DATE.search, values)):
+            left_out.append(name)
+            continue
+        pairs = set(zip(values, patients, strict=True))
+        held = collections.Counter(value for value, _ in pairs)
+        shown = [v if held[v] > 1 or not v else OTHER for v in values]
+        groups[name] = np.array(shown)
+    return groups, tuple(left_out)
 
 
 def as_number(cell: str) -> float:

@@ -91,7 +91,7 @@ def check_data(data_hash: str, workdir: Path) -> None:
 
 def claim(config: Any, data_hash: str, workdir: Path) -> None:
     """Ties a workdir to this config and these data."""
-    workdir.mkdir(parents=True, exist_ok=True)
+    workdir.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page shows images
     record = {"config": settings.identity(config), "data_hash": data_hash}
     reporting.write_json(workdir / "config.json", record)
 

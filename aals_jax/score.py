@@ -56,7 +56,7 @@ def score(files: submissions.Files, out: Path, *, options: Options) -> Path:
         "versions": reporting.versions(),
         "commit": reporting.commit(),
     }
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page may show images
     write_report(
         out / "report.html",
         result=result,
@@ -155,7 +155,7 @@ def _notes(submission: submissions.Submission) -> list[str]:
         notes.append("Each image counts as a patient of its own.")
     if submission.left_out:
         notes.append(
-            f"Columns with too many values to be subgroups, left out: "
+            "Columns with dates, or too many values to be subgroups, left out: "
             f"{', '.join(submission.left_out)}."
         )
     return notes
@@ -175,11 +175,8 @@ def _pictures(
 
     def film_of(i: int) -> examples.Film | None:
         nonlocal missing
-        try:
-            image = dicom.read_radiograph(
-                folder / submission.image[rows[i]], modalities=None
-            )
-        except dicom.UnreadableRadiograph:
+        image = _radiograph(folder, str(submission.image[rows[i]]))
+        if image is None:
             missing += 1
             return None
         pixels = np.rint(image.pixels * 255).astype(np.uint8)
@@ -191,6 +188,20 @@ def _pictures(
     )
     if missing:
         reporting.log.warning(
-            "%d picture(s) left out: no readable file of the image's name", missing
+            "%d picture(s) left out: no readable file of the image's name, or one "
+            "that is flagged as having burned-in text",
+            missing,
         )
     return chosen
+
+
+def _radiograph(folder: Path, name: str) -> dicom.Radiograph | None:
+    """The image of that name in the folder, where there is one to be shown."""
+    try:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            return None
+        image = dicom.read_radiograph(path, modalities=None)
+    except (OSError, RuntimeError, ValueError):  # no path, a link to itself, no image
+        return None
+    return None if image.burned_in else image

@@ -30,7 +30,7 @@ class Submission:
     detections: list[list[np.ndarray]]  # a system: n of f64[k, 3] or f64[k, 5]
     scores: list[np.ndarray]  # a system: f64[n], of the images
     score_source: str  # words for the page
-    left_out: tuple[str, ...]  # columns with too many values to be subgroups
+    left_out: tuple[str, ...]  # columns with dates or too many values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _places(
     seen: dict[tuple, int] = {}
     missing = [name for name in ("image", *fields) if name not in table.columns]
     if missing:
-        have = ", ".join(table.columns)
+        have = table.known_columns({"image", "lesion", "score", *_BOX, *_POINT})
         text = f"no column {', '.join(missing)} (a box x0, y0, x1, y1 or a point x, y)"
         faults.add(table, None, f"{text}; it has {have}")
     for number, cells in table.numbered() if not missing else ():

@@ -57,7 +57,7 @@ def test_tables_become_the_truth_and_the_reading(files):
     assert read.truth.lesions[0].tolist() == [[10, 10, 20, 30], [50, 40, 60, 50]]
     assert [len(each) for each in read.truth.lesions] == [2, 0, 0, 0]
     assert {k: v.tolist() for k, v in read.truth.groups.items()} == {
-        "sex": ["F", "F", "M", ""]
+        "sex": ["other", "other", "other", ""]  # each of one patient
     }
     assert read.detections[0][0].tolist() == [[15, 20, 0.9], [90, 70, 0.2]]
     assert read.scores[0].tolist() == [0.9, 0.0, 0.0, 0.4]
@@ -142,7 +142,7 @@ def test_messages_repeat_no_cell(files):
 
 def test_missing_columns_are_named_with_those_that_are_there(files):
     assert faults(files("name,label\na,1\n")) == [
-        "images.csv: no column image; it has name, label"
+        "images.csv: no column image; it has label and 1 unknown"
     ]
     told = faults(files(IMAGES, "image,cx,cy\n", "image,x,y\n"))
     assert told[0].startswith("lesions.csv: no column x, y (a box")

@@ -96,6 +96,7 @@ def prepare(
         keep_non_acute=keep_non_acute,
         point_radius=point_radius,
         reports=reports,
+        key_needed_by=_key_is_needed_by(data_dir, parts_file),
     )
     bounds = encode_pool.Bounds(timeout_s, memory_gib)
     planned = plan.make(request)
@@ -142,6 +143,14 @@ def find(data_dir: Path, data_hash: str) -> Path:
         f"no dataset of data_hash {data_hash[:12]} below {data_dir}: give --data_dir, "
         "or build it again from the same registry with the same key"
     )
+
+
+def _key_is_needed_by(data_dir: Path, parts_file: Path | None) -> str:
+    """What a new key would not fit."""
+    if parts_file is not None:
+        return "parts_file"
+    has_datasets = any(data_dir.glob(f"{_NAME}/*/*/{ledger.BUILD_FILE}"))
+    return "the datasets in data_dir" if has_datasets else ""
 
 
 def _make_shards(

@@ -10,7 +10,7 @@ from typing import Any
 import rich.console
 import rich.progress
 
-from data.cxr_registry import audit, build
+from data.cxr_registry import audit, build, failures
 from data.cxr_registry import text as texts
 
 
@@ -33,10 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
                     task, completed=done, total=total
                 ),
             )
-    except (ValueError, OSError) as error:
-        # an OSError's own text names a path, which may hold a patient's number
-        text = error if not getattr(error, "filename", None) else type(error).__name__
-        sys.exit(f"error: {text}")
+    except Exception as error:
+        sys.exit(f"error: {failures.message(error)}")
     facts = build.describe(path)
     console.print(
         f"{facts['images']} images of {facts['patients']} patients, "

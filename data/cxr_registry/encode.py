@@ -69,7 +69,7 @@ def encode_study(study: records.Study, *, options: Options, key: bytes) -> Encod
             "image_id": privacy.pseudonym(key, "image", study.image),
             "row": study.row,
             "days": study.days,
-            "view": study.view or image.view,
+            "view": study.view if study.view in dicom.VIEWS else image.view,
             "sex": study.sex,
             "age_band": age_band(study.age),
             "stored_shape": np.array(image.stored_shape, np.int64),

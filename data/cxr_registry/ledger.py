@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.cxr_registry import audit as audits
-from data.cxr_registry import card, encode, folds, plan, records, shards
+from data.cxr_registry import card, encode, folds, formulas, plan, records, shards
 
 BUILD_FILE = "build.json"
 QUARANTINE_FILE = "quarantine.csv"
@@ -210,4 +210,4 @@ def _tally(values: Iterable[str]) -> dict[str, int]:
 
 def _write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows(rows)
+        csv.writer(stream).writerows(formulas.inert(rows))

@@ -32,6 +32,7 @@ class Request:
     keep_non_acute: bool = False
     point_radius: float = 32.0
     reports: texts.Options = texts.AUTO
+    key_needed_by: str = ""  # what a new key would not fit; then none is made
 
     def __post_init__(self):
         if not 16 <= self.side <= 4096:
@@ -72,7 +73,7 @@ def make(request: Request) -> Plan:
         point_radius=request.point_radius,
         reports=request.reports,
     )
-    key = privacy.load_or_create_key(request.key_file)
+    key = privacy.load_or_create_key(request.key_file, needed_by=request.key_needed_by)
     existing = folds.read_parts(request.parts_file) if request.parts_file else None
     split_of, parts = _splits(source, seed=request.seed, key=key, existing=existing)
     splits = _order(source, set(split_of.values()))

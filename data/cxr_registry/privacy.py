@@ -1,41 +1,76 @@
 """Keyed pseudonyms: the same patient the same name, and no way back without the key.
 
 An unkeyed hash of a record number is undone by hashing all record numbers; HMAC is
-not. The key lives outside the dataset and is never logged.
+not. The key lives outside the dataset and is never logged. docs/privacy.md says how
+it is kept, and `keys.py` makes another one.
 """
 
 import hmac
 import os
 import secrets
+import stat
 from pathlib import Path
 
 _KEY_BYTES = 32
 _SHOWN_BYTES = 16  # of the 32: 2**64 patients before two are expected to collide
 
 
-def load_or_create_key(path: Path) -> bytes:
-    """Reads the key file, or makes one that only its owner can read.
+def load_or_create_key(path: Path, *, needed_by: str = "") -> bytes:
+    """Reads the key file, or makes one where no key is needed yet.
 
     Args:
         path: the key file, outside the dataset.
+        needed_by: what was made with this key and would not fit a new one; "" for
+            nothing, then a missing key is made.
 
     Returns:
         32 bytes.
+
+    Raises:
+        FileNotFoundError: it is missing and needed.
+        PermissionError: others than its owner could read or replace it.
+        ValueError: it is no key.
     """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    if not os.path.lexists(path):
+        if needed_by:
+            raise FileNotFoundError(
+                f"the key file is missing and {needed_by} need(s) it: restore it, or "
+                "make a new one with python -m data.cxr_registry.keys new; a new key "
+                "means new pseudonyms"
+            )
+        create_key(path)
+    return load_key(path)
+
+
+def create_key(path: Path) -> None:
+    """Makes a key that only its owner can read; of two processes one makes it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
         with os.fdopen(handle, "w") as stream:
             stream.write(secrets.token_hex(_KEY_BYTES) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        try:
-            os.link(draft, path)  # fails where another process was first
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        os.link(draft, path)  # fails where another process was first
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def load_key(path: Path) -> bytes:
+    """Reads a key and checks who else could; see `load_or_create_key`."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise ValueError(
+            "the key file is a link or no plain file; give the path of the file itself"
+        )
+    folder = path.resolve().parent.stat().st_mode
+    if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
+        raise PermissionError(
+            "the folder of the key file is writable by others, who could replace the "
+            "key; chmod o-w it"
+        )
     if path.stat().st_mode & 0o077:
         raise PermissionError("the key file is readable by others; chmod 600 it")
     try:

@@ -25,7 +25,8 @@ def folder(home: Path, name: str) -> Path:
 @contextlib.contextmanager
 def lock(home: Path) -> Iterator[None]:
     """One build at a time below a data_dir; the kernel frees a killed one's lock."""
-    home.mkdir(parents=True, exist_ok=True)
+    # health data: where the user makes no folder with rights of his own, the owner's
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home / ".lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

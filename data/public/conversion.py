@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data.cxr_registry import formulas
 from data.public import readers
 
 _CELLS = {1: "1", 0: "0", -1: ""}  # a label as the registry's column has it
@@ -100,7 +101,7 @@ def write(conversion: Conversion, folder: Path) -> None:
 
 def _write_synced(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)
+        csv.writer(stream, lineterminator="\n").writerows(formulas.inert(rows))
         stream.flush()
         os.fsync(stream.fileno())
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data.cxr_registry import audit, records
+from data.cxr_registry import audit, failures, records
 from data.public import conversion
 
 # Checks of the registry that a converter can let pass too, with the same effect.
@@ -64,10 +64,8 @@ def run(convert: Callable[..., conversion.Conversion], flags: dict[str, Any]) ->
             raise ValueError("--validation_share is not in [0, 1)")
         made = convert(root, **flags)
         conversion.write(made, folder)
-    except (ValueError, OSError) as error:
-        # an OSError's own text names a path, which may hold a patient's number
-        text = error if not getattr(error, "filename", None) else type(error).__name__
-        sys.exit(f"error: {text}")
+    except Exception as error:
+        sys.exit(f"error: {failures.message(error)}")
     print(report(made))
 
 

@@ -1,0 +1,100 @@
+"""What may be told of an exception: our own words, and where in the code it was.
+
+The text of a foreign exception may quote what it choked on: a path below images/, a
+cell, a value of a header. So a text is shown only if a `raise` statement of this code
+composed it, or if a library raised it that sees nothing but arrays and settings. Of
+any other exception the type and the place are shown; values of variables never are.
+"""
+
+import dis
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
+
+_OURS = frozenset({"aals_jax", "configs", "data", "launch", "__main__"})
+_SEE_NO_PATIENT = frozenset(
+    {"absl", "flax", "jax", "jaxlib", "ml_collections", "optax", "orbax"}
+)
+
+
+def message(error: BaseException) -> str:
+    """One line for whoever started the program.
+
+    >>> message(FileNotFoundError(2, "No such file or directory", "images/SMITH.dcm"))
+    'FileNotFoundError (No such file or directory)'
+    """
+    if _is_tellable(error):
+        return str(error)
+    kind = type(error).__name__
+    if isinstance(error, OSError) and error.errno:
+        kind += f" ({os.strerror(error.errno)})"
+    place = next((name for name in reversed([*_places(error)]) if name), "")
+    return f"{kind} in {place}" if place else kind
+
+
+def trace(error: BaseException) -> str:
+    """The exceptions of a chain as Python prints them, less the foreign texts."""
+    chain: list[tuple[BaseException, str]] = []
+    link, seen = "", set[int]()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        chain.append((current, link))
+        if current.__cause__ is not None:
+            current, link = current.__cause__, "It was the direct cause of:"
+        elif current.__suppress_context__:
+            current = None
+        else:
+            current, link = current.__context__, "While it was handled, there came:"
+    parts = []
+    for each, follows in reversed(chain):
+        parts += ["Traceback (most recent call last):\n"]
+        parts += traceback.format_tb(each.__traceback__)
+        text = str(each) if _is_tellable(each) else "(its text may name a patient)"
+        parts += [f"{type(each).__qualname__}: {text}\n"]
+        parts += [f"\n{follows}\n\n"] if follows else []
+    return "".join(parts)
+
+
+def guard() -> None:
+    """From now on what nobody catches, in any thread, is told by `trace`."""
+
+    def tell(error: BaseException | None) -> None:
+        if error is not None:
+            sys.stderr.write(trace(error))
+
+    sys.excepthook = lambda kind, error, place: tell(error)
+    threading.excepthook = lambda hook: tell(hook.exc_value)
+    sys.unraisablehook = lambda hook: tell(hook.exc_value)
+
+
+def _is_tellable(error: BaseException) -> bool:
+    frames = [*_frames(error)]
+    if not frames:  # never raised, or in another process
+        return False
+    last = frames[-1]
+    root = last.tb_frame.f_globals.get("__name__", "").split(".")[0]
+    if root in _SEE_NO_PATIENT:
+        return True
+    # int(cell) fails in a line of ours with words of Python's, which quote the cell
+    opcode = last.tb_frame.f_code.co_code[last.tb_lasti]
+    return root in _OURS and dis.opname[opcode] == "RAISE_VARARGS"
+
+
+def _frames(error: BaseException) -> Iterator[TracebackType]:
+    place = error.__traceback__
+    while place is not None:
+        yield place
+        place = place.tb_next
+
+
+def _places(error: BaseException) -> Iterator[str]:
+    """Module, function and line of each frame of ours; empty for others."""
+    for frame in _frames(error):
+        name = frame.tb_frame.f_globals.get("__name__", "")
+        ours = name.split(".")[0] in _OURS
+        function = frame.tb_frame.f_code.co_name
+        yield f"{name}.{function}, line {frame.tb_lineno}" if ours else ""
