@@ -119,8 +119,12 @@ def photometry(
     shift = rng.uniform(-1, 1) * ranges.intensity
     noise = rng.uniform(0, 1) * ranges.noise
     mean = float(image.mean())
-    changed = (image - mean) * np.float32(contrast) + np.float32(mean + shift)
+    # in place: a new array for each step costs as much as the step
+    changed = image - np.float32(mean)
+    changed *= np.float32(contrast)
+    changed += np.float32(mean + shift)
     if noise:
         normal = rng.standard_normal(image.shape, dtype=np.float32)
-        changed += normal * np.float32(noise)
+        normal *= np.float32(noise)
+        changed += normal
     return np.clip(changed, 0.0, 1.0, out=changed)

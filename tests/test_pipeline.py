@@ -6,8 +6,11 @@ import itertools
 import jax
 import numpy as np
 import pytest
+import registry_files
+import tensorflow_datasets as tfds
 
 from aals_jax import augment, pipeline, views
+from data.cxr_registry import build
 
 SIDE = 64
 OFF = augment.Ranges(0.0, (1.0, 1.0), 0.0, False, 0.0, 0.0, 0.0)
@@ -277,3 +280,23 @@ def test_the_boxes_of_p_are_not_used():
             return views.Radiograph(there.image, boxes, there.content)
 
     assert_same(some(4), some(4, dataset=Elsewhere()))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_records_are_read_as_tfds_decodes_them(tmp_path, bits):
+    registry_files.registry(tmp_path / "registry")
+    path = build.prepare(
+        tmp_path / "registry",
+        data_dir=tmp_path / "data",
+        findings=["rib"],
+        side=SIDE,
+        bits=bits,
+        key_file=tmp_path / "key",
+    )
+    dataset = pipeline.Dataset(path, "rib")
+    for split in set(dataset.table.split):
+        source = tfds.builder_from_directory(str(path)).as_data_source(split=split)
+        for position, record in enumerate(source):
+            image = dataset.read(split, position).image
+            np.testing.assert_array_equal(image, record["image"][..., 0])
+            assert image.dtype == {8: np.uint8, 16: np.uint16}[bits]
