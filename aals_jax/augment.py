@@ -40,6 +40,14 @@ def sample_geometry(
     return np.column_stack([linear, center - linear @ (center + shift)])
 
 
+def to_view(matrix: np.ndarray, *, side: int) -> np.ndarray:
+    """The way back of an output -> source matrix: f32[2, 3], source point -> output,
+    both in shares of the side, so that it holds for images and maps alike."""
+    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    inverse[:, 2] /= side
+    return inverse.astype(np.float32)
+
+
 def identity() -> np.ndarray:
     return np.eye(2, 3)
 

@@ -59,8 +59,11 @@ class Checkpoints:
         """The validation AUROC saved with a step."""
         return float(self._manager.metrics(step)[_METRIC])  # pyright: ignore[reportOptionalSubscript]
 
-    def restore(self, step: int, like: Any) -> Any:
-        """The tree saved at `step`, as NumPy, in the structure of `like`."""
+    def restore(self, step: int, like: Any = None) -> Any:
+        """The tree saved at `step`, as NumPy, in the structure of `like`.
+
+        Without `like` it comes as nested dicts, whatever else a method keeps in it.
+        """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         restored = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
         return jax.tree.map(jax.device_get, restored)

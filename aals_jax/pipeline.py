@@ -6,7 +6,7 @@ hosts after, so it doesn't depend on them either.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,10 @@ class _Rows:
 
     def __getitem__(self, index: int) -> Radiograph:
         table = self._table
-        return self._dataset.read(table.split[index], table.position[index])
+        radiograph = self._dataset.read(table.split[index], table.position[index])
+        # of boxes that P withholds the number alone is known
+        lesions = len(table.boxes[index]) or -1
+        return dataclasses.replace(radiograph, row=index, lesions=lesions)
 
 
 def _stack(examples: Sequence[Any]) -> Any:
@@ -184,6 +187,7 @@ def batches(
     *,
     seed: Sequence[int],
     ranges: augment.Ranges,
+    makers: Mapping[str, Callable[..., Any]],
     start_step: int = 0,
     host: int = 0,
     hosts: int = 1,
@@ -199,7 +203,9 @@ def batches(
       dataset: where rows are read.
       streams: table of "region", "negative" and, for stage 2, "image_level".
       counts: global images a batch, for the same names.
-      seed: the run's seed and the number of the stage.
+        seed: the run's seed and the number of the stage.
+      ranges: of the augmentation.
+      makers: of the examples of each stream, `views.makers`.
     """
     cv2.setNumThreads(1)  # the threads are Grain's
     workers.keep_memory()  # batches are of one size: a third less CPU time
@@ -211,7 +217,7 @@ def batches(
             raise ValueError(
                 f"batch.{name}={counts[name]} is not a multiple of the {hosts} hosts"
             )
-        make = views.MAKERS[name]
+        make = makers[name]
         stream_seed = int(np.random.SeedSequence([*seed, number]).generate_state(1)[0])
         stream = (
             grain.MapDataset.source(_Rows(dataset, streams[name]))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from aals_jax import pipeline, reporting
+from aals_jax.methods import METHODS
 from data.cxr_registry import build, folds, phantom, text
 
 PHANTOM_FINDINGS = ("rib", "clavicle")
@@ -188,7 +189,7 @@ def shortages(
         problems.append(
             f"no training image has a {finding!r} box: stage 1 needs regions.csv"
         )
-    elif not train["image_level"] and method != "supervised":
+    elif not train["image_level"] and METHODS[method].weak is not None:
         problems.append(
             f"no training image is positive for {finding!r} without a box (P is "
             "empty): use --config.method=supervised, or lower data.region_images"

@@ -122,10 +122,10 @@ def open_run(
         predictor=run.make_predictor(config),
         cache=request.workdir / "predictions",
     )
-    return config, assessor, _subject(request, config, data)
+    return config, assessor, _subject(request)
 
 
-def _subject(request: Request, config: Any, data: prepare.Data) -> Subject:
+def _subject(request: Request) -> Subject:
     stage, field = train.MODELS[request.model]
     folder = request.workdir / "checkpoints" / stage
     if not folder.is_dir():
@@ -133,10 +133,10 @@ def _subject(request: Request, config: Any, data: prepare.Data) -> Subject:
     kept = Checkpoints(folder)
     try:
         step = _step(request.checkpoint, kept)
-        state = kept.restore(step, train.initial_state(config, data.dataset.side))
+        state = kept.restore(step)
     finally:
         kept.close()
-    return Subject(request.model, step, getattr(state, field))
+    return Subject(request.model, step, state[field])
 
 
 def _step(wanted: str, kept: Checkpoints) -> int:

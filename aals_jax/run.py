@@ -64,13 +64,7 @@ def check_claim(config: Any, workdir: Path) -> None:
     record = claimed(workdir)
     if record is None:
         return
-    there = settings.flat(record["config"])
-    now = settings.flat(settings.identity(config))
-    differing = sorted(
-        f"{name}: {there.get(name)!r} there, {now.get(name)!r} now"
-        for name in there.keys() | now.keys()
-        if there.get(name) != now.get(name)
-    )
+    differing = settings.differences(record["config"], settings.identity(config))
     if differing:
         raise ValueError(
             f"the workdir {workdir} belongs to another config; choose another "
@@ -117,7 +111,12 @@ def train_models(
     predictor = make_predictor(config)
     first = train.pretrain_stage(config, data.dataset.side)
     pretrained = train.run_stage(first, data, config, workdir, predictor)
-    second = train.distill_stage(config, pretrained[1].student)
+    second = train.distill_stage(
+        config,
+        pretrained[1].student,
+        images=len(data.streams.image_level),
+        side=data.dataset.side,
+    )
     distilled = train.run_stage(second, data, config, workdir, predictor)
     of_stage = {"pretrain": pretrained, "distill": distilled}
     subjects = []

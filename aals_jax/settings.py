@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from aals_jax import detection, parallel, steps, train
+from aals_jax import detection, parallel, train, views
+from aals_jax.methods import METHODS
 from aals_jax.models import resnet
 from data.cxr_registry import text
 
@@ -19,6 +20,27 @@ MACHINE_FIELDS = (
     "data.beam",
     "data.threads",
 )
+
+# Fields that the first runs did not have -> what they did, so that they go on. Their
+# methods, aals and supervised, read none that is UNREAD.
+UNREAD = object()
+ADDED: Mapping[str, Any] = {
+    "distill.ramp_share": UNREAD,
+    "distill.ensemble_decay": UNREAD,
+    "distill.ensemble_side": UNREAD,
+    "distill.cell": UNREAD,
+    "distill.box_weight": UNREAD,
+    "distill.pool_sharpness": UNREAD,
+    "distill.dead_zone": "leave",
+    "distill.dead_zone_share": UNREAD,
+    "distill.lesion_area": 0.0,
+    "data.keep_non_acute": False,
+    "data.point_radius": 32.0,
+    "data.reports.read": "auto",
+    "data.reports.languages": ["en"],
+    "data.reports.rules": None,
+    "data.reports.silence": "negative",
+}
 
 # field -> (what must hold, in words)
 LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
@@ -38,6 +60,15 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "distill.max_strength": (lambda v: v >= 1, ">= 1"),
     "distill.center": (lambda v: 0 < v < 1, "between 0 and 1"),
     "distill.weight": (lambda v: v >= 0, ">= 0"),
+    "distill.ramp_steps": (lambda v: v >= 0, ">= 0"),
+    "distill.ramp_share": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "distill.dead_zone_share": (lambda v: 0 < v < 1, "between 0 and 1"),
+    "distill.lesion_area": (lambda v: 0 <= v < 1, "at least 0, below 1"),
+    "distill.ensemble_decay": (lambda v: 0 <= v < 1, "at least 0, below 1"),
+    "distill.ensemble_side": (lambda v: v >= 1, ">= 1"),
+    "distill.cell": (lambda v: v >= 1, ">= 1"),
+    "distill.box_weight": (lambda v: v > 0, "> 0"),
+    "distill.pool_sharpness": (lambda v: v > 0, "> 0"),
     "evaluation.batch_size": (lambda v: v >= 1, ">= 1"),
     "evaluation.replicates": (lambda v: v >= 1, ">= 1"),
     "evaluation.threshold": (lambda v: 0 <= v < 1, "at least 0, below 1"),
@@ -45,7 +76,8 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "evaluation.max_detections": (lambda v: v >= 1, ">= 1"),
 }
 CHOICES: Mapping[str, Collection[str]] = {
-    "method": steps.METHODS,
+    "method": METHODS,
+    "distill.dead_zone": ("leave", "raise"),
     "data.reports.read": text.READ,
     "data.reports.silence": text.SILENCE,
     "model.backbone": resnet.DEPTHS,
@@ -68,6 +100,7 @@ def check_config(config: Any) -> None:
     ]
     for name in ("pretrain", "distill"):
         problems += [f"{name}.{text}" for text in _stage_problems(config, name)]
+    problems += _cell_problems(config)
     if problems:
         raise ValueError("the config can't be run:\n- " + "\n- ".join(problems))
     labelled = config.batch.region + config.batch.negative
@@ -81,6 +114,13 @@ def check_config(config: Any) -> None:
         {"evaluation.batch_size": config.evaluation.batch_size},
         parallel.local_device_count(),
     )
+
+
+def _cell_problems(config: Any) -> Iterator[str]:
+    method, cell = METHODS.get(config.method), config.distill.cell
+    map_side = config.data.side // views.MAP_STRIDE
+    if method and method.cells and cell >= 1 and map_side % cell:
+        yield f"distill.cell={cell}: a divisor of {map_side}, the map's side"
 
 
 def _stage_problems(config: Any, name: str) -> Iterator[str]:
@@ -110,6 +150,17 @@ def identity(config: Any) -> dict[str, Any]:
         fields[section].pop(field, None)  # a claimed config has none of them
     fields["registry"] = "registry" if config.registry else None
     return fields
+
+
+def differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Fields of a run's identity that differ from those now, in words."""
+    was, fields = flat(there), flat(now)
+    was = {**{name: ADDED[name] for name in ADDED.keys() & fields.keys()}, **was}
+    return sorted(
+        f"{name}: {was.get(name)!r} there, {fields.get(name)!r} now"
+        for name in was.keys() | fields.keys()
+        if was.get(name) != fields.get(name) and was.get(name) is not UNREAD
+    )
 
 
 def flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

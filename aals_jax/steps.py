@@ -4,8 +4,10 @@ No step draws random numbers: augmentation belongs to the batch, a function of (
 step), so the same batch gives the same update on any number of devices.
 """
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,21 +17,11 @@ from jax import lax
 from jax.scipy.special import logit
 
 from aals_jax import ema, losses, schedule
-from aals_jax.sharpening import sharpen
-from aals_jax.types import Batch, Labelled, Metrics, TrainState, Variables, Weak
+from aals_jax.guides import GUIDES, Guide
+from aals_jax.methods import METHODS, Constants, dense
+from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables, Weak
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-TargetRule = Callable[..., jax.Array]
-
-# What the teacher's map on P becomes before the student learns from it. A rule takes
-# (teacher_logits, valid, *, max_strength, center) and returns the target's logits;
-# None means that P is not used at all.
-METHODS: Mapping[str, TargetRule | None] = {
-    "supervised": None,
-    "aals": lambda logits, valid, **constants: sharpen(
-        logits, valid=valid, **constants
-    ),
-}
 
 
 def init_state(
@@ -42,16 +34,36 @@ def init_state(
     return restart(variables, tx)
 
 
-def restart(student: Variables, tx: optax.GradientTransformation) -> TrainState:
-    """State at step 0 from given weights, as at the start of the second stage."""
+def restart(
+    student: Variables, tx: optax.GradientTransformation, *, memory: Any = None
+) -> TrainState:
+    """State at step 0 from given weights, as at the start of the second stage; with
+    what the method keeps beside them, if anything (`initial_memory`)."""
     student = {"params": student["params"], "batch_stats": student["batch_stats"]}
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        student=jax.tree.map(jnp.copy, student),
+    fields: dict[str, Any] = {
+        "step": jnp.zeros((), jnp.int32),
+        "student": jax.tree.map(jnp.copy, student),
         # own buffers: the state is donated, an alias would be freed twice
-        teacher=jax.tree.map(jnp.copy, student),
-        opt_state=tx.init(student["params"]),
-    )
+        "teacher": jax.tree.map(jnp.copy, student),
+        "opt_state": tx.init(student["params"]),
+    }
+    if memory is None:
+        return TrainState(**fields)
+    return MemoryState(**fields, memory=memory)
+
+
+def initial_memory(method: str, student: Variables, *, images: int, side: int) -> Any:
+    """What the method's guide keeps from the start; None for most.
+
+    Args:
+      method: a row of METHODS.
+      student: the weights that the stage starts from.
+      images: of P.
+      side: of the maps kept; see `ensemble.memory_side`.
+    """
+    guide = METHODS[method].guide
+    make = GUIDES[guide].memory if guide else None
+    return make(student, images=images, side=side) if make else None
 
 
 def _advance(
@@ -65,7 +77,8 @@ def _advance(
     updates, opt_state = tx.update(gradients, state.opt_state, params)
     student = {"params": optax.apply_updates(params, updates), **batch_stats}
     decay = ema.warmed_decay(state.step, ema_decay)
-    return TrainState(
+    return dataclasses.replace(
+        state,
         step=state.step + 1,
         student=student,
         teacher=ema.update(state.teacher, student, decay),
@@ -80,14 +93,6 @@ def _student_pass(
     return model.apply(variables, image, train=True, mutable=["batch_stats"])  # pyright: ignore[reportReturnType]
 
 
-def _supervised_loss(
-    logits: jax.Array, labelled: Labelled, axis_name: str | None
-) -> jax.Array:
-    return losses.global_mean(
-        losses.pixel_cross_entropy(logits, labelled.target, labelled.valid), axis_name
-    )
-
-
 def make_pretrain_step(
     model: nn.Module,
     tx: optax.GradientTransformation,
@@ -99,8 +104,8 @@ def make_pretrain_step(
 
     def loss_fn(params, state, batch):
         logits, stats = _student_pass(model, params, state, batch.labelled.image)
-        loss = _supervised_loss(logits, batch.labelled, axis_name)
-        return loss, stats
+        each = dense(logits, batch.labelled, Constants())
+        return losses.global_mean(each, axis_name), stats
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         (loss, stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
@@ -124,33 +129,81 @@ def make_distill_step(
     model: nn.Module,
     tx: optax.GradientTransformation,
     *,
-    max_strength: float,
-    center: float,
+    constants: Constants,
     distill_weight: float,
     ramp_steps: int,
     ema_decay: float,
     axis_name: str | None,
 ) -> Step:
-    """Stage 2: the teacher's sharpened maps on P join the supervised loss on R and N.
+    """Stage 2: the method's loss on P joins its loss on R and N.
 
-    The teacher runs on P alone, with its running statistics; the student sees R, N and
-    P in one pass. `method` names a row of METHODS; one whose rule is None gets the
-    supervised step, which never touches P.
+    The guide of an averaged or fixed teacher runs on P alone, with running statistics;
+    the student sees R, N and P in one pass. `method` names a row of METHODS; one that
+    does not use P gets the supervised step, which never touches it.
     """
     rule = METHODS[method]
-    if rule is None:
+    if rule.weak is None:
         return make_pretrain_step(model, tx, ema_decay=ema_decay, axis_name=axis_name)
+    guide = GUIDES[rule.guide] if rule.guide else Guide()
+    loss_fn = _make_distill_loss(method, model, constants, axis_name)
+    gradient_of = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)
 
-    def loss_fn(params, probe, state, batch, target_logits):
-        split = len(batch.labelled.image)
-        image = jnp.concatenate([batch.labelled.image, batch.weak.student_image])
-        logits, stats = _student_pass(model, params, state, image)
-        # `probe` is zero; its gradient is that of the distillation term at the logits
-        weak_logits = logits[split:] + probe
-        supervised = _supervised_loss(logits[:split], batch.labelled, axis_name)
-        divergence = losses.pixel_kl(target_logits, weak_logits, batch.weak.valid)
-        distill = losses.global_mean(divergence, axis_name)
+    def apply(variables: Variables, image: jax.Array) -> Any:
+        return model.apply(variables, image, train=False)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        assert batch.weak is not None, "the method needs images of P"
+        weak, params = batch.weak, state.student["params"]
+        seen = guide.look(apply, state, weak) if guide.look else None
+        made = rule.target(seen, weak, constants) if guide.look else None
+        target = lax.stop_gradient(made)
         weight = distill_weight * schedule.ramp_up(state.step, ramp_steps)
+        gradients, (stats, terms, logits) = gradient_of(
+            params, jnp.zeros_like(weak.valid), state, batch, target, weight
+        )
+        grads = _mean_over_devices(gradients[0], axis_name)
+        metrics = {
+            **terms,
+            **_target_monitors(seen, target, weak, constants.center, axis_name),
+            "pseudo/distill_grad_norm": _sharded_norm(gradients[1], axis_name),
+            "grad_norm": optax.tree.norm(grads),
+            "ema_decay": ema.warmed_decay(state.step, ema_decay),
+            "images/labelled": _count(batch.labelled.image, axis_name),
+            "images/image_level": _count(weak.image, axis_name),
+        }
+        after = _advance(state, grads, stats, tx, ema_decay)
+        if guide.remember and isinstance(after, MemoryState):
+            options = {"decay": constants.ensemble_decay, "axis_name": axis_name}
+            memory = guide.remember(after.memory, logits, weak, **options)
+            after = dataclasses.replace(after, memory=memory)
+        return after, metrics
+
+    return step
+
+
+def _make_distill_loss(
+    method: str, model: nn.Module, constants: Constants, axis_name: str | None
+) -> Callable[..., Any]:
+    """(params, probe, state, batch, target, weight) -> total, (batch_stats, terms,
+    the student's logits on P)."""
+    rule = METHODS[method]
+    assert rule.weak is not None
+    weak_loss = rule.weak
+    # that guide is the student itself, in the same pass
+    twice = rule.guide == "second_view"
+    mean = partial(losses.global_mean, axis_name=axis_name)
+
+    def loss_fn(params, probe, state, batch, target, weight):
+        labelled, weak = batch.labelled, batch.weak
+        images = [labelled.image, weak.student_image, *([weak.image] if twice else [])]
+        logits, stats = _student_pass(model, params, state, jnp.concatenate(images))
+        split, end = len(labelled.image), len(labelled.image) + len(weak.image)
+        # `probe` is zero; its gradient is that of the term on P at the logits
+        weak_logits = logits[split:end] + probe
+        if twice:
+            target = rule.target(logits[end:], weak, constants)
+        supervised = mean(rule.labelled(logits[:split], labelled, constants))
+        distill = mean(weak_loss(target, weak_logits, weak, constants))
         total = supervised + weight * distill
         terms = {
             "loss/supervised": supervised,
@@ -158,36 +211,9 @@ def make_distill_step(
             "loss/distill_weighted": weight * distill,
             "loss/total": total,
         }
-        return total, (stats, terms)
+        return total, (stats, terms, weak_logits)
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        assert batch.weak is not None, "stage 2 needs images of P"
-        weak = batch.weak
-        teacher_logits = model.apply(state.teacher, weak.image, train=False)
-        assert isinstance(teacher_logits, jax.Array)
-        target = rule(
-            teacher_logits, weak.valid, max_strength=max_strength, center=center
-        )
-        gradients, (stats, terms) = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)(
-            state.student["params"],
-            jnp.zeros_like(teacher_logits),
-            state,
-            batch,
-            target,
-        )
-        grads = _mean_over_devices(gradients[0], axis_name)
-        metrics = {
-            **terms,
-            **_pseudo_label_monitors(teacher_logits, target, weak, center, axis_name),
-            "pseudo/distill_grad_norm": _sharded_norm(gradients[1], axis_name),
-            "grad_norm": optax.tree.norm(grads),
-            "ema_decay": ema.warmed_decay(state.step, ema_decay),
-            "images/labelled": _count(batch.labelled.image, axis_name),
-            "images/image_level": _count(weak.image, axis_name),
-        }
-        return _advance(state, grads, stats, tx, ema_decay), metrics
-
-    return step
+    return loss_fn
 
 
 def make_eval_step(model: nn.Module) -> Callable[[Variables, jax.Array], jax.Array]:
@@ -202,14 +228,17 @@ def make_eval_step(model: nn.Module) -> Callable[[Variables, jax.Array], jax.Arr
     return step
 
 
-def _pseudo_label_monitors(
-    teacher_logits: jax.Array,
-    target_logits: jax.Array,
+def _target_monitors(
+    teacher_logits: Any,
+    target_logits: Any,
     weak: Weak,
     center: float,
     axis_name: str | None,
 ) -> Metrics:
-    """What sharpening finds and does on P; dead images have their peak below t."""
+    """What the rule finds and does on P, where a teacher's map is made the target;
+    dead images have their peak below t."""
+    if not isinstance(teacher_logits, jax.Array):
+        return {}
     film = jnp.where(weak.valid > 0, teacher_logits, -jnp.inf)
     peak = jnp.max(film, axis=(1, 2))
     raised = (target_logits > teacher_logits).astype(jnp.float32)

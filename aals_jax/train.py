@@ -6,6 +6,7 @@ stage that continues from its newest checkpoint ends where an undisturbed one do
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import optax
 
 from aals_jax import (
     augment,
+    ensemble,
     evaluate,
     monitors,
     optim,
@@ -24,9 +26,11 @@ from aals_jax import (
     roc,
     schedule,
     steps,
+    views,
 )
 from aals_jax.checkpoints import Checkpoints
 from aals_jax.inference import Predictor, film
+from aals_jax.methods import METHODS, Constants
 from aals_jax.models.detector import Detector
 from aals_jax.prepare import Data
 from aals_jax.types import TrainState
@@ -50,6 +54,7 @@ class Stage:
     step: steps.Step
     initial: TrainState  # on the host
     counts: Mapping[str, int]  # global images a batch, by stream
+    jitter_teacher: bool  # whether the teacher's view of P has photometry too
     selected_by: str  # "student" or "teacher", whose validation AUROC chooses
 
 
@@ -61,6 +66,7 @@ def make_model(config: Any, *, axis_name: str | None) -> Detector:
         stem_channels=config.model.stem_channels,
         dtype=jnp.dtype(config.model.dtype),
         axis_name=axis_name,
+        cell=config.distill.cell if METHODS[config.method].cells else 1,
     )
 
 
@@ -94,46 +100,79 @@ def make_pretrain(config: Any, *, axis_name: str | None) -> steps.Step:
     )
 
 
-def make_distill(config: Any, *, axis_name: str | None) -> steps.Step:
+def make_distill(
+    config: Any, *, axis_name: str | None, stage: str = "distill"
+) -> steps.Step:
+    """The method's step on R, N and P, with the optimiser of that stage."""
     return steps.make_distill_step(
         config.method,
         make_model(config, axis_name=axis_name),
-        make_tx(config.distill),
-        max_strength=config.distill.max_strength,
-        center=config.distill.center,
+        make_tx(config[stage]),
+        constants=constants(config),
         distill_weight=config.distill.weight,
-        ramp_steps=config.distill.ramp_steps,
+        ramp_steps=ramp_steps(config),
         ema_decay=config.ema_decay,
         axis_name=axis_name,
     )
 
 
+def constants(config: Any) -> Constants:
+    names = [field.name for field in dataclasses.fields(Constants)]
+    return Constants(**{name: config.distill[name] for name in names})
+
+
+def ramp_steps(config: Any) -> int:
+    """Steps in which the weight of the term on P rises: as set, else the method's."""
+    usual = max(1, round(config.distill.ramp_share * config.distill.steps))
+    ramps = METHODS[config.method].ramps
+    return config.distill.ramp_steps or (usual if ramps else 0)
+
+
 def pretrain_stage(config: Any, side: int) -> Stage:
-    """Stage 1: dense cross-entropy on R and N."""
+    """Stage 1: dense cross-entropy on R and N; or all that the method has, where it
+    needs no teacher."""
+    everything = METHODS[config.method].from_start
+    make = partial(make_distill, stage="pretrain") if everything else make_pretrain
     return Stage(
         name="pretrain",
         number=1,
         config=config.pretrain,
-        step=make_pretrain(config, axis_name=parallel.AXIS),
+        step=make(config, axis_name=parallel.AXIS),
         initial=initial_state(config, side),
-        counts={k: config.batch[k] for k in ("region", "negative")},
+        counts=_counts(config, uses_p=everything),
+        jitter_teacher=False,
         selected_by="student",
     )
 
 
-def distill_stage(config: Any, student: Any) -> Stage:
-    """Stage 2 from stage 1's best student: the method's targets on P join in."""
-    uses_p = steps.METHODS[config.method] is not None
-    names = ("region", "negative", "image_level") if uses_p else ("region", "negative")
+def distill_stage(config: Any, student: Any, *, images: int, side: int) -> Stage:
+    """Stage 2 from stage 1's best student: the method's loss on P joins in.
+
+    Args:
+      config: of the run.
+      student: variables.
+      images: of P.
+      side: of an image, px.
+    """
+    method = METHODS[config.method]
+    map_side = side // views.MAP_STRIDE
+    kept = ensemble.memory_side(map_side, limit=config.distill.ensemble_side)
+    memory = steps.initial_memory(config.method, student, images=images, side=kept)
     return Stage(
         name="distill",
         number=2,
         config=config.distill,
         step=make_distill(config, axis_name=parallel.AXIS),
-        initial=steps.restart(student, make_tx(config.distill)),
-        counts={name: config.batch[name] for name in names},
+        initial=steps.restart(student, make_tx(config.distill), memory=memory),
+        counts=_counts(config, uses_p=method.weak is not None),
+        jitter_teacher=method.jitter_teacher,
         selected_by="teacher",
     )
+
+
+def _counts(config: Any, *, uses_p: bool) -> dict[str, int]:
+    names = ("region", "negative", *(["image_level"] if uses_p else []))
+    return {name: config.batch[name] for name in names}
 
 
 def run_stage(
@@ -168,6 +207,7 @@ def _batches(stage: Stage, data: Data, config: Any, start: int):
         stage.counts,
         seed=(config.seed, stage.number),
         ranges=augment.Ranges(**config.augment),
+        makers=views.makers(jitter_teacher=stage.jitter_teacher),
         start_step=start,
         host=parallel.host_index(),
         hosts=parallel.host_count(),

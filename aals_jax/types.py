@@ -24,12 +24,20 @@ class TrainState:
 
 
 @struct.dataclass
+class MemoryState(TrainState):
+    """The state of a method that keeps more than the student and its average."""
+
+    memory: Any  # as the method's guide makes it; see guides.GUIDES
+
+
+@struct.dataclass
 class Labelled:
     """Images of R and N, whose target is known at every pixel."""
 
     image: jax.Array  # f32[B, H, W, 1], 0 = air, 1 = bone
     target: jax.Array  # f32[B, H/4, W/4], 1 inside a box, 0 outside
     valid: jax.Array  # f32[B, H/4, W/4], 1 on film, 0 on padding
+    label: jax.Array  # f32[B], 1 in R, 0 in N: what the record says of the image
 
 
 @struct.dataclass
@@ -39,6 +47,9 @@ class Weak:
     image: jax.Array  # f32[B, H, W, 1], the teacher's view
     student_image: jax.Array  # f32[B, H, W, 1], same geometry, stronger photometry
     valid: jax.Array  # f32[B, H/4, W/4]
+    row: jax.Array  # i32[B], the image's number within P
+    lesions: jax.Array  # i32[B], how many the record names; -1 where it doesn't say
+    to_view: jax.Array  # f32[B, 2, 3], un-augmented point -> view, shares of the side
 
 
 @struct.dataclass

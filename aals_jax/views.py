@@ -4,6 +4,8 @@ R and N become an image with its target; P becomes two views of one geometry.
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ class Radiograph:
     image: np.ndarray  # u8 or u16 [side, side]
     boxes: np.ndarray  # f32[k, 4] (x0, y0, x1, y1) in pixels of the square
     content: np.ndarray  # f32[4] (x0, y0, x1, y1), the film, in pixels of the square
+    row: int = -1  # its number within the stream that reads it
+    lesions: int = -1  # how many the record names; -1 where it doesn't say
 
 
 def to_float(image: np.ndarray) -> np.ndarray:
@@ -28,7 +32,11 @@ def to_float(image: np.ndarray) -> np.ndarray:
 
 
 def labelled_example(
-    radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
+    radiograph: Radiograph,
+    rng: np.random.Generator,
+    ranges: augment.Ranges,
+    *,
+    label: float,
 ) -> Labelled:
     """One augmented image of R or N with its target; see `types.Labelled`."""
     matrix, image, valid = _warped(radiograph, rng, ranges)
@@ -39,19 +47,33 @@ def labelled_example(
             radiograph.boxes, matrix, side=side, map_side=side // MAP_STRIDE
         ),
         "valid": valid,
+        "label": np.float32(label),
     }
     return Labelled(**fields)
 
 
 def weak_example(
-    radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
+    radiograph: Radiograph,
+    rng: np.random.Generator,
+    ranges: augment.Ranges,
+    *,
+    jitter_teacher: bool,
 ) -> Weak:
-    """One image of P: the teacher sees it warped, the student also with photometry."""
-    _, image, valid = _warped(radiograph, rng, ranges)
+    """One image of P: the teacher sees it warped, the student also with photometry.
+
+    With `jitter_teacher` the teacher's view has photometry too, drawn for itself.
+    """
+    matrix, image, valid = _warped(radiograph, rng, ranges)
+    student_image = augment.photometry(image, rng, ranges)
+    if jitter_teacher:
+        image = augment.photometry(image, rng, ranges)
     fields: dict[str, Any] = {
         "image": image[..., None],
-        "student_image": augment.photometry(image, rng, ranges)[..., None],
+        "student_image": student_image[..., None],
         "valid": valid,
+        "row": np.int32(radiograph.row),
+        "lesions": np.int32(radiograph.lesions),
+        "to_view": augment.to_view(matrix, side=len(image)),
     }
     return Weak(**fields)
 
@@ -68,8 +90,10 @@ def _warped(
     return matrix, augment.warp(to_float(radiograph.image), matrix), valid
 
 
-MAKERS = {
-    "region": labelled_example,
-    "negative": labelled_example,
-    "image_level": weak_example,
-}
+def makers(*, jitter_teacher: bool) -> Mapping[str, Callable[..., Labelled | Weak]]:
+    """What makes the examples of each stream from (radiograph, rng, ranges)."""
+    return {
+        "region": partial(labelled_example, label=1.0),
+        "negative": partial(labelled_example, label=0.0),
+        "image_level": partial(weak_example, jitter_teacher=jitter_teacher),
+    }

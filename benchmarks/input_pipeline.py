@@ -40,6 +40,7 @@ from data.cxr_registry import build, phantom
 
 PACKAGES = ("numpy", "opencv-python-headless", "grain", "array-record", "torch")
 RANGES = augment.Ranges(20.0, (0.85, 1.2), 0.11, True, 0.1, 0.3, 0.03)  # configs/base
+MAKERS = views.makers(jitter_teacher=False)
 SIDE, IMAGES, EACH = 1024, 64, 4  # px; of the phantom; of each stream in a batch
 STREAMS = ("region", "negative", "image_level")
 
@@ -85,6 +86,7 @@ def ours(
         dict.fromkeys(STREAMS, EACH),
         seed=(0, 2),
         ranges=RANGES,
+        makers=MAKERS,
         num_threads=threads,
     )
 
@@ -118,7 +120,7 @@ class Batches:
         table = self.tables[stream]
         row = index % len(table)
         record = self.dataset.read(table.split[row], table.position[row])
-        made = views.MAKERS[stream](record, np.random.default_rng([0, index]), RANGES)
+        made = MAKERS[stream](record, np.random.default_rng([0, index]), RANGES)
         return {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
 
     def __getitem__(self, step: int) -> list[Any]:
@@ -200,7 +202,7 @@ def print_stages(dataset: pipeline.Dataset, repeats: int) -> None:
     matrix = augment.sample_geometry(rng, RANGES, side=dataset.side)
     maps: Any = {"side": dataset.side, "map_side": dataset.side // views.MAP_STRIDE}
     image = views.to_float(record.image)
-    made = views.labelled_example(record, rng, RANGES)
+    made = MAKERS["region"](record, rng, RANGES)
     png = cv2.imencode(".png", record.image)[1]
     calls: dict[str, Callable[[], object]] = {
         "read, parse and PNG": functools.partial(dataset.read, *place),

@@ -27,25 +27,31 @@ from configs import clavicle
 
 
 def shapes(labelled: int, image_level: int, side: int) -> Any:
-    def f32(count, *shape) -> Any:
-        return jax.ShapeDtypeStruct((count, *shape), jnp.float32)
+    def array(count, *shape, dtype=jnp.float32) -> Any:
+        return jax.ShapeDtypeStruct((count, *shape), dtype)
 
     image, pixels = (side, side, 1), (side // 4, side // 4)
     return Batch(
         labelled=Labelled(
-            f32(labelled, *image), f32(labelled, *pixels), f32(labelled, *pixels)
+            array(labelled, *image),
+            array(labelled, *pixels),
+            array(labelled, *pixels),
+            array(labelled),
         ),
         weak=Weak(
-            f32(image_level, *image),
-            f32(image_level, *image),
-            f32(image_level, *pixels),
+            array(image_level, *image),
+            array(image_level, *image),
+            array(image_level, *pixels),
+            row=array(image_level, dtype=jnp.int32),
+            lesions=array(image_level, dtype=jnp.int32),
+            to_view=array(image_level, 2, 3),
         ),
     )
 
 
 def random_batch(like: Any) -> Any:
     rng = np.random.default_rng(0)
-    batch = jax.tree.map(lambda x: rng.random(x.shape, np.float32), like)
+    batch = jax.tree.map(lambda x: rng.random(x.shape).astype(x.dtype), like)
     ones = jax.tree.map(np.ones_like, batch)
     target = (batch.labelled.target > 0.99).astype(np.float32)
     return batch.replace(

@@ -26,35 +26,13 @@ def fields(finding: str) -> Any:
     config: Any = ConfigDict()
     config.finding = finding  # a column, a coded finding (rib, clavicle), or a site
     config.scale = ""
-    config.method = "aals"  # a row of aals_jax.steps.METHODS
+    config.method = "aals"  # a row of aals_jax.methods.METHODS
     config.seed = 0  # initial weights, order of the data, augmentation
     config.registry = config_dict.placeholder(str)  # folder; none: the phantom
     config.log_every = 50  # steps
     config.ema_decay = 0.999  # [recall]; warmed up by min(d, (1+t)/(10+t)) [ours]
 
-    config.data = data = section()
-    data.dir = "runs/datasets"  # prepared datasets, shared by runs
-    data.key_file = config_dict.placeholder(str)  # pseudonyms; none: DIR/pseudonym.key
-    data.side = 192  # px, padded square
-    data.bits = 8  # stored grey levels, 8 or 16
-    data.fold = 0  # 0..4: five folds, 70/10/20 [recall]
-    data.seed = 0  # of the ten parts and of the choice of R
-    data.region_images = config_dict.placeholder(int)  # R at most; none: all boxed
-    data.max_bad_share = 0.02  # of files quarantined before the build fails
-    data.allow = ()  # names of registry checks that may pass
-    data.parts_file = config_dict.placeholder(str)  # parts.csv of an earlier build
-    data.keep_non_acute = False  # codes of later encounters, sequelae count as positive
-    data.point_radius = 32.0  # stored px, half side of the box around a point
-    data.reports = reports = section()  # labels from the column `report`
-    reports.read = "auto"  # where nothing else gives the label; always, never
-    reports.languages = ("en",)  # de exists too
-    reports.rules = config_dict.placeholder(str)  # a table beside the built-in one
-    reports.silence = "negative"  # what no mention means, or unknown
-    data.workers = 2  # processes of the build; 0: none, without the next two bounds
-    data.timeout_s = 60.0  # of the build, for one file
-    data.memory_gib = 4.0  # of the build, for one process
-    data.beam = ""  # Apache Beam's pipeline options: the build by its runner
-    data.threads = 2  # threads of the input pipeline
+    config.data = data()
 
     config.phantom = phantom = section()  # used where there is no registry
     phantom.images = 2_000
@@ -90,7 +68,18 @@ def fields(finding: str) -> Any:
     distill.max_strength = 4.0  # a0 [ours]; its value is not known to us
     distill.center = 0.4  # t [2nd]
     distill.weight = 1.0  # lambda [ours]
-    distill.ramp_steps = 0  # of lambda; 0: full weight at once [ours]
+    distill.ramp_steps = 0  # of lambda; 0: as the method does, most at once [ours]
+    # read by single methods only; see aals_jax.methods
+    distill.ramp_share = 0.25  # of the steps, in which lambda rises where it ramps
+    distill.ensemble_decay = 0.6  # a prediction [2nd, Laine and Aila]
+    distill.ensemble_side = 64  # px at most of the maps kept; of P alone [ours]
+    distill.cell = 4  # px of the map, of a grid cell's side: 12 x 12 cells [recall]
+    distill.box_weight = 5.0  # of images with boxes in mil [recall, Li et al.]
+    distill.pool_sharpness = 10.0  # r of log-sum-exp over the map's logits [recall]
+    # our own options of aals, off by default
+    distill.dead_zone = "leave"  # raise: t of an image whose peak is below it moves
+    distill.dead_zone_share = 0.5  # to this share of its peak
+    distill.lesion_area = 0.0  # of the film, a lesion; > 0: t by the count of lesions
 
     config.evaluation = evaluation = section()
     evaluation.batch_size = 32
@@ -101,6 +90,34 @@ def fields(finding: str) -> Any:
     evaluation.threshold = 0.001  # lowest probability of a detection
     evaluation.max_detections = 50  # an image
     return config
+
+
+def data() -> Any:
+    """What is trained on, and how it is built."""
+    made: Any = section()
+    made.dir = "runs/datasets"  # prepared datasets, shared by runs
+    made.key_file = config_dict.placeholder(str)  # pseudonyms; none: DIR/pseudonym.key
+    made.side = 192  # px, padded square
+    made.bits = 8  # stored grey levels, 8 or 16
+    made.fold = 0  # 0..4: five folds, 70/10/20 [recall]
+    made.seed = 0  # of the ten parts and of the choice of R
+    made.region_images = config_dict.placeholder(int)  # R at most; none: all boxed
+    made.max_bad_share = 0.02  # of files quarantined before the build fails
+    made.allow = ()  # names of registry checks that may pass
+    made.parts_file = config_dict.placeholder(str)  # parts.csv of an earlier build
+    made.keep_non_acute = False  # codes of later encounters, sequelae count as positive
+    made.point_radius = 32.0  # stored px, half side of the box around a point
+    made.reports = reports = section()  # labels from the column `report`
+    reports.read = "auto"  # where nothing else gives the label; always, never
+    reports.languages = ("en",)  # de exists too
+    reports.rules = config_dict.placeholder(str)  # a table beside the built-in one
+    reports.silence = "negative"  # what no mention means, or unknown
+    made.workers = 2  # processes of the build; 0: none, without the next two bounds
+    made.timeout_s = 60.0  # of the build, for one file
+    made.memory_gib = 4.0  # of the build, for one process
+    made.beam = ""  # Apache Beam's pipeline options: the build by its runner
+    made.threads = 2  # threads of the input pipeline
+    return made
 
 
 def section() -> Any:
@@ -133,6 +150,7 @@ def paper(config: Any) -> None:
     config.model.update(backbone="resnet50", width=64, fpn_channels=256)  # [paper]
     config.model.dtype = "bfloat16"
     config.batch.update(region=8, negative=24, image_level=16)  # 48 in all [recall]
+    config.distill.cell = 16  # 16 x 16 cells [recall]
     # 25 epochs [recall] of 0.7 * 65,845 images in batches of 48
     for stage_config in (config.pretrain, config.distill):
         stage_config.update(

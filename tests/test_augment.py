@@ -229,3 +229,13 @@ def test_augmentation_is_a_function_of_the_seed():
     for a, b, c in zip(both(3), both(3), both(4), strict=True):
         np.testing.assert_array_equal(a, b)
         assert not np.array_equal(a, c)
+
+
+@given(seed=SEEDS, point=NEAR)
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_the_way_to_the_view_undoes_the_way_from_it(seed, point):
+    matrix = geometry(seed)
+    forth = augment.to_view(matrix, side=SIDE)
+    assert forth.dtype == np.float32
+    in_view = SIDE * (forth @ [point[0] / SIDE, point[1] / SIDE, 1.0])
+    np.testing.assert_allclose(matrix @ [*in_view, 1.0], point, atol=1e-3)

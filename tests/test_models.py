@@ -5,7 +5,7 @@ import pytest
 from flax import linen as nn
 
 from aals_jax.models import fpn, resnet
-from aals_jax.models.detector import PRIOR, Detector
+from aals_jax.models.detector import PRIOR, Detector, per_cell
 
 
 def shapes(backbone, *, width=64, fpn_channels=256, side=64, **options):
@@ -108,3 +108,13 @@ def test_batch_statistics_over_devices_are_those_of_the_whole_batch():
     ):
         for device in devices:
             np.testing.assert_allclose(device, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_cells_have_one_logit_the_mean_of_the_map():
+    maps = jax.random.normal(jax.random.key(0), (2, 4, 8))
+    blocks = np.asarray(maps).reshape(2, 2, 2, 4, 2).mean(axis=(2, 4))
+    got = per_cell(maps, 2)
+    np.testing.assert_allclose(got[:, ::2, ::2], blocks, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(got[:, ::2], got[:, 1::2])
+    np.testing.assert_array_equal(got[:, :, ::2], got[:, :, 1::2])
+    np.testing.assert_array_equal(per_cell(maps, 1), maps)

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen as nn
+from small import Net, make_batch
 
 from aals_jax import parallel, steps
-from aals_jax.types import Batch, Labelled, Weak
+from aals_jax.methods import Constants
 
 TREE = {"a": np.arange(24.0, dtype=np.float32).reshape(8, 3), "b": np.arange(8)}
 NUM_STEPS = 3
@@ -91,34 +91,6 @@ def test_an_even_batch_passes():
     parallel.check_divisible({"batch.region": 6}, 3)
 
 
-class Net(nn.Module):
-    """The smallest net of the detector's kind: stride 4, synchronised BatchNorm."""
-
-    axis_name: str | None = None
-
-    @nn.compact
-    def __call__(self, image, *, train):
-        x = nn.Conv(8, (4, 4), strides=4)(image)
-        x = nn.BatchNorm(not train, axis_name=self.axis_name if train else None)(x)
-        return nn.Conv(1, (3, 3))(nn.relu(x))[..., 0]
-
-
-def make_batch():
-    rng = np.random.default_rng(0)
-
-    def draw(n, *shape):
-        return rng.random((n, *shape), np.float32)
-
-    # unequal shares of film, so that devices and hosts have unequal counts
-    film = np.linspace(0.1, 1.0, 16, dtype=np.float32)[:, None, None]
-    valid = (draw(16, 8, 8) < film).astype(np.float32)
-    target = (draw(16, 8, 8) < 0.2).astype(np.float32)
-    return Batch(
-        labelled=Labelled(draw(16, 32, 32, 1), target, valid),
-        weak=Weak(draw(8, 32, 32, 1), draw(8, 32, 32, 1), valid[4:12]),
-    )
-
-
 def train(batch):
     """A few distillation steps on all devices: losses and the checksums of params."""
     tx = optax.sgd(0.3)
@@ -126,8 +98,7 @@ def train(batch):
         "aals",
         Net(parallel.AXIS),
         tx,
-        max_strength=4.0,
-        center=0.4,
+        constants=Constants(),
         distill_weight=0.7,
         ramp_steps=0,
         ema_decay=0.9,

@@ -70,6 +70,7 @@ def some(num_batches=6, *, dataset=None, streams=None, ranges=FULL, **options):
         options.pop("counts", COUNTS),
         seed=options.pop("seed", (0, 2)),
         ranges=ranges,
+        makers=views.makers(jitter_teacher=options.pop("jitter_teacher", False)),
         **options,
     )
     return list(itertools.islice(made, num_batches))
@@ -189,6 +190,27 @@ def test_the_student_alone_sees_photometry_and_validity_is_its_geometrys():
         assert not np.array_equal(with_it.weak.image, with_it.weak.student_image)
 
 
+def test_a_teacher_with_photometry_of_its_own_leaves_all_else_as_it_was():
+    for plain, jittered in zip(some(3), some(3, jitter_teacher=True), strict=True):
+        assert not np.array_equal(plain.weak.image, jittered.weak.image)
+        assert not np.array_equal(jittered.weak.image, jittered.weak.student_image)
+        assert_same(
+            plain, jittered.replace(weak=jittered.weak.replace(image=plain.weak.image))
+        )
+
+
+def test_an_image_of_p_keeps_its_row_and_the_number_of_its_boxes():
+    """P is 19..23; two of them have boxes, whose number alone is known."""
+    table = make_table([1] * 24, [False] * 20 + [True] * 2 + [False] * 2)
+    streams = {**make_streams(), "image_level": table.select(np.arange(19, 24))}
+    for batch in some(6, streams=streams, ranges=OFF):
+        images = np.array(levels(batch.weak.image))
+        np.testing.assert_array_equal(batch.weak.row, images - 19)
+        expected = np.where((images == 20) | (images == 21), 1, -1)
+        np.testing.assert_array_equal(batch.weak.lesions, expected)
+        np.testing.assert_array_equal(batch.labelled.label, [1, 1, 0, 0, 0, 0])
+
+
 def test_unaugmented_target_and_validity_are_the_box_and_the_film():
     (batch,) = some(1, ranges=OFF)
     target, valid = np.zeros((16, 16)), np.zeros((16, 16))
@@ -202,9 +224,18 @@ def test_unaugmented_target_and_validity_are_the_box_and_the_film():
 
 def test_batches_are_float32_in_the_unit_range():
     (batch,) = some(1)
-    for leaf in jax.tree.leaves(batch):
+    weak = batch.weak
+    for leaf in (
+        *jax.tree.leaves(batch.labelled),
+        weak.image,
+        weak.student_image,
+        weak.valid,
+    ):
         assert leaf.dtype == np.float32
         assert leaf.min() >= 0.0 and leaf.max() <= 1.0
+    assert weak.row.dtype == weak.lesions.dtype == np.int32
+    assert weak.to_view.dtype == np.float32
+    assert weak.to_view.shape == (2, 2, 3)
     assert batch.labelled.image.shape == (6, SIDE, SIDE, 1)
     assert batch.weak.valid.shape == (2, SIDE // 4, SIDE // 4)
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
+from aals_jax import sharpening
 from aals_jax.sharpening import sharpen
 
 # (y'max, a0) -> target at the peak, t = 0.4: the method's golden table.
@@ -108,3 +109,64 @@ def test_padding_cannot_be_the_peak():
     got = sharpen(logits, max_strength=4.0, center=0.4, valid=valid)
     film = sharpen(logits.at[0, 0, 0].set(-9.0), max_strength=4.0, center=0.4)
     np.testing.assert_array_equal(got[0, 0, 1], film[0, 0, 1])
+
+
+@laws
+@given(logits=maps, center=centers)
+def test_the_compared_operators_are_one_at_strength_one(logits, center):
+    for got in (
+        sharpening.sharpen_asymmetric(logits, strength=1.0, center=center),
+        sharpening.sharpen_temperature(logits, strength=1.0),
+    ):
+        # numbers that are not normal are 0 to XLA
+        np.testing.assert_allclose(got, logits, rtol=0, atol=2e-38)
+
+
+def test_hard_targets_are_zero_and_one_in_float32():
+    hard = sharpening.harden(jnp.array([[[-1e-3, 0.0], [5.0, -9.0]]]))
+    np.testing.assert_array_equal(jax.nn.sigmoid(hard)[0, :, 0], [0.0, 1.0])
+    np.testing.assert_array_equal(jax.nn.sigmoid(hard)[0, :, 1], [1.0, 0.0])
+
+
+ONES = jnp.ones((1, 2, 2))
+
+
+@laws
+@given(logits=maps, center=centers, share=st.floats(0.1, 0.9))
+def test_raised_centers_leave_no_image_without_help(logits, center, share):
+    """Ours: below t the center is a share of the peak, which therefore rises."""
+    at = logit(np.float32(center))
+    moved = sharpening.alive_center(logits, ONES, center=jnp.float32(at), share=share)
+    peak = logits.max()
+    got = sharpening.sharpen_above(logits, moved, max_strength=4.0)
+    if peak < np.float32(at):
+        expected = logit(share * expit(np.float64(peak)))
+        np.testing.assert_allclose(moved[0, 0, 0], expected, rtol=1e-4, atol=1e-5)
+        assert got.max() > peak
+    else:
+        np.testing.assert_array_equal(moved[0, 0, 0], np.float32(at))
+
+
+def test_the_top_pixels_of_the_named_lesions_rise_and_no_others():
+    """Ours: two lesions of a tenth of twenty pixels of film each are four pixels."""
+    logits = jnp.array(np.random.default_rng(0).permutation(25.0 - np.arange(25) * 2))
+    logits = logits.astype(jnp.float32).reshape(1, 5, 5)
+    valid = jnp.ones_like(logits).at[:, 4].set(0.0)
+    for lesions, raised in ((2, 4), (1, 2), (9, 18), (100, 19)):
+        center = sharpening.top_center(
+            logits, valid, jnp.array([lesions]), center=0.0, lesion_area=0.1
+        )
+        film = np.asarray(logits)[valid > 0]
+        assert np.sum(film > float(center[0, 0, 0])) == raised
+    unknown = sharpening.top_center(
+        logits, valid, jnp.array([-1]), center=0.25, lesion_area=0.1
+    )
+    assert unknown[0, 0, 0] == 0.25
+
+
+def test_moved_centers_stay_finite_without_film():
+    logits, valid = jnp.zeros((1, 2, 2)), jnp.zeros((1, 2, 2))
+    center = sharpening.alive_center(logits, valid, center=jnp.float32(-0.4), share=0.5)
+    lesions = jnp.array([2])
+    top = sharpening.top_center(logits, valid, lesions, center=center, lesion_area=0.1)
+    assert np.isfinite(top).all()

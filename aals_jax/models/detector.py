@@ -25,6 +25,7 @@ class Detector(nn.Module):
     stem_channels: int = 1  # 3 copies grey for a stem with pretrained weights
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    cell: int = 1  # pixels of the map a side that have one logit, their mean
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
@@ -55,4 +56,14 @@ class Detector(nn.Module):
             kernel_init=nn.initializers.normal(0.01),
             name="head",
         )(nn.relu(x).astype(jnp.float32))
-        return logits[..., 0]
+        return per_cell(logits[..., 0], self.cell)
+
+
+def per_cell(maps: jax.Array, cell: int) -> jax.Array:
+    """f32[B, H, W] of the same shape, each `cell` x `cell` block by its mean."""
+    if cell == 1:
+        return maps
+    batch, height, width = maps.shape
+    blocks = maps.reshape(batch, height // cell, cell, width // cell, cell)
+    means = jnp.mean(blocks, axis=(2, 4), keepdims=True)
+    return jnp.broadcast_to(means, blocks.shape).reshape(maps.shape)

@@ -8,7 +8,8 @@ KINDS = {  # result["kind"]: what stands after the title in the browser's tab
     "run": "AALS run report",
     "score": "detection score report",
 }
-METHODS = {"aals": "AALS"}  # names that are not read as words
+# names that are not read as words
+METHODS = {"aals": "AALS", "mil": "MIL", "pi_model": "Pi-model"}
 # entries of a result with a place of their own on the page
 _PLACED = frozenset(
     (
