@@ -20,17 +20,22 @@ from aals_jax.types import Labelled, Weak
 
 @dataclasses.dataclass(frozen=True)
 class Constants:
-    """What rules read; each is the field of that name in `config.distill`."""
+    """What rules read: the fields of `config.distill` of these names, and as there."""
 
-    max_strength: float = 4.0
-    center: float = 0.4
-    dead_zone: str = "leave"
-    dead_zone_share: float = 0.5
-    lesion_area: float = 0.0
-    ensemble_decay: float = 0.6
-    cell: int = 4
-    box_weight: float = 5.0
-    pool_sharpness: float = 10.0
+    max_strength: float
+    center: float
+    dead_zone: str
+    dead_zone_share: float
+    lesion_area: float
+    ensemble_decay: float
+    cell: int
+    box_weight: float
+    pool_sharpness: float
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Constants":
+        """From `config.distill`."""
+        return cls(**{f.name: settings[f.name] for f in dataclasses.fields(cls)})
 
 
 # (logits f32[B, h, w], labelled, constants) -> f32[B]

@@ -18,7 +18,7 @@ from jax.scipy.special import logit
 
 from aals_jax import ema, losses, schedule
 from aals_jax.guides import GUIDES, Guide
-from aals_jax.methods import METHODS, Constants, dense
+from aals_jax.methods import METHODS, Constants
 from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables, Weak
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -104,7 +104,8 @@ def make_pretrain_step(
 
     def loss_fn(params, state, batch):
         logits, stats = _student_pass(model, params, state, batch.labelled.image)
-        each = dense(logits, batch.labelled, Constants())
+        target, valid = batch.labelled.target, batch.labelled.valid
+        each = losses.pixel_cross_entropy(logits, target, valid)
         return losses.global_mean(each, axis_name), stats
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:

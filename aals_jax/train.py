@@ -108,17 +108,12 @@ def make_distill(
         config.method,
         make_model(config, axis_name=axis_name),
         make_tx(config[stage]),
-        constants=constants(config),
+        constants=Constants.of(config.distill),
         distill_weight=config.distill.weight,
         ramp_steps=ramp_steps(config),
         ema_decay=config.ema_decay,
         axis_name=axis_name,
     )
-
-
-def constants(config: Any) -> Constants:
-    names = [field.name for field in dataclasses.fields(Constants)]
-    return Constants(**{name: config.distill[name] for name in names})
 
 
 def ramp_steps(config: Any) -> int:

@@ -3,9 +3,18 @@
 import numpy as np
 from flax import linen as nn
 
+from aals_jax.methods import Constants
 from aals_jax.types import Batch, Labelled, Weak
+from configs import base
 
 IDENTITY = np.eye(2, 3, dtype=np.float32)
+
+
+def constants(**changes) -> Constants:
+    """Those of the config, with cells that fit the smallest map."""
+    return Constants.of(
+        dict(base.get_config("clavicle").distill) | {"cell": 2} | changes
+    )
 
 
 class Net(nn.Module):

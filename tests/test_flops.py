@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import make_batch
+from small import constants, make_batch
 
 from aals_jax import steps
-from aals_jax.methods import Constants
 from aals_jax.models.detector import Detector
 
 SIDE, LABELLED, WEAK = 64, 6, 4
@@ -45,7 +44,7 @@ def test_a_step_costs_three_passes_of_the_student_and_one_of_the_teacher(
         method,
         NET,
         optax.adam(1e-3),
-        constants=Constants(),
+        constants=constants(),
         distill_weight=1.0,
         ramp_steps=0,
         ema_decay=0.99,

@@ -10,10 +10,10 @@ import numpy as np
 import optax
 import pytest
 from scipy.special import expit, logit
-from small import Net, make_batch
+from small import Net, constants, make_batch
 
 from aals_jax import ema, guides, methods, parallel, settings, steps, train
-from aals_jax.methods import METHODS, Constants
+from aals_jax.methods import METHODS
 from configs import base
 
 TX = optax.sgd(0.3)  # Adam's first step turns 1e-9 of noise into 1e-4
@@ -48,7 +48,7 @@ def compiled(method: str, **changes):
 
 
 def make_step(method: str, net, *, axis_name=None, **changes):
-    options = {"constants": Constants(cell=2), **OPTIONS, **changes}
+    options = {"constants": constants(), **OPTIONS, **changes}
     # its terms are sums over cells, and grow what rounding there is
     tx = optax.sgd(0.003) if METHODS[method].cells else TX
     return steps.make_distill_step(method, net, tx, axis_name=axis_name, **options)
@@ -108,14 +108,14 @@ def maps_of(method: str, batch):
 def test_each_term_is_the_mean_over_its_own_images(method):
     """By closed form: a term divided by any count but its own fails. And an image's
     value depends on no other image."""
-    row, batch, constants = METHODS[method], make_batch(seed=1), Constants(cell=2)
+    row, batch, fixed = METHODS[method], make_batch(seed=1), constants()
     labelled, on_p, seen = maps_of(method, batch)
 
     @jax.jit
     def each(labels, labelled, weak, on_p, seen):
-        target = row.target(seen, weak, constants) if row.guide else None
-        of_p = row.weak(target, on_p, weak, constants)
-        return row.labelled(labelled, labels, constants), of_p
+        target = row.target(seen, weak, fixed) if row.guide else None
+        of_p = row.weak(target, on_p, weak, fixed)
+        return row.labelled(labelled, labels, fixed), of_p
 
     images = (batch.labelled, labelled, batch.weak, on_p, seen)
     values = each(*images)
@@ -233,13 +233,6 @@ def test_rows_of_the_table_fit_together():
         assert not (row.from_start and row.guide)
 
 
-def test_constants_are_the_fields_of_the_config():
-    config = config_of("aals")
-    assert train.constants(config) == Constants()
-    config.distill.center = 0.3
-    assert train.constants(config) == Constants(center=0.3)
-
-
 # --- what single rows are
 
 
@@ -251,19 +244,19 @@ def test_without_strength_the_sharpened_methods_are_one_bit_for_bit():
         state = fresh_state(method).replace(step=jnp.int32(RAMP))
         return compiled(method, **changes)(state, make_batch())[0].student
 
-    weak = Constants(max_strength=1.0)
+    weak_constants = constants(max_strength=1.0)
     plain = after("self_training")
     for method in ("aals", "asymmetric", "temperature"):
-        assert largest_difference(plain, after(method, constants=weak)) == 0.0
+        assert largest_difference(plain, after(method, constants=weak_constants)) == 0.0
         assert largest_difference(plain, after(method)) > 1e-5
 
 
-def target_of(method: str, probability: float, lesions=-1, **constants) -> float:
+def target_of(method: str, probability: float, lesions=-1, **changes) -> float:
     """The target at the peak of a map that is low elsewhere."""
     logits = jnp.full((1, 4, 4), -4.0).at[0, 1, 1].set(logit(probability))
     weak = make_batch(weak=1, side=16).weak
     weak = weak.replace(valid=np.ones((1, 4, 4)), lesions=np.array([lesions]))
-    target = METHODS[method].target(logits, weak, Constants(**constants))
+    target = METHODS[method].target(logits, weak, constants(**changes))
     return float(jax.nn.sigmoid(target)[0, 1, 1])
 
 
@@ -342,17 +335,17 @@ def test_cells_are_likelihoods_of_li_et_al():
     target[0, 1, 1] = 1.0  # in the first of four cells
     valid = np.ones((2, 4, 4), np.float32)
     labelled = batch.labelled.replace(target=target, valid=valid)
-    constants = Constants(cell=2, box_weight=5.0)
+    fixed = constants(box_weight=5.0)
     p = expit(logits.astype(np.float64).reshape(2, 2, 2, 2, 2).mean(axis=(2, 4)))
     boxed, bare = p[0].ravel(), p[1].ravel()
-    got = methods.boxed_cells(jnp.array(logits), labelled, constants)
+    got = methods.boxed_cells(jnp.array(logits), labelled, fixed)
     expected = [
         -5 * np.log(boxed[0] * np.prod(1 - boxed[1:])),
         -np.log(np.prod(1 - bare)),
     ]
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     weak = batch.weak.replace(valid=valid)
-    got = methods.any_cell(None, jnp.array(logits), weak, constants)
+    got = methods.any_cell(None, jnp.array(logits), weak, fixed)
     expected = [-np.log(1 - np.prod(1 - boxed)), -np.log(1 - np.prod(1 - bare))]
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 

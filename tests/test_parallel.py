@@ -15,10 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import Net, make_batch
+from small import Net, constants, make_batch
 
 from aals_jax import parallel, steps
-from aals_jax.methods import Constants
 
 TREE = {"a": np.arange(24.0, dtype=np.float32).reshape(8, 3), "b": np.arange(8)}
 NUM_STEPS = 3
@@ -98,7 +97,7 @@ def train(batch):
         "aals",
         Net(parallel.AXIS),
         tx,
-        constants=Constants(),
+        constants=constants(),
         distill_weight=0.7,
         ramp_steps=0,
         ema_decay=0.9,

@@ -16,8 +16,11 @@ def before_other_methods(**changes):
     """As the first runs wrote it, which had none of the fields added since."""
     fields = identity(**changes)
     for name in settings.ADDED:
-        section, field = name.split(".")
-        del fields[section][field]
+        *sections, field = name.split(".")
+        at = fields
+        for section in sections:
+            at = at[section]
+        del at[field]
     return json.loads(json.dumps(fields))
 
 

@@ -10,7 +10,6 @@ import pytest
 import small
 
 from aals_jax import ema, parallel, sharpening, steps
-from aals_jax.methods import Constants
 from aals_jax.models.detector import Detector
 
 SIDE = 64
@@ -52,7 +51,7 @@ def make_step(axis_name=None, method="aals", max_strength=4.0, **changes):
         method,
         net(axis_name),
         TX,
-        constants=Constants(max_strength=max_strength),
+        constants=small.constants(max_strength=max_strength),
         axis_name=axis_name,
         **{**OPTIONS, **changes},
     )
@@ -105,7 +104,7 @@ def test_a_missing_reduction_raises_under_vmap():
 
     run(make_step("batch"))
     forgotten = steps.make_distill_step(
-        "aals", net("batch"), TX, constants=Constants(), axis_name=None, **OPTIONS
+        "aals", net("batch"), TX, constants=small.constants(), axis_name=None, **OPTIONS
     )
     with pytest.raises(ValueError, match="out_axes"):
         run(forgotten)
