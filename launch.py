@@ -17,6 +17,9 @@ field of configs/base.py is a flag: --config.distill.max_strength=8. Other modes
     --mode=audit     a registry looked through, nothing built; 1 when a fault stands:
         --registry DIR [--findings rib,clavicle] [--out DIR] [--nopixels]
         [--allow CHECKS] [--reports auto|always|never]
+    --mode=sweep     many runs from one file, killed and called again as you like:
+        --sweep configs/sweeps/comparison.py --workdir DIR
+        [--list | --index N]   needs no Ray: a command a trial, or one trial
 """
 
 import logging
@@ -42,6 +45,7 @@ from aals_jax import (
 )
 from aals_jax import run as runs
 from aals_jax import score as scores
+from aals_jax import sweep as sweeps
 from data.cxr_registry import failures, records
 from data.cxr_registry import text as texts
 
@@ -121,6 +125,27 @@ _RULES = flags.DEFINE_string("report_rules", None, "A table of your own patterns
 _SILENCE = flags.DEFINE_enum(
     "report_silence", "negative", list(texts.SILENCE), "What no mention means."
 )
+
+# --mode=sweep
+_SWEEP = flags.DEFINE_string(
+    "sweep", None, "The sweep file, such as configs/sweeps/tiny.py or :argument after."
+)
+_LIST = flags.DEFINE_bool("list", False, "Print a command a trial, its hash and state.")
+_INDEX = flags.DEFINE_integer("index", None, "Run this trial of the list and no other.")
+_TRIAL = flags.DEFINE_string("trial", None, "As --index, by hash; the driver's own.")
+_CPUS = flags.DEFINE_integer(
+    "cpus_per_trial",
+    None,
+    "Cores that a trial is pinned to; default: 1, with --index all.",
+    lower_bound=0,
+)
+_GPUS = flags.DEFINE_float(
+    "gpus_per_trial", 0.0, "Of the machine or the Ray cluster.", lower_bound=0.0
+)
+_AT_ONCE = flags.DEFINE_integer(
+    "trials_at_once", 0, "At most; 0: what the cores and GPUs allow.", lower_bound=0
+)
+_RETRIES = flags.DEFINE_integer("retries", 1, "Of a failed trial.", lower_bound=0)
 
 
 def _run() -> None:
@@ -208,6 +233,26 @@ def _audit() -> None:
         sys.exit(1)
 
 
+def _sweep() -> None:
+    assert _SWEEP.value and _WORKDIR.value  # see MODES
+    job = sweeps.Job(
+        file=_SWEEP.value,
+        root=Path(_WORKDIR.value),
+        cpus=_CPUS.value,
+        gpus=_GPUS.value,
+        at_once=_AT_ONCE.value,
+        retries=_RETRIES.value,
+    )
+    if _LIST.value:
+        print("\n".join(sweeps.listed(job)))
+    elif _INDEX.value is not None:
+        sweeps.run_index(job, _INDEX.value, load_config=ConfigDict)
+    elif _TRIAL.value:
+        sweeps.run_child(job, _TRIAL.value, load_config=ConfigDict)
+    else:
+        sweeps.run(job)
+
+
 # mode -> what it does, the flags that it needs
 MODES = {
     "run": (_run, ("config",)),
@@ -215,6 +260,7 @@ MODES = {
     "evaluate": (_evaluate, ("workdir",)),
     "score": (_score, ("lesions", "detections", "out")),
     "audit": (_audit, ("registry",)),
+    "sweep": (_sweep, ("sweep", "workdir")),
 }
 _MODE = flags.DEFINE_enum("mode", "run", list(MODES), "What to do; see above.")
 

@@ -17,7 +17,7 @@ import rich.progress
 import tensorboardX
 
 log = logging.getLogger("aals_jax")
-_console = rich.console.Console(stderr=True)
+console = rich.console.Console(stderr=True)
 
 DISCLAIMER = "Research only, not a medical device."
 PACKAGES = (
@@ -38,9 +38,9 @@ PACKAGES = (
 
 
 def set_up_logging() -> None:
-    if _console.is_terminal:
+    if console.is_terminal:
         handler: logging.Handler = rich.logging.RichHandler(
-            console=_console, show_path=False, log_time_format="%H:%M:%S", markup=False
+            console=console, show_path=False, log_time_format="%H:%M:%S", markup=False
         )
     else:  # unwrapped, so that a log can be searched and paths copied
         handler = logging.StreamHandler()
@@ -64,7 +64,7 @@ def progress(title: str, *, done: int = 0) -> Iterator[Callable[[int, int], None
         rich.progress.TextColumn("left"),
         rich.progress.TimeRemainingColumn(),
     )
-    with rich.progress.Progress(*columns, console=_console) as bar:
+    with rich.progress.Progress(*columns, console=console) as bar:
         task = bar.add_task(title, completed=done, total=None)
         first, started, tenth = done, 0.0, -1
 
@@ -73,7 +73,7 @@ def progress(title: str, *, done: int = 0) -> Iterator[Callable[[int, int], None
             bar.update(task, completed=now, total=total)
             if not started:  # starting processes and compiling is not the work's pace
                 first, started = now, time.monotonic()
-            if not _console.is_terminal and 10 * now // max(total, 1) > tenth:
+            if not console.is_terminal and 10 * now // max(total, 1) > tenth:
                 tenth = 10 * now // max(total, 1)
                 left = ""
                 if now > first:
@@ -112,8 +112,13 @@ def difference(entry: Mapping[str, Any]) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes aside, then renames: the file is whole or absent."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """As `write_json`; line ends are kept as they are."""
     aside = path.with_name(path.name + ".partial")
-    aside.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    aside.write_text(text, encoding="utf-8", newline="")
     os.replace(aside, path)
 
 
@@ -158,8 +163,12 @@ class History:
 
 
 def read_history(workdir: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl; a line cut off by a kill is left out."""
-    path = workdir / "metrics.jsonl"
+    """The rows of metrics.jsonl."""
+    return read_rows(workdir / "metrics.jsonl")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file; a line cut off by a kill is left out."""
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
         with contextlib.suppress(json.JSONDecodeError):

@@ -16,6 +16,7 @@ from aals_jax import (
     prepare,
     reporting,
     settings,
+    sharing,
     train,
 )
 from aals_jax.report import ModelCurves, write_report
@@ -25,8 +26,11 @@ SHOWN = "teacher"  # the model of the page's pictures
 PAIRS = (("teacher", "pretrained"), ("teacher", "pretrained_average"))
 
 
-def run(config: Any, workdir: Path) -> Path:
-    """Does what is left to do and returns the path of result.json."""
+def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
+    """Does what is left to do and returns the path of result.json.
+
+    `shared` keeps stages 1 for the runs of a sweep; the result does not depend on it.
+    """
     result_path = workdir / "result.json"
     settings.check_config(config)
     check_claim(config, workdir)
@@ -53,7 +57,7 @@ def run(config: Any, workdir: Path) -> Path:
     if parallel.is_primary():
         # not before: a config refused so far may be mended
         claim(config, data.data_hash, workdir)
-    models = train_models(config, data, workdir)
+    models = train_models(config, data, workdir, shared)
     if parallel.is_primary():
         finish(config, data, models, workdir)
     return result_path
@@ -105,11 +109,18 @@ def claimed(workdir: Path) -> dict[str, Any] | None:
 
 
 def train_models(
-    config: Any, data: prepare.Data, workdir: Path
+    config: Any, data: prepare.Data, workdir: Path, shared: Path | None = None
 ) -> list[assess.Subject]:
     """Both stages; every model that is measured, at the best step of its stage."""
     predictor = make_predictor(config)
     first = train.pretrain_stage(config, data.dataset.side)
+    if shared and (key := sharing.key(config)):
+        sharing.take_over(
+            shared / key,
+            workdir,
+            data.data_hash,
+            lambda folder: train.run_stage(first, data, config, folder, predictor),
+        )
     pretrained = train.run_stage(first, data, config, workdir, predictor)
     second = train.distill_stage(
         config,

@@ -1,5 +1,6 @@
 """What a config may say, and which of it decides what comes out."""
 
+import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
@@ -77,16 +78,22 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 CHOICES: Mapping[str, Collection[str]] = {
     "method": METHODS,
-    "distill.dead_zone": ("leave", "raise"),
     "data.reports.read": text.READ,
     "data.reports.silence": text.SILENCE,
+    "distill.dead_zone": ("leave", "raise"),
     "model.backbone": resnet.DEPTHS,
     "evaluation.pooling": detection.POOLINGS,
 }
 
 
 def check_config(config: Any) -> None:
-    """Raises one ValueError for settings that can't work together."""
+    """Raises one ValueError for settings that can't work together, or not here."""
+    check_fields(config)
+    check_divisible(config)
+
+
+def check_fields(config: Any) -> None:
+    """Raises one ValueError for settings that can't work together; starts no device."""
     fields = flat(json.loads(config.to_json_best_effort()))
     problems = [
         f"{name}={fields[name]!r}: use one of {sorted(choices)}"
@@ -103,6 +110,10 @@ def check_config(config: Any) -> None:
     problems += _cell_problems(config)
     if problems:
         raise ValueError("the config can't be run:\n- " + "\n- ".join(problems))
+
+
+def check_divisible(config: Any) -> None:
+    """Raises ValueError for batches that don't split evenly over the devices."""
     labelled = config.batch.region + config.batch.negative
     parallel.check_divisible(
         {
@@ -161,6 +172,12 @@ def differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for name in was.keys() | fields.keys()
         if was.get(name) != fields.get(name) and was.get(name) is not UNREAD
     )
+
+
+def digest(fields: Any) -> str:
+    """A name for JSON-like fields: equal fields, equal name."""
+    text = json.dumps(fields, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,0 +1,68 @@
+"""The page of a sweep: a dot plot a metric, every trial with its intervals."""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from aals_jax.report import page, readings
+
+
+@dataclasses.dataclass(frozen=True)
+class Dots:
+    """A metric: one row a group of trials, one dot a trial."""
+
+    name: str
+    title: str
+    groups: tuple[tuple[str, str, tuple[float, ...]], ...]  # label, mean ± SD, values
+
+    @property
+    def scale(self) -> readings.Scale | None:
+        return readings.scale_around(
+            {"value": value} for *_, values in self.groups for value in values
+        )
+
+    @property
+    def rows(self) -> list[tuple[str, str, list[float], float | None]]:
+        """Label, mean ± SD, places of the dots and of their mean, in percent."""
+        scale, made = self.scale, []
+        for label, said, values in self.groups:
+            dots = [scale.at(value) for value in values] if scale else []
+            made.append((label, said, dots, statistics.fmean(dots) if dots else None))
+        return made
+
+
+def write_sweep(
+    path: Path,
+    *,
+    phantom: bool,
+    lead: Sequence[tuple[str, str]],
+    plots: Sequence[Dots],
+    titles: Sequence[str],
+    trials: Sequence[tuple[str, str, str, Sequence[str]]],
+    definitions: Sequence[tuple[str, str]],
+) -> None:
+    """Writes the page at `path`; an interrupted call leaves the old page, or none.
+
+    Args:
+      path: the HTML file; its folder exists.
+      phantom: whether drawn images had a part in the numbers.
+      lead: name, value; for the top.
+      plots: of the metrics.
+      titles: of the metrics, in the order of each trial's.
+      trials: name, fields, state, and a `value [low, high]` for each metric.
+      definitions: title of a metric, text.
+    """
+    template = page.environment().get_template("sweep.html")
+    page.write(
+        path,
+        template.render(
+            title="Sweep",
+            phantom=phantom,
+            lead=lead,
+            plots=plots,
+            titles=titles,
+            trials=trials,
+            definitions=definitions,
+        ),
+    )

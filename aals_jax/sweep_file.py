@@ -1,0 +1,131 @@
+"""What a sweep file says: which trials there are, named, checked and in order."""
+
+import collections
+import dataclasses
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aals_jax import settings, sharing
+from aals_jax.search import Search
+from aals_jax.trials import Trial
+
+SEED = "seed"  # last in a label: trials that differ in nothing else are a group
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """What a sweep file says."""
+
+    trials: list[Trial]  # in their order; none where Optuna is asked for samples
+    search: Search | None
+    configs: Sequence[Any]  # whose data are needed
+
+
+def load(file: str, root: Path) -> Sweep:
+    """Reads a sweep file: `get_sweep` returns configs, `get_search` a Search.
+
+    Args:
+      file: its path; what stands after ":" is handed to the function.
+      root: the sweep's folder.
+
+    Raises:
+      ValueError: there is no such file, or it lists nothing that can be run.
+    """
+    path, _, argument = file.partition(":")
+    if not Path(path).is_file():
+        raise ValueError(f"--sweep={path}: there is no such file")
+    spec = importlib.util.spec_from_file_location("sweep_file", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    arguments = [argument] if argument else []
+    if hasattr(module, "get_search"):
+        search = module.get_search(*arguments)
+        if search.algorithm != "random":
+            settings.check_fields(search.config)
+            return Sweep([], search, [search.config])
+        configs = [search.config_of(values) for values in search.draw_all()]
+        return Sweep(make_trials(configs, root), search, configs)
+    if not hasattr(module, "get_sweep"):
+        raise ValueError(f"--sweep={path}: neither get_sweep nor get_search is in it")
+    configs = module.get_sweep(*arguments)
+    return Sweep(make_trials(configs, root), None, configs)
+
+
+def make_trials(configs: Sequence[Any], root: Path) -> list[Trial]:
+    """Checks, names and orders configs: one of each stage 1 first, since the others of
+    the same would only wait for it. No device is started: they are the trials'.
+
+    Raises:
+      ValueError: configs that can't be run, or are the same run twice; all at once.
+    """
+    identities = [settings.identity(config) for config in configs]
+    flats = [settings.flat(identity) for identity in identities]
+    names = [settings.digest(identity) for identity in identities]
+    _check(configs, names)
+    differing = [
+        field
+        for field in sorted(flats[0], key=lambda field: (field == SEED, field))
+        if len({json.dumps(flat.get(field)) for flat in flats}) > 1
+    ]
+    stages = [sharing.key(config) for config in configs]
+    first = [stage is None or stage not in stages[:i] for i, stage in enumerate(stages)]
+    order = sorted(range(len(configs)), key=lambda i: not first[i])
+    return [
+        make_trial(
+            configs[i],
+            root,
+            index=index,
+            differing={field: flats[i].get(field) for field in differing},
+        )
+        for index, i in enumerate(order)
+    ]
+
+
+def make_trial(
+    config: Any, root: Path, *, index: int, differing: Mapping[str, Any]
+) -> Trial:
+    return Trial(
+        index=index,
+        name=settings.digest(settings.identity(config)),
+        label=label(differing),
+        differing=dict(differing),
+        fields=json.loads(config.to_json_best_effort()),
+        first_stage=sharing.key(config),
+        root=root,
+    )
+
+
+def label(differing: Mapping[str, Any]) -> str:
+    """`method=aals seed=0`; of a field's name the last word, where it is one's."""
+    ends = collections.Counter(name.rpartition(".")[2] for name in differing)
+
+    def short(name: str) -> str:
+        end = name.rpartition(".")[2]
+        return end if ends[end] == 1 else name
+
+    def said(value: Any) -> str:
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return " ".join(f"{short(name)}={said(v)}" for name, v in differing.items())
+
+
+def _check(configs: Sequence[Any], names: Sequence[str]) -> None:
+    if not configs:
+        raise ValueError("the sweep has no config")
+    problems = []
+    for number, (config, name) in enumerate(zip(configs, names, strict=True)):
+        try:
+            settings.check_fields(config)
+        except ValueError as error:
+            problems.append(f"config {number}: {error}")
+        if (same := names.index(name)) != number:
+            problems.append(
+                f"config {number} is the same run as config {same}; registries, which "
+                "a name does not tell apart, need a --workdir each"
+            )
+    if problems:
+        raise ValueError("the sweep can't be run:\n- " + "\n- ".join(problems))

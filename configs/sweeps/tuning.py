@@ -1,0 +1,30 @@
+"""Learning rate and weight of the term on P, chosen on validation; one method.
+
+    python launch.py --mode=sweep --sweep configs/sweeps/tuning.py:aals --workdir DIR
+
+20 samples by Optuna, the weaker two thirds of them stopped early by ASHA; the metric is
+the best validation AUROC, the test split has no part in it. `:aals,tiny` is a search of
+seconds, to see it work. **Not run at laptop scale here**; docs/sweeps.md.
+"""
+
+from aals_jax.search import Search, Uniform
+from configs import base
+from configs.sweeps import tiny
+
+SPACE = {
+    "distill.learning_rate": Uniform(1e-4, 1e-2, log=True),
+    "distill.weight": Uniform(0.1, 10.0, log=True),
+}
+
+
+def get_search(choice: str = "aals"):
+    method, _, scale = (choice or "aals").partition(",")
+    config = tiny.tiny() if scale == "tiny" else base.get_config("clavicle")
+    config.method = method
+    return Search(
+        config=config,
+        space=SPACE,
+        samples=6 if scale == "tiny" else 20,
+        algorithm="optuna",
+        scheduler="asha",
+    )
