@@ -54,6 +54,7 @@ def prepare_dataset(config: Any) -> tuple[Path, str]:
         registry, findings = _generate_phantom(config, data_dir), PHANTOM_FINDINGS
     else:
         registry, findings = Path(config.registry), (config.finding,)
+    build.warm_up()
     with reporting.progress("building the dataset") as update:
         path = build.prepare(
             registry,

@@ -294,18 +294,42 @@ def test_a_shard_whose_report_was_lost_with_it_is_made_again(tmp_path):
     results = encode_pool.encode_all(planned, shard.studies, processes=0, bounds=BOUNDS)
     serialise = encode_pool.serialiser(planned.options)
 
-    def power_cut(*_):
-        raise KeyboardInterrupt
+    replace = os.replace
+
+    def power_cut_before_the_file(source, target):
+        if str(target).endswith(".array_record"):
+            raise KeyboardInterrupt
+        replace(source, target)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(os, "replace", power_cut)
+        patch.setattr(os, "replace", power_cut_before_the_file)
         shards.write(tmp_path / "draft", shard, results, serialise)
     assert not shards.is_finished(tmp_path / "draft", shard)
+    assert len(list((tmp_path / "draft").glob("[0-9]*.json"))) == 1  # it went first
     again = encode_pool.encode_all(planned, shard.studies, processes=0, bounds=BOUNDS)
     shards.write(tmp_path / "draft", shard, again, serialise)
     assert shards.is_finished(tmp_path / "draft", shard)
     report = shards.read_report(tmp_path / "draft", shard)
     assert [one.row for one in report.written] == [s.row for s in shard.studies]
+
+
+def test_files_lost_in_a_busy_hour_are_tried_again(tmp_path):
+    """A time-out is for the machine to say: the draft does not keep it."""
+    root = registry(tmp_path / "registry")
+    with pytest.raises(ValueError, match=r"took longer than 1e-06 s"):
+        prepare(root, tmp_path, workers=1, timeout_s=1e-6)
+    assert build.describe(prepare(root, tmp_path))["quarantined"] == 0
+
+
+def test_another_key_is_refused_beside_datasets_of_the_first(built, tmp_path):
+    root, _, tmp = built
+    with pytest.raises(ValueError, match="the key is not the one"):
+        prepare(root, tmp, key_file=privacy_key(tmp_path / "other"))
+
+
+def privacy_key(path: Path) -> Path:
+    privacy.load_or_create_key(path)
+    return path
 
 
 def test_shards_hold_each_study_once_split_after_split(built):

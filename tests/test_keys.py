@@ -139,7 +139,9 @@ def test_a_missing_key_is_made_for_the_first_dataset_only(built, tmp_path):
         prepare(root, tmp, key_file=lost)
     assert not lost.exists()
     keys.main(["new", "--key_file", str(lost)])  # on purpose
-    assert prepare(root, tmp, key_file=lost).exists()
+    with pytest.raises(ValueError, match="the key is not the one"):
+        prepare(root, tmp, key_file=lost)
+    assert prepare(root, tmp_path, key_file=lost).exists()
 
 
 def test_a_missing_key_is_not_made_beside_a_table_of_parts(built, tmp_path):

@@ -30,6 +30,7 @@ import registry_files
 import tensorboardX
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
+from aals_jax import audit as audits
 from aals_jax import measure, readings, score, submissions
 from data.cxr_registry import build, failures, ledger, records
 from data.cxr_registry import text as texts
@@ -383,6 +384,14 @@ def test_a_registry_full_of_faults_names_rows_and_nobody(registry, tmp_path):
     assert "problem(s) in the registry" in str(error)
     assert "studies.csv row 102: image leaves the registry's folder" in str(error)
     assert not (tmp_path / "data").exists()
+
+
+def test_an_audit_says_nothing(registry, tmp_path):
+    with everything_said() as said:
+        audits.audit(audits.Request(registry=registry, out=tmp_path / "out"))
+    assert (tmp_path / "out" / "audit.html").exists()
+    assert not SEARCH.in_bytes(said.getvalue().encode("utf-8", "backslashreplace"))
+    assert SEARCH.below(tmp_path / "out") == {}
 
 
 def test_too_many_bad_files_name_rows_and_nobody(registry, tmp_path):

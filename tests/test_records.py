@@ -226,7 +226,7 @@ def test_all_problems_come_at_once_without_a_patients_data(tmp_path):
         ("regions.csv", 2, "unknown_site"),
         ("regions.csv", 3, "box_outside"),
         ("regions.csv", 4, "box_outside"),
-        ("regions.csv", 5, "box_outside"),
+        ("regions.csv", 5, "bad_value"),
         ("regions.csv", 6, "box_without_study"),
     ]:
         assert expected in found
@@ -288,7 +288,7 @@ def test_an_unreadable_table_leaves_the_other_checked(tmp_path):
     table(tmp_path / "regions.csv", rows)
     with pytest.raises(audit.RegistryError, match="is not UTF-8") as caught:
         read(tmp_path)
-    assert ("regions.csv", 2, "box_outside") in checks(caught)
+    assert ("regions.csv", 2, "bad_value") in checks(caught)
     assert len(caught.value.problems) == 2
 
 

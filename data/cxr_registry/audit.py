@@ -49,7 +49,9 @@ class RegistryError(ValueError):
         )
         lines = [f"  {problem}" for problem in self.problems[:_SHOWN]]
         if left := len(self.problems) - _SHOWN:
-            lines += [f"  ... and {left} more"] if left > 0 else []
+            lines += (
+                [f"  ... and {left} more: --mode=audit lists all"] if left > 0 else []
+            )
         kinds = sorted({p.check for p in self.problems} & CHECKS.keys())
         remedy = f"; mend the tables, or allow: {', '.join(kinds)}" if kinds else ""
         head = f"{len(self.problems)} problem(s) in the registry{remedy}"

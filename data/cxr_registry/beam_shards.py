@@ -8,6 +8,7 @@ is small whatever the registry, and neither the key nor a record passes through 
 """
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ def make(
     request: plan.Request,
     planned: plan.Plan,
     draft: Path,
+    missing: Sequence[shards.Shard],
     options: Sequence[str],
     *,
     bounds: encode_pool.Bounds,
@@ -29,6 +31,7 @@ def make(
         request: what workers plan from; its paths must mean the same there.
         planned: the driver's plan.
         draft: folder of the shards, shared with the workers.
+        missing: the shards to make.
         options: of the pipeline, such as --runner=DirectRunner.
         bounds: of one file.
 
@@ -45,27 +48,33 @@ def make(
             "building with Apache Beam needs pip install -r requirements-beam.txt, in "
             "an environment of its own"
         ) from None
-    missing = [s.number for s in planned.shards if not shards.is_finished(draft, s)]
     if not missing:
         return
     work = functools.partial(
-        _make_one, request=request, name=planned.name, draft=draft, bounds=bounds
+        _make_one,
+        # a worker that does not see the key must not make another one
+        request=dataclasses.replace(request, key_needed_by="this build"),
+        name=planned.name,
+        draft=draft,
+        bounds=bounds,
     )
-    with apache_beam.Pipeline(
-        options=pipeline_options.PipelineOptions(list(options))
-    ) as pipeline:
+    read = pipeline_options.PipelineOptions(list(options))
+    with apache_beam.Pipeline(options=read) as pipeline:
         _ = (
             pipeline
-            | "shards" >> apache_beam.Create(missing)
+            | "shards" >> apache_beam.Create([shard.number for shard in missing])
             | "spread" >> apache_beam.Reshuffle()
             | "make" >> apache_beam.Map(work)
         )
 
 
 @functools.lru_cache(maxsize=1)
-def _plan(request: plan.Request) -> plan.Plan:
-    """Once a worker process: the tables of a large registry take a minute."""
-    return plan.make(request)
+def _plan(request: plan.Request, name: str) -> plan.Plan:
+    """Once a job in each process: the tables of a large registry take a minute."""
+    planned = plan.make(request)
+    if planned.name != name:
+        raise ValueError("a worker sees other tables, images or key than the driver")
+    return planned
 
 
 def _make_one(
@@ -76,11 +85,9 @@ def _make_one(
     draft: Path,
     bounds: encode_pool.Bounds,
 ) -> int:
-    planned = _plan(request)
-    if planned.name != name:
-        raise ValueError("a worker sees other tables, images or key than the driver")
+    planned = _plan(request, name)
     shard = planned.shards[number]
-    if not shards.is_finished(draft, shard):
+    if shards.missing(draft, [shard]):
         results = encode_pool.encode_all(
             planned, iter(shard.studies), processes=1, bounds=bounds
         )

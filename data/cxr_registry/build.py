@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.cxr_registry import encode_pool, ledger, plan, shards, staging
+from data.cxr_registry import encode_pool, ledger, plan, privacy, shards, staging
 from data.cxr_registry import text as texts
 
 _NAME = "cxr_registry"
@@ -108,22 +108,45 @@ def prepare(
         max_bad_share=max_bad_share,
     )
     with staging.lock(home):
+        privacy.check_key(home / ".key_check", planned.key)
         staging.remove_old(home)
         if (final / ledger.BUILD_FILE).exists():
             judge(final)
         else:
-            draft = staging.folder(home, planned.name)
+            # shards of other packages are not gone on with: their pixels may differ
+            draft = staging.folder(home, f"{planned.name}-{ledger.versions_digest()}")
+            missing = shards.missing(draft, planned.shards)
             if beam is not None:
                 from data.cxr_registry import beam_shards  # an extra dependency
 
-                beam_shards.make(request, planned, draft, beam, bounds=bounds)
+                beam_shards.make(request, planned, draft, missing, beam, bounds=bounds)
+                missing = []
             book = ledger.Ledger(planned, max_bad_share=max_bad_share)
-            _make_shards(planned, draft, book, progress, workers=workers, bounds=bounds)
+            _make_shards(
+                planned,
+                draft,
+                missing,
+                book,
+                progress,
+                workers=workers,
+                bounds=bounds,
+            )
             built = _assemble(planned, draft, book)
             judge(built)
             os.replace(built.parent, final.parent)
             shutil.rmtree(draft)
     return final
+
+
+def warm_up() -> None:
+    """Imports TFDS, to be called before a progress bar starts its thread.
+
+    While TFDS imports its parts it patches Python's import, and whatever a thread
+    imports meanwhile fails.
+    """
+    from data.cxr_registry import cxr_registry_dataset_builder
+
+    del cxr_registry_dataset_builder
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -156,14 +179,14 @@ def _key_is_needed_by(data_dir: Path, parts_file: Path | None) -> str:
 def _make_shards(
     planned: plan.Plan,
     draft: Path,
+    missing: Sequence[shards.Shard],
     book: ledger.Ledger,
     progress: Progress | None,
     *,
     workers: int,
     bounds: encode_pool.Bounds,
 ) -> None:
-    """Makes the shards that are not there, in order, and accounts for all."""
-    missing = [s for s in planned.shards if not shards.is_finished(draft, s)]
+    """Makes the missing shards, in order, and accounts for all."""
     total = len(planned.source.studies)
     done = total - sum(len(shard.studies) for shard in missing)
     serialise = encode_pool.serialiser(planned.options)
@@ -177,7 +200,7 @@ def _make_shards(
     ) as results:
         counted = _count(results, progress, done, total)
         for shard in planned.shards:
-            if not shards.is_finished(draft, shard):
+            if shard in missing:
                 shards.write(draft, shard, counted, serialise)
             book.add(shard, shards.read_report(draft, shard))
 
@@ -225,6 +248,7 @@ def _assemble(planned: plan.Plan, draft: Path, book: ledger.Ledger) -> Path:
 
 
 if __name__ == "__main__":
-    from data.cxr_registry import build_command
+    from data.cxr_registry import build_command, failures
 
+    failures.guard()
     build_command.main()

@@ -16,6 +16,7 @@ from data.cxr_registry import text as texts
 
 def main(arguments: list[str] | None = None) -> None:
     """Parses flags, builds, prints the dataset's folder and its counts."""
+    build.warm_up()
     flags = vars(_parser().parse_args(arguments))
     reports = _reports(flags)
     console = rich.console.Console(stderr=True)

@@ -35,8 +35,10 @@ def check(
     for name in findings:
         if not reader.defines(name):
             report(f"nothing defines the finding {name}; the columns are {have}")
-    if not findings or len(set(findings)) < len(findings):
-        report("give each finding once, at least 1")
+    if not findings:
+        report("no column looks like a finding (mostly 1 or 0) and there are no codes")
+    if len(set(findings)) < len(findings):
+        report("give each finding once")
     if not any(table.numbered()):
         report("the table has no rows")
 

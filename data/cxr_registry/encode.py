@@ -21,6 +21,9 @@ class Options:
     keep_burned_in: bool  # whether images flagged with burned-in text pass
 
 
+LOST = "took longer than"  # begins the reason of a study whose process was lost
+
+
 class Encoded(NamedTuple):
     """An example ready to write, and what the build keeps count of."""
 
@@ -34,6 +37,11 @@ class Refused(NamedTuple):
 
     row: int
     reason: str
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its process was lost: for this machine, not for the file, to say."""
+        return self.reason.startswith(LOST)
 
 
 def encode_study(study: records.Study, *, options: Options, key: bytes) -> Encoded:

@@ -45,7 +45,7 @@ def serialiser(options: encode.Options) -> Callable[[Any], bytes]:
 
 def _late(study: records.Study, *, bounds: Bounds) -> encode.Refused:
     reason = (
-        f"took longer than {bounds.timeout_s:g} s, or more than {bounds.memory_gib:g} "
+        f"{encode.LOST} {bounds.timeout_s:g} s, or more than {bounds.memory_gib:g} "
         "GiB, or crashed its decoder; convert it"
     )
     return encode.Refused(study.row, reason)

@@ -18,10 +18,15 @@ QUARANTINE_FILE = "quarantine.csv"
 AUDIT_FILE = "audit.csv"
 PARTS_FILE = "parts.csv"
 CARD_FILE = "DATA_CARD.md"
-_PACKAGES = (
+_PACKAGES = (  # that the bytes depend on
     "numpy",
     "opencv-python-headless",
+    "pillow",
     "pydicom",
+    "pylibjpeg-openjpeg",
+    "pylibjpeg-rle",
+    "pyjpegls",
+    "python-gdcm",
     "tensorflow-datasets",
     "array_record",
 )
@@ -74,10 +79,7 @@ class Ledger:
             "sexes": _tally(one.sex or "unknown" for one in written),
             "age_bands": _tally(one.age_band or "unknown" for one in written),
             "quarantine_reasons": _tally(one.reason for one in refused),
-            "versions": {
-                "python": platform.python_version(),
-                **{name: importlib.metadata.version(name) for name in _PACKAGES},
-            },
+            "versions": versions(),
         }
         (folder / CARD_FILE).write_text(card.text(facts))
         text = json.dumps(facts, indent=2, sort_keys=True) + "\n"
@@ -119,6 +121,17 @@ class Ledger:
             "non_acute_codes_left_out": source.non_acute,
             "regions_of_other_sites": source.other_regions,
         }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that the bytes depend on."""
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+def versions_digest() -> str:
+    """Eight digits that change with any of the versions."""
+    return hashlib.sha256(json.dumps(versions()).encode()).hexdigest()[:8]
 
 
 def judge(

@@ -95,3 +95,23 @@ def pseudonym(key: bytes, kind: str, value: str) -> str:
     """
     message = f"{kind}\0{value}".encode()
     return hmac.new(key, message, "sha256").hexdigest()[: 2 * _SHOWN_BYTES]
+
+
+def check_key(path: Path, key: bytes) -> None:
+    """Holds a key against the first one that datasets here were made with.
+
+    Args:
+        path: of a keyed value that says nothing of the key; made when missing.
+        key: of this build.
+
+    Raises:
+        ValueError: it is another key.
+    """
+    expected = pseudonym(key, "check", "")
+    if not path.exists():
+        path.write_text(expected + "\n")
+    elif not hmac.compare_digest(path.read_text().strip(), expected):
+        raise ValueError(
+            "the key is not the one that the datasets in data_dir were made with: give "
+            "that key_file, or another data_dir (docs/privacy.md on rotation)"
+        )

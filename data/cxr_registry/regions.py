@@ -9,6 +9,7 @@ from data.cxr_registry import audit as audits
 from data.cxr_registry import codes, dicom, paths, tables
 
 _UNBOUNDED = (math.inf, math.inf)  # rows, columns of an image that is not known
+_NO_NUMBERS = "its coordinates are no numbers; write them with a decimal point"
 _EDGE = 0.51  # pixels a box may overlap the border: annotation tools round
 
 
@@ -70,7 +71,8 @@ def read_regions(
         shape = shapes.read(path, study) if path and study else None
         region, text = _checked(cells, shape or _UNBOUNDED, point_radius)
         if region is None:
-            audit.report(table.name, row, "box_outside", text)
+            check = "bad_value" if text == _NO_NUMBERS else "box_outside"
+            audit.report(table.name, row, check, text)
         elif study and shape and region.site in known:
             out.setdefault(study, []).append(region)
     boxes = {study: tuple(found) for study, found in out.items()}
@@ -96,7 +98,7 @@ def _checked(
     try:
         region = _region(cells, point_radius, is_point=is_point)
     except ValueError:
-        return None, "its coordinates are no numbers"
+        return None, _NO_NUMBERS
     text = "box outside the image or of no area; give stored pixels, x0 < x1"
     return _clip(region, shape, is_point=is_point), text
 

@@ -84,6 +84,16 @@ def cut(
     return tuple(Shard(number, *piece) for number, piece in enumerate(pieces))
 
 
+def missing(folder: Path, shards: Iterable[Shard]) -> list[Shard]:
+    """Those to make: not there, or with a study whose process was lost before."""
+    return [
+        shard
+        for shard in shards
+        if not is_finished(folder, shard)
+        or any(one.is_lost for one in read_report(folder, shard).refused)
+    ]
+
+
 def is_finished(folder: Path, shard: Shard) -> bool:
     return (folder / shard.file).exists()
 

@@ -17,7 +17,7 @@ _KEPT_S = 14 * 24 * 3600.0  # of a killed build's finished shards
 def folder(home: Path, name: str) -> Path:
     """Where a build of that name is drafted, without what a kill cut off."""
     draft = home / f"{_STAGING}{name}"
-    for cut_off in draft.glob(".*"):
+    for cut_off in draft.glob(".[0-9]*"):  # of shards.write
         cut_off.unlink()
     return draft
 

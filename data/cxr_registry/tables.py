@@ -98,6 +98,9 @@ def scan_table(path: Path) -> tuple[Table, list[Fault]]:
     faults: list[Fault] = []
     lines = _lines(path, faults)
     columns = tuple(_text(name) for name in next(lines, ()))
+    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
+        text = "is separated by semicolons or tabs; save it with commas"
+        return Table(path.name, (), []), [*faults, Fault(None, text)]
     named = [name for name in columns if name]  # Excel keeps formatted empty columns
     if len(set(named)) < len(named):
         faults.append(Fault(None, "two columns of one name; rename one"))

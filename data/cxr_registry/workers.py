@@ -20,6 +20,7 @@ R = TypeVar("R")
 
 KEPT_BYTES = 1 << 30  # of freed memory that stay with a process
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of GNU's malloc.h
+_START_S = 300.0  # for the imports of a process, on a machine with much to do
 _AHEAD = 4  # tasks a worker ahead of the reader: bounds the memory
 
 
@@ -123,7 +124,19 @@ class _Process:
         child.start()
         self._child, self._pipe = child, ours
         theirs.close()  # so that a dead child is the end of the pipe
-        ours.recv()  # the imports of a new process are on no task's clock
+        if not ours.poll(_START_S) or not _has_answer(ours):
+            raise ValueError(
+                "a process could not start: call this under if __name__ == '__main__', "
+                "with more memory_gib, or with workers=0"
+            )
+        # the imports of a new process are on no task's clock
+
+
+def _has_answer(pipe: Any) -> bool:
+    try:
+        return pipe.recv() == "ready"
+    except EOFError:
+        return False
 
 
 def _serve(pipe: Any, function: Callable[[Any], Any], memory_bytes: int) -> None:
@@ -160,4 +173,7 @@ def _bound_memory(memory_bytes: int) -> None:
     if sizes.exists():
         used = int(sizes.read_text().split()[0]) * resource.getpagesize()
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes, hard))
+        limit = used + memory_bytes
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
