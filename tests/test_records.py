@@ -348,3 +348,19 @@ def test_picture_files_serve_as_images(tmp_path):
 def test_text_that_is_no_code_is_a_bad_value():
     assert codes.split_codes("S22.41XA; J18.9") == (["S2241XA", "J189"], [])
     assert codes.split_codes("rib fracture")[1] == ["RIB", "FRACTURE"]
+
+
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        (("x0", "y0", "x1", "y1", "x"), ("", 1, 2, 2, 7)),  # a point without its y
+        (("x", "y"), ("", "")),  # neither a point nor a box
+    ],
+)
+def test_half_of_a_place_is_told(tmp_path, head, row):
+    root = registry(tmp_path / "registry")
+    rows = [("image", "site", *head), ("images/000.dcm", "rib", *row)]
+    table(root / "regions.csv", rows)
+    with pytest.raises(audit.RegistryError, match="no numbers") as caught:
+        read(root)
+    assert checks(caught) == [("regions.csv", 2, "bad_value")]

@@ -105,7 +105,7 @@ def _checked(
 
 def _region(cells: Mapping[str, str], point_radius: float, *, is_point: bool) -> Region:
     if is_point:
-        x, y = float(cells["x"]), float(cells["y"])
+        x, y = (float(cells.get(name, "")) for name in ("x", "y"))
         radius = float(cells.get("radius") or point_radius)
         values = [x - radius, y - radius, x + radius, y + radius]
     else:
