@@ -4,7 +4,6 @@ had again without the network."""
 import dataclasses
 import hashlib
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from aals_jax import (
     operating,
     pipeline,
     readings,
+    reporting,
     views,
 )
 from aals_jax.prepare import Data
@@ -82,9 +82,7 @@ class Assessor:
         path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.save(buffer, maps)
-        aside = path.with_suffix(".partial")
-        aside.write_bytes(buffer.getvalue())
-        os.replace(aside, path)
+        reporting.write_bytes(path, buffer.getvalue())
         return maps
 
     def table(self, split: str) -> pipeline.Table:

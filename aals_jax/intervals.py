@@ -93,16 +93,18 @@ def patient_bootstraps(
     method = "percentile bootstrap over patients"
     once = np.ones((1, len(patients)))
     value = {name: float(_values(f, once)[0]) for name, f in statistics.items()}
-    drawn = {name: [] for name in statistics if not np.isnan(value[name])}
-    if drawn:
-        for weights in _draws(patients, replicates=replicates, seed=seed, chunk=chunk):
-            for name, values in drawn.items():
-                values.append(_values(statistics[name], weights))
+    drawn = replicate_values(
+        patients,
+        {name: f for name, f in statistics.items() if not np.isnan(value[name])},
+        replicates=replicates,
+        seed=seed,
+        chunk=chunk,
+    )
     found = {}
     for name in statistics:
         if name in drawn:
             found[name] = _percentile(
-                np.concatenate(drawn[name]),
+                drawn[name],
                 value[name],
                 method=method,
                 level=level,
@@ -114,6 +116,30 @@ def patient_bootstraps(
             method, why, replicates=replicates, level=level, seed=seed
         )
     return found
+
+
+def replicate_values(
+    patients: Sequence[Hashable],
+    statistics: Mapping[str, Statistic],
+    *,
+    replicates: int = 2000,
+    seed: int,
+    chunk: int | None = None,
+) -> dict[str, np.ndarray]:
+    """The replicates themselves, f64[replicates], nan where one is rejected.
+
+    Two systems measured on the same images with the same seed have the same draws, so
+    the difference of their values, one by one, is that of `paired_bootstrap`.
+
+    Args:
+        patients, statistics, replicates, seed, chunk: as in `patient_bootstraps`.
+    """
+    drawn = {name: [] for name in statistics}
+    if drawn:
+        for weights in _draws(patients, replicates=replicates, seed=seed, chunk=chunk):
+            for name, values in drawn.items():
+                values.append(_values(statistics[name], weights))
+    return {name: np.concatenate(values) for name, values in drawn.items()}
 
 
 def patient_band(

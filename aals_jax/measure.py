@@ -134,7 +134,7 @@ def measure(
     Args:
         names: which; `froc_area` is left out of readings that don't come from maps.
     """
-    names = [name for name in names if name in _available(reading)]
+    names = [name for name in names if name in available(reading)]
     found: dict[str, intervals.Interval] = {}
     for is_image_level in (True, False):  # one set of images, one set of draws
         group = [n for n in names if METRICS[n].is_image_level == is_image_level]
@@ -143,7 +143,7 @@ def measure(
         name: {
             **entry(found[name]),
             "definition": definition(name, hit),
-            **image_set(truth, _rows(METRICS[name], truth)),
+            **image_set(truth, judged(METRICS[name], truth)),
         }
         for name in names
     }
@@ -154,7 +154,7 @@ def measure(
     return made
 
 
-def _available(*readings: Reading) -> list[str]:
+def available(*readings: Reading) -> list[str]:
     """The metrics that each of them has: `froc_area` needs maps."""
     has_maps = all(reading.area is not None for reading in readings)
     return [name for name in METRICS if has_maps or name != "froc_area"]
@@ -166,12 +166,9 @@ def _intervals(
     """Values and intervals of metrics on one set of images."""
     if not names:
         return {}
-    rows = _rows(METRICS[names[0]], truth)
+    rows = judged(METRICS[names[0]], truth)
     reasons = {name: METRICS[name].reason(truth, reading) for name in names}
-    statistics = {
-        name: nowhere if reasons[name] else METRICS[name].statistic(truth, reading)
-        for name in names
-    }
+    statistics = {name: statistic(name, truth, reading) for name in names}
     bare = [n for n in names if METRICS[n].no_interval and not reasons[n]]
     found = intervals.patient_bootstraps(
         truth.patient[rows].tolist(),
@@ -187,6 +184,13 @@ def _intervals(
     return found
 
 
+def statistic(name: str, truth: Truth, reading: Reading) -> intervals.Statistic:
+    """A metric as a function of weights; nan everywhere where it is undefined."""
+    metric = METRICS[name]
+    undefined = metric.reason(truth, reading)
+    return nowhere if undefined else metric.statistic(truth, reading)
+
+
 def differences(
     truth: Truth,
     a: tuple[str, Reading],
@@ -197,11 +201,11 @@ def differences(
     """a minus b for each metric that both have, on the same images, with p-values."""
     (name_a, first), (name_b, second) = a, b
     made = []
-    for name in _available(first, second):
+    for name in available(first, second):
         metric = METRICS[name]
         if metric.no_interval:
             continue
-        rows = _rows(metric, truth)
+        rows = judged(metric, truth)
         reason = metric.reason(truth, first) or metric.reason(truth, second)
         interval = intervals.paired_bootstrap(
             truth.patient[rows].tolist(),
@@ -277,5 +281,6 @@ def nowhere(weights: np.ndarray) -> np.ndarray:
     return np.full(len(weights), np.nan)
 
 
-def _rows(metric: Metric, truth: Truth) -> np.ndarray:
+def judged(metric: Metric, truth: Truth) -> np.ndarray:
+    """The images that a metric is over: i64[m], indices."""
     return np.arange(len(truth)) if metric.is_image_level else truth.judged_rows

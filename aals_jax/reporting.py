@@ -117,8 +117,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """As `write_json`; line ends are kept as they are."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As `write_json`."""
     aside = path.with_name(path.name + ".partial")
-    aside.write_text(text, encoding="utf-8", newline="")
+    aside.write_bytes(content)
     os.replace(aside, path)
 
 

@@ -14,6 +14,7 @@ from aals_jax import (
     measure,
     parallel,
     prepare,
+    replicates,
     reporting,
     settings,
     sharing,
@@ -166,6 +167,11 @@ def finish(
         curves={n: ModelCurves(**m.curves) for n, m in measured.items()},
         history=reporting.read_history(workdir),
         examples=assessor.examples(shown, "test", measured[SHOWN]),
+    )
+    shown_one, draws = measured[SHOWN], assess.bootstrap(config.evaluation)
+    replicates.write(
+        workdir / "replicates.npz",
+        replicates.of(shown_one.truth, shown_one.reading, bootstrap=draws),
     )
     reporting.write_json(workdir / "result.json", result)
     reporting.log_metrics(result["metrics"])

@@ -13,7 +13,7 @@ import pytest
 import registry_files
 from ml_collections import ConfigDict
 
-from aals_jax import checkpoints, rescore, run, train
+from aals_jax import checkpoints, replicates, rescore, roc, run, train
 from configs import base
 
 ROOT = Path(__file__).parents[1]
@@ -110,6 +110,22 @@ def test_a_result_says_on_what_and_by_what(done, scratch):
     assert result["versions"]["jax"] == jax.__version__
     assert result["disclaimer"] == "Research only, not a medical device."
     assert str(scratch) not in (done / "result.json").read_text()
+
+
+def test_a_run_leaves_the_replicates_of_its_intervals(done):
+    metrics = result_of(done)["metrics"]["teacher"]
+    kept = replicates.read(done / "replicates.npz")
+    assert kept.values.keys() == METRICS - {"expected_calibration_error"}
+    for name, values in kept.values.items():
+        drawn = values[~np.isnan(values)]
+        assert len(values) - len(drawn) == metrics[name]["rejected"]
+        np.testing.assert_allclose(
+            np.percentile(drawn, [2.5, 97.5]),
+            [metrics[name]["low"], metrics[name]["high"]],
+            rtol=1e-5,
+        )
+    auroc = roc.auroc(kept.scores, kept.labels)
+    np.testing.assert_allclose(auroc, metrics["auroc"]["value"], rtol=1e-6)
 
 
 def test_a_run_leaves_a_page_with_the_disclaimer(done, scratch):

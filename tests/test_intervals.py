@@ -173,6 +173,22 @@ def test_paired_replicates_are_shared():
     assert shifted.p_value == 2 / 2001  # the least that 2,000 replicates can say
 
 
+def test_kept_replicates_of_two_systems_are_paired():
+    rng = np.random.default_rng(1)
+    a, labels = simulated()
+    b, ids = a + rng.normal(size=120), np.arange(120) // 2
+    first, second = auroc_of(a, labels), auroc_of(b, labels)
+    paired = intervals.paired_bootstrap(ids, first, second, replicates=300, seed=4)
+    one, two = (
+        intervals.replicate_values(ids, {"auroc": f}, replicates=300, seed=4)["auroc"]
+        for f in (first, second)
+    )
+    assert np.ptp(one - two) > 0
+    np.testing.assert_allclose(
+        np.percentile(one - two, [2.5, 97.5]), [paired.low, paired.high], rtol=1e-12
+    )
+
+
 def test_swapping_the_pair_turns_the_sign():
     rng = np.random.default_rng(1)
     a, labels = simulated()
