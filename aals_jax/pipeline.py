@@ -134,7 +134,9 @@ class Streams:
     negative: np.ndarray  # N
 
 
-def split_streams(table: Table, *, region_images: int | None, seed: int) -> Streams:
+def split_streams(
+    table: Table, *, region_images: int | None, seed: int, label_noise: float = 0.0
+) -> Streams:
     """R, P and N of a training table.
 
     Args:
@@ -142,15 +144,30 @@ def split_streams(table: Table, *, region_images: int | None, seed: int) -> Stre
       region_images: at most so many boxed positives are R, the rest join P without
         their boxes; a smaller set is contained in a larger one. None: all.
       seed: of that choice; not the run's seed, so that runs share one R.
+      label_noise: for studies, the share of P whose record is made wrong: so many
+        images of P change places with as many of N. R keeps what experts saw.
+
+    Raises:
+      ValueError: N has too few images to change places.
     """
     positive = np.flatnonzero(table.label == 1)
     boxed = positive[table.boxed[positive]]
     order = np.random.default_rng([seed, 0]).permutation(boxed)
     region = np.sort(order[:region_images])
+    image_level = np.setdiff1d(positive, region)
+    negative = np.flatnonzero(table.label == 0)
+    wrong = round(label_noise * len(image_level))
+    if wrong > len(negative):
+        raise ValueError(
+            f"label_noise={label_noise}: N has {len(negative)} images only"
+        )
+    rng = np.random.default_rng([seed, 1])  # more noise keeps the wrong ones of less
+    missed = rng.permutation(image_level)[:wrong]
+    invented = rng.permutation(negative)[:wrong]
     return Streams(
         region=region,
-        image_level=np.setdiff1d(positive, region),
-        negative=np.flatnonzero(table.label == 0),
+        image_level=np.union1d(np.setdiff1d(image_level, missed), invented),
+        negative=np.union1d(np.setdiff1d(negative, invented), missed),
     )
 
 

@@ -151,6 +151,7 @@ def load_data(path: Path, config: Any, *, source: str) -> Data:
         parts["train"],
         region_images=config.data.region_images,
         seed=config.data.seed,
+        label_noise=config.data.label_noise,
     )
     return Data(
         dataset=dataset,

@@ -139,7 +139,8 @@ def _prepare_data(configs: Sequence[Any]) -> None:
     built = set()
     for config in configs:
         fields = json.loads(config.to_json_best_effort())
-        data = {**fields["data"], "fold": None, "region_images": None}
+        unread = dict.fromkeys(("fold", "region_images", "label_noise"))
+        data = fields["data"] | unread
         key = json.dumps(
             [fields[n] for n in ("registry", "finding", "phantom")] + [data]
         )

@@ -38,13 +38,17 @@ def labelled_example(
     *,
     label: float,
 ) -> Labelled:
-    """One augmented image of R or N with its target; see `types.Labelled`."""
+    """One augmented image of R or N with its target; see `types.Labelled`.
+
+    Where `label` is 0 no box is drawn: N is what the record calls negative.
+    """
     matrix, image, valid = _warped(radiograph, rng, ranges)
     side = len(radiograph.image)
+    boxes = radiograph.boxes if label else radiograph.boxes[:0]
     fields: dict[str, Any] = {
         "image": augment.photometry(image, rng, ranges)[..., None],
         "target": augment.draw_boxes(
-            radiograph.boxes, matrix, side=side, map_side=side // MAP_STRIDE
+            boxes, matrix, side=side, map_side=side // MAP_STRIDE
         ),
         "valid": valid,
         "label": np.float32(label),

@@ -102,6 +102,7 @@ def data() -> Any:
     made.fold = 0  # 0..4: five folds, 70/10/20 [recall]
     made.seed = 0  # of the ten parts and of the choice of R
     made.region_images = config_dict.placeholder(int)  # R at most; none: all boxed
+    made.label_noise = 0.0  # for studies: share of P that changes places with N
     made.max_bad_share = 0.02  # of files quarantined before the build fails
     made.allow = ()  # names of registry checks that may pass
     made.parts_file = config_dict.placeholder(str)  # parts.csv of an earlier build

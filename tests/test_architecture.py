@@ -22,8 +22,9 @@ RIM = {"parallel", "pipeline", "checkpoints", "reporting", "coco", "locks"}
 TOP = (
     "monitors", "faults", "image_table", "submissions", "prepare", "inference",
     "evaluate", "report", "examples",
-    "score", "audit_pictures", "audit", "replicates", "assess", "train", "settings", "sharing",
-    "predict", "plan", "run", "rescore", "trials", "sweep_file", "sweep_table",
+    "score", "audit_pictures", "audit", "replicates", "assess", "train", "settings",
+    "sharing", "predict", "plan", "run", "rescore", "trials", "sweep_file",
+    "sweep_table",
     "sweep_results", "sweep_ray", "sweep",
 )  # fmt: skip
 

@@ -216,8 +216,9 @@ def test_unaugmented_target_and_validity_are_the_box_and_the_film():
     target, valid = np.zeros((16, 16)), np.zeros((16, 16))
     target[4:10, 4:8] = 1.0
     valid[:, 1:15] = 1.0
-    for i in range(6):
-        np.testing.assert_array_equal(batch.labelled.target[i], target)
+    for i in range(6):  # two of R; N has no target, whatever its record holds
+        expected = target if i < 2 else np.zeros_like(target)
+        np.testing.assert_array_equal(batch.labelled.target[i], expected)
         np.testing.assert_array_equal(batch.labelled.valid[i], valid)
     np.testing.assert_array_equal(batch.weak.valid[0], valid)
 
@@ -299,6 +300,29 @@ def test_smaller_region_sets_lie_in_larger_ones():
 def test_the_choice_of_regions_follows_its_seed():
     chosen = [tuple(split(4, seed).region) for seed in (0, 0, 1)]
     assert chosen[0] == chosen[1] != chosen[2]
+
+
+def noisy(share):
+    return pipeline.split_streams(
+        make_table(LABELS, BOXED), region_images=4, seed=0, label_noise=share
+    )
+
+
+@pytest.mark.parametrize("share, wrong", [(0, 0), (0.25, 2), (0.5, 4), (0.75, 6)])
+def test_wrong_records_change_places_and_r_stays(share, wrong):
+    clean, made = split(4), noisy(share)
+    assert set(made.region) == set(clean.region)
+    assert len(made.image_level) == 8 and len(made.negative) == 6
+    assert len(set(made.image_level) & set(clean.negative)) == wrong
+    assert len(set(made.negative) & set(clean.image_level)) == wrong
+    assert list(made.negative) == sorted(made.negative)
+
+
+def test_more_noise_keeps_the_wrong_records_of_less():
+    invented = [set(noisy(n / 8).image_level) - set(range(12)) for n in range(7)]
+    assert all(a < b for a, b in itertools.pairwise(invented))
+    with pytest.raises(ValueError, match="N has 6 images"):
+        noisy(1)
 
 
 def test_the_boxes_of_p_are_not_used():
