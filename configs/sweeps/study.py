@@ -1,0 +1,135 @@
+"""The reproducibility study of docs/study.md, part by part.
+
+    python launch.py --mode=sweep --sweep configs/sweeps/study.py:middle --workdir DIR
+
+Parts are joined by `+`; `all` is all but `real`, which needs a registry:
+`study.py:real,FOLDER`. A trial that two parts have in common is run once.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aals_jax.methods import METHODS
+from configs import base
+from configs.sweeps.grid import grid
+
+REGION = 35  # R; with P it is 280: 1 to 7
+CONTROL = {"method": "aals", "distill.max_strength": 1.0}  # a0 = 1: no sharpening
+FOUR = ("supervised", "mean_teacher", "control", "aals")
+THREE = ("supervised", "mean_teacher", "aals")
+
+# Learning rate of stage 2 and weight of the term on P: the best of STAR by validation
+# AUROC on the phantom of TUNING, one protocol for all. docs/study.md, "Tuning".
+STAR = ((1e-3, 1.0), (3e-4, 1.0), (3e-3, 1.0), (1e-3, 0.3), (1e-3, 3.0))
+TUNING = {"phantom.seed": 1, "seed": 100, "evaluation.replicates": 10}
+TUNED: Mapping[str, tuple[float, float]] = {}
+
+
+def scale() -> Any:
+    """The scale of all parts on the phantom."""
+    config = base.get_config("clavicle")
+    config.data.update(region_images=REGION, threads=1)
+    config.phantom.update(images=4_000, prevalence=0.1, boxed_share=1.0)
+    config.pretrain.update(steps=1_500, eval_every=250)
+    config.distill.update(steps=300, eval_every=100)
+    config.evaluation.replicates = 1_000
+    return config
+
+
+def method(name: str, **fields: Any) -> Any:
+    """A method, or `control`, at its tuned values."""
+    return _with(scale(), name, *TUNED.get(name, STAR[0]), **fields)
+
+
+def _with(config: Any, name: str, rate: float, weight: float, **fields: Any) -> Any:
+    named = CONTROL if name == "control" else {"method": name}
+    config.update_from_flattened_dict(
+        {"distill.learning_rate": rate, "distill.weight": weight, **named, **fields}
+    )
+    return config
+
+
+def _each(names: Any, fields: Mapping[str, Any]) -> list[Any]:
+    return [trial for name in names for trial in grid(method(name), fields)]
+
+
+def tuning() -> list[Any]:
+    """Every method at the points of STAR; the supervised one has no second term."""
+    made = []
+    for name in (*METHODS, "control"):
+        points = STAR[:3] if name == "supervised" else STAR
+        made += [_with(scale(), name, *point, **TUNING) for point in points]
+    return made
+
+
+def middle() -> list[Any]:
+    return _each((*METHODS, "control"), {"seed": range(5)})
+
+
+def _difficulty(name: str) -> list[Any]:
+    return _each(FOUR, {"phantom.difficulty": [name], "seed": range(3)})
+
+
+def sharpening() -> list[Any]:
+    """a0 x t; t moves nothing where a0 is 1, so that stands once."""
+    seeds = {"seed": range(2)}
+    surface = {
+        "distill.max_strength": [2.0, 4.0, 8.0, 16.0],
+        "distill.center": [0.2, 0.4, 0.5],
+    }
+    aals = method("aals")
+    return grid(aals, {"distill.max_strength": [1.0], **seeds}) + grid(
+        aals, surface | seeds
+    )
+
+
+def regions() -> list[Any]:
+    counts = [REGION // 4, REGION, REGION * 4]
+    return _each(THREE, {"data.region_images": counts, "seed": range(3)})
+
+
+def noise() -> list[Any]:
+    return _each(THREE, {"data.label_noise": [0.0, 0.05, 0.1], "seed": range(3)})
+
+
+def dead_zone() -> list[Any]:
+    return _each(["aals"], {"distill.dead_zone": ["leave", "raise"], "seed": range(5)})
+
+
+def real(registry: str = "REGISTRY") -> list[Any]:
+    """1,000 NIH films with pneumonia (shared data); the phantom's tuned values."""
+    made = _each(FOUR, {"seed": range(3), "data.fold": range(5)})
+    for config in made:
+        config.finding, config.registry = "pneumonia", registry
+        config.data.region_images = None
+        config.pretrain.update(steps=600, eval_every=100)
+    return made
+
+
+PARTS: Mapping[str, Callable[[], list[Any]]] = {
+    "tuning": tuning,
+    "middle": middle,
+    "dead_zone": dead_zone,
+    "sharpening": sharpening,
+    "easy": lambda: _difficulty("easy"),
+    "hard": lambda: _difficulty("hard"),
+    "regions": regions,
+    "noise": noise,
+    "real": real,
+}
+
+
+def get_sweep(choice: str = "") -> list[Any]:
+    parts, _, registry = (choice or "all").partition(",")
+    names = [*PARTS][:-1] if parts == "all" else parts.split("+")
+    if unknown := sorted(set(names) - PARTS.keys()):
+        raise ValueError(
+            f"no part {', '.join(unknown)}: use {', '.join(PARTS)}, or all"
+        )
+    if "real" in names and not registry:
+        raise ValueError("the part real needs a registry: study.py:real,DIR")
+    made = {}
+    for name in names:
+        for config in real(registry) if name == "real" else PARTS[name]():
+            made.setdefault(config.to_json_best_effort(sort_keys=True), config)
+    return list(made.values())
