@@ -21,8 +21,8 @@ THREE = ("supervised", "mean_teacher", "aals")
 
 # Learning rate of stage 2 and weight of the term on P: the best of STAR by validation
 # AUROC on the phantom of TUNING, one protocol for all. docs/study.md, "Tuning".
-# The squared error of two maps is some thirty times smaller than their KL, so its weight
-# is tried about 30, not about 1.
+# At a logit the gradient of a squared error is 2 p (1 - p) times that of the KL, some
+# thirty times smaller where p is small: its weight is tried about 30, not about 1.
 STAR = ((1e-3, 1.0), (3e-4, 1.0), (3e-3, 1.0), (1e-3, 0.3), (1e-3, 3.0))
 SQUARED = 30.0
 TUNING = {"phantom.seed": 1, "seed": 100, "evaluation.replicates": 10}
