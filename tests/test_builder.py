@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -392,3 +393,23 @@ def test_refusals_are_values_in_the_pool(tmp_path):
     assert isinstance(refused, encode.Refused) and refused.row == 2
     with pytest.raises(dicom.UnreadableRadiograph):
         encode.encode_study(study, options=OPTIONS, key=b"k")
+
+
+def test_a_build_says_that_it_waits_for_another(tmp_path, caplog):
+    done = []
+
+    def second():
+        with build.staging.lock(tmp_path):
+            done.append("second")
+
+    caplog.set_level("INFO", logger="aals_jax")
+    with build.staging.lock(tmp_path):
+        other = threading.Thread(target=second)
+        other.start()
+        deadline = time.monotonic() + 30
+        while "waiting" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.01)
+        done.append("first")
+    other.join()
+    assert done == ["first", "second"]
+    assert "another build is at work" in caplog.text

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+_log = logging.getLogger("aals_jax")
 _STAGING = ".staging-"
 _KEPT_S = 14 * 24 * 3600.0  # of a killed build's finished shards
 
@@ -28,7 +29,11 @@ def lock(home: Path) -> Iterator[None]:
     # health data: where the user makes no folder with rights of his own, the owner's
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home / ".lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.info("another build is at work in that folder: waiting for its end")
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
