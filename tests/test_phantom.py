@@ -1,7 +1,12 @@
 """Laws of the phantom: it is deterministic, honest about its truth, and readable."""
 
+import contextlib
 import csv
 import hashlib
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +59,44 @@ def read(path: Path) -> tuple[np.ndarray, pydicom.Dataset]:
 def test_bytes_do_not_depend_on_the_number_of_workers(root, tmp_path):
     phantom.generate(tmp_path / "two", **SETTINGS, workers=2)
     assert digest(tmp_path / "two") == digest(root)
+
+
+def of_session(number: int) -> list[str]:
+    """States of the processes of a session, zombies left out (Linux)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == number and fields[0] != "Z":
+                found.append(fields[0])
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+def test_a_killed_drawing_leaves_no_process_behind(tmp_path):
+    code = (
+        "from data.cxr_registry import phantom\n"
+        "if __name__ == '__main__':\n"
+        f"    phantom.generate({str(tmp_path / 'x')!r}, images=5000, seed=0, "
+        "conspicuity=1, height=160, workers=2)\n"
+    )
+    (tmp_path / "draw.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "draw.py")],
+        env=environment,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".x.partial-*/images/*.dcm")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    assert len(of_session(process.pid)) >= 3
+    process.kill()
+    process.wait()
+    while of_session(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert of_session(process.pid) == []
 
 
 def test_a_second_call_returns_at_once_and_other_arguments_are_refused(root):

@@ -12,23 +12,22 @@ and phantom_film; phantom_dicom encodes it.
 import csv
 import functools
 import json
-import multiprocessing
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from concurrent import futures
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from types import MappingProxyType
+from typing import NoReturn
 
-import cv2
 import numpy as np
 
 from data.cxr_registry import phantom_anatomy as anatomy
 from data.cxr_registry import phantom_dicom as dicom
 from data.cxr_registry import phantom_fractures as fractures
+from data.cxr_registry import workers as processes
 
 draw = anatomy.draw
 Drawing = anatomy.Drawing
@@ -38,6 +37,7 @@ DIFFICULTIES: Mapping[str, float] = MappingProxyType(
     {"impossible": 0.0, "hard": 0.4, "middle": 0.55, "easy": 3.0}
 )
 
+_FILM_S = 600.0  # at most, for one film
 VERSION = 2  # raise it when the same arguments give other bytes
 STUDY_FIELDS = (
     "image", "patient_id", "study_date", "diagnosis_codes", "view", "sex", "age",
@@ -152,7 +152,7 @@ def _complete(root: Path, settings: Mapping) -> bool:
     return True
 
 
-def _fill(part: Path, settings: Mapping, workers: int, progress) -> None:
+def _fill(part: Path, settings: Mapping, count: int, progress) -> None:
     """Draws and writes all films, then the tables, then the record."""
     (part / "images").mkdir()
     studies = plan(
@@ -165,7 +165,7 @@ def _fill(part: Path, settings: Mapping, workers: int, progress) -> None:
         _film, part, settings["seed"], settings["height"], settings["conspicuity"]
     )
     rows, regions = [], []
-    for done, (row, boxes) in enumerate(_each(film, studies, workers), 1):
+    for done, (row, boxes) in enumerate(_each(film, studies, count), 1):
         rows.append(row)
         regions.extend(boxes)
         progress(done, len(studies))
@@ -174,22 +174,22 @@ def _fill(part: Path, settings: Mapping, workers: int, progress) -> None:
     (part / _RECORD).write_text(json.dumps(dict(settings), indent=1) + "\n")
 
 
-def _each(film: Callable, studies: list[Study], workers: int) -> Iterator:
-    """film(study) for each study, in order, over processes."""
-    if workers <= 1:
-        yield from map(film, studies)
-        return
-    # spawn: the parent may hold threads (JAX, TensorFlow Datasets), unsafe to fork
-    context = multiprocessing.get_context("spawn")
-    with futures.ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_one_thread
-    ) as pool:
-        yield from pool.map(film, studies, chunksize=8)
+def _each(film: Callable, studies: list[Study], count: int) -> Iterator:
+    """film(study) for each study, in order, over processes that end with this one."""
+    return processes.map_in_order(
+        film,
+        studies,
+        workers=count if count > 1 else 0,
+        timeout_s=_FILM_S,
+        on_timeout=_lost,
+    )
 
 
-def _one_thread() -> None:
-    """Each worker has one core; OpenCV would take all of them in each."""
-    cv2.setNumThreads(1)
+def _lost(study: Study) -> NoReturn:
+    raise RuntimeError(
+        f"phantom: film {study.index} took over {_FILM_S:.0f} s, or its process ended "
+        "(out of memory?); call it again, with fewer workers"
+    )
 
 
 def plan(
