@@ -6,7 +6,7 @@ Parts are joined by `+`; `all` is all but `real`, which needs a registry:
 `study.py:real,FOLDER`. A trial that two parts have in common is run once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aals_jax import methods
@@ -62,8 +62,11 @@ def _with(config: Any, name: str, rate: float, weight: float, **fields: Any) -> 
     return config
 
 
-def _each(names: Any, fields: Mapping[str, Any]) -> list[Any]:
-    return [trial for name in names for trial in grid(method(name), fields)]
+def _each(names: Sequence[str], fields: Mapping[str, Any]) -> list[Any]:
+    """All methods at one point of the fields, then at the next: what is there of an
+    unfinished part can be compared."""
+    made = [grid(method(name), fields) for name in names]
+    return [trial for point in zip(*made, strict=True) for trial in point]
 
 
 def tuning() -> list[Any]:
