@@ -61,6 +61,8 @@ REFUSED = {
     "states no image size": {"Rows": 0},
     "no decoder reads": {"PixelData": b"\0" * 10},
     "highest bit elsewhere": {"HighBit": 15},
+    "no whole bytes": {"BitsAllocated": 12},
+    "whether its pixels have a sign": {"PixelRepresentation": None},
 }
 
 

@@ -93,15 +93,11 @@ def test_a_real_radiograph_equals_an_independent_reading(name):
     assert dicom.stored_shape(path) == ours.stored_shape
 
 
-def test_12_bit_jpeg_is_refused_by_its_decoder_s_name_or_close_to_the_lossless_film():
+def test_12_bit_jpeg_is_close_to_the_lossless_film():
     path = FOLDER / "RG2_JPLY.dcm"
     if not path.exists():
         pytest.skip("RG2_JPLY.dcm is not in AALS_DICOM_DIR")
-    try:
-        ours = dicom.read_radiograph(path)
-    except dicom.UnreadableRadiograph as error:
-        assert "pylibjpeg-libjpeg (GPL-3.0)" in str(error)
-        return
+    ours = dicom.read_radiograph(path)
     lossless = dicom.read_radiograph(FOLDER / "RG2_JLSL.dcm")
     assert np.abs(ours.pixels - lossless.pixels).mean() < 0.005
 

@@ -50,6 +50,15 @@ def image_shape(data: bytes) -> tuple[int, int] | None:
     return None if frame is None else (frame.rows, frame.columns)
 
 
+def is_whole_jpeg(data: bytes) -> bool:
+    """Whether an end marker follows the last scan of a JPEG, as none does in a cut one.
+
+    Inside a scan 0xFF is followed by 0 or a restart's number, so neither marker is
+    found there by chance; a thumbnail's own end lies before the scan.
+    """
+    return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") > 0
+
+
 def _unpack(
     data: bytes, offset: int, layout: str, *, order: tuple[int, ...]
 ) -> Frame | None:

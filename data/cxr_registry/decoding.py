@@ -1,4 +1,4 @@
-"""A DICOM header to its stored pixels, checked first, decoded by decoders that last."""
+"""A DICOM header to its stored pixels: checked, decoded, held to its bits stored."""
 
 from collections.abc import Collection
 from typing import Any
@@ -7,32 +7,23 @@ import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.encaps import generate_frames
-from pydicom.pixels.decoders.base import Decoder, get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
-from data.cxr_registry import codestream, dicom_header
+from data.cxr_registry import codecs, codestream, dicom_header
 from data.cxr_registry.dicom_header import UnreadableRadiograph
 
-# The decoders of a syntax, in order. GDCM ends its process on damaged files (see
-# docs/robustness.md) and misreads JPEG-LS of 6 and 7 bits: it decodes what nothing
-# else does. pylibjpeg is openjpeg, rle and, where it is installed, the GPL libjpeg.
-_PLUGINS = {
-    uid.RLELossless: ("pylibjpeg", "pydicom"),  # the second is 100 times slower
-    uid.JPEGBaseline8Bit: ("pillow",),
-    uid.JPEGExtended12Bit: ("pillow", "pylibjpeg"),
-    uid.JPEGLossless: ("gdcm",),
-    uid.JPEGLosslessSV1: ("gdcm",),
-    uid.JPEGLSLossless: ("pyjpegls",),
-    uid.JPEGLSNearLossless: ("pyjpegls",),
-}
-_OTHERS = ("pylibjpeg",)  # JPEG 2000, high-throughput or not
+# Old files keep overlays above the bits stored of these, which hold the pixels' words.
+_WORDS = frozenset({uid.RLELossless, uid.JPEGLossless, uid.JPEGLosslessSV1})
+_ALLOCATED = frozenset({1, 8, 16, 32, 64})  # bits a sample; 1 is PS3.5's only odd one
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 
 
 def only_grey(stored: np.ndarray) -> np.ndarray:
     """One channel of [H, W, 3] when all three say the same."""
-    spread = stored.max(-1) - stored.min(-1)  # unsigned, and no less than 0
-    if spread.max() > 2:  # what chroma rounding leaves of a grey JPEG
+    spread = stored.max(-1) - stored.min(-1)  # of unsigned values: no less than 0
+    # 2 is what chroma rounding leaves of a grey JPEG
+    if stored.dtype.kind != "u" or spread.max() > 2:
         raise UnreadableRadiograph(
             "is in colour; a radiograph is grey: export the original"
         )
@@ -45,8 +36,9 @@ def decode(header: pydicom.Dataset, modalities: Collection[str] | None) -> np.nd
         try:
             _check_header(header, modalities)
             syntax = _transfer_syntax(header)
-            _check_codestream(header, syntax)
-            stored = _decode_first(header, syntax)
+            encapsulated = syntax.is_encapsulated
+            read = _decode_encapsulated if encapsulated else _decode_native
+            stored = read(header, syntax)
         except UnreadableRadiograph:
             raise
         except Exception as error:  # a hostile file raises anything: one border
@@ -57,13 +49,12 @@ def decode(header: pydicom.Dataset, modalities: Collection[str] | None) -> np.nd
         stored = only_grey(stored)
         header.BitsStored, header.PixelRepresentation = 8 * stored.itemsize, 0
         header.PhotometricInterpretation = "MONOCHROME2"
-    bits = int(header.BitsStored)
-    lowest = -(1 << (bits - 1)) if header.get("PixelRepresentation") else 0
-    if stored.min() < lowest or stored.max() >= lowest + (1 << bits):
-        raise UnreadableRadiograph(
-            f"holds values outside its {bits} bits stored; export it again"
-        )
-    return stored
+    return within_bits(
+        stored,
+        int(header.BitsStored),
+        signed=header.PixelRepresentation == 1,
+        drops=not encapsulated or syntax in _WORDS,
+    )
 
 
 def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -> None:
@@ -90,6 +81,14 @@ def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -
     bits = header.get("BitsStored") or 0
     if not 1 <= bits <= 16:
         raise UnreadableRadiograph("stores more than 16 bits a pixel or states 0")
+    if header.get("BitsAllocated") not in _ALLOCATED or bits > header.BitsAllocated:
+        raise UnreadableRadiograph(
+            "allocates no whole bytes for its bits stored; export it again"
+        )
+    if header.get("PixelRepresentation") not in (0, 1):
+        raise UnreadableRadiograph(
+            "doesn't say whether its pixels have a sign; export it again"
+        )
     if header.get("HighBit", bits - 1) != bits - 1:
         raise UnreadableRadiograph(
             "has its highest bit elsewhere than on top of its bits stored; export it "
@@ -115,65 +114,93 @@ def _transfer_syntax(header: pydicom.Dataset) -> uid.UID:
     return syntax
 
 
-def _check_codestream(header: pydicom.Dataset, syntax: uid.UID) -> None:
-    if not syntax.is_encapsulated or syntax == uid.RLELossless:
-        return
-    stream = next(generate_frames(header.PixelData, number_of_frames=1))
-    frame = codestream.declared(stream)
-    if frame is None:
+def _decode_native(header: pydicom.Dataset, syntax: uid.UID) -> np.ndarray:
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise _no_decoder() from None
+    options: Any = {"view_only": True, "correct_unused_bits": False}
+    if header.get("SamplesPerPixel", 1) == 3:  # a view has no room for RGB
+        options = {}
+    try:
+        stored = decoder.as_array(header, index=0, **options)[0]
+    except Exception as error:
+        raise _unread(error) from None
+    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+
+
+def _decode_encapsulated(header: pydicom.Dataset, syntax: uid.UID) -> np.ndarray:
+    if syntax not in codecs.DECODERS:
+        raise _no_decoder()
+    layout = codecs.Layout(
+        *dicom_header.size(header),
+        samples=header.get("SamplesPerPixel") or 1,
+        sample_bytes=int(header.BitsAllocated) // 8,
+        kind=header.PhotometricInterpretation,
+    )
+    frame = next(generate_frames(header.PixelData, number_of_frames=1))
+    if syntax != uid.RLELossless:  # which states no size
+        _check_codestream(codestream.declared(frame), layout)
+    try:
+        return codecs.decode(syntax, frame, layout)
+    except Exception as error:  # each codec has its own
+        raise _unread(error) from None
+
+
+def _check_codestream(declared: codestream.Frame | None, layout: codecs.Layout) -> None:
+    if declared is None:
         raise UnreadableRadiograph(
             "has pixels that don't begin as its transfer syntax says; export it again"
         )
-    if frame != (*dicom_header.size(header), header.get("SamplesPerPixel") or 1):
+    if declared != layout[: len(declared)]:
         raise UnreadableRadiograph(
             "has another size in its pixels than in its header; export it again"
         )
 
 
-def preferred(syntax: uid.UID) -> tuple[str, ...]:
-    """pydicom's plugins for an encapsulated syntax, the first choice first."""
-    return _PLUGINS.get(syntax, _OTHERS)
-
-
-def _decode_first(header: pydicom.Dataset, syntax: uid.UID) -> np.ndarray:
-    """The first decoder that works, the preferred one first."""
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        raise UnreadableRadiograph(
-            "has a transfer syntax without a decoder; convert it to Explicit VR "
-            "Little Endian"
-        ) from None
-    plugins = [name for name in preferred(syntax) if name in decoder.available_plugins]
-    if not syntax.is_encapsulated:
-        plugins = [""]
-    last = "no decoder installed"
-    for plugin in plugins:
-        try:
-            return _decode_by(plugin, decoder, header)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        # each decoder has its own, Rust's panics are no Exception; the next may do
-        except BaseException as error:
-            last = type(error).__name__
-    needs_libjpeg = syntax == uid.JPEGExtended12Bit and header.BitsStored > 8
-    if needs_libjpeg and "pylibjpeg" not in plugins:
-        raise UnreadableRadiograph(
-            "is 12-bit JPEG Extended, which needs the optional decoder "
-            "pylibjpeg-libjpeg (GPL-3.0); install it or convert the file"
-        )
-    raise UnreadableRadiograph(
-        f"has pixels that no decoder reads ({last}); export it again"
+def _no_decoder() -> UnreadableRadiograph:
+    return UnreadableRadiograph(
+        "has a transfer syntax without a decoder; convert it to Explicit VR Little "
+        "Endian"
     )
 
 
-def _decode_by(plugin: str, decoder: Decoder, header: pydicom.Dataset) -> np.ndarray:
-    bits, allocated = header.BitsStored, header.BitsAllocated
-    # GDCM ends the process where fewer than 8 bits are stored in 8
-    widened = plugin == "gdcm" and allocated == 8 and bits < allocated
-    options: Any = {"bits_stored": allocated} if widened else {}
-    stored = decoder.as_array(header, index=0, decoding_plugin=plugin, **options)[0]
-    if widened:
-        unused = allocated - bits
-        stored = stored << unused >> unused  # brings the sign along
-    return stored
+def _unread(error: Exception) -> UnreadableRadiograph:
+    return UnreadableRadiograph(
+        f"has pixels that no decoder reads ({type(error).__name__}); export it again"
+    )
+
+
+def within_bits(
+    stored: np.ndarray, bits: int, *, signed: bool, drops: bool
+) -> np.ndarray:
+    """The values of so many bits, with the sign that the header states.
+
+    A codestream has no sign (JPEG, JPEG-LS) or its own (JPEG 2000).
+
+    Args:
+        stored: int or uint [H, W].
+        bits: stored, 1 to 16.
+        signed: whether the highest of these bits is a sign.
+        drops: whether bits above them are no part of the image, or a fault.
+
+    Raises:
+        UnreadableRadiograph: values of more bits, or a container of fewer.
+    """
+    container = 8 * stored.itemsize
+    if container < bits:
+        raise UnreadableRadiograph(
+            f"has {container} bits in its pixels and states {bits}; export it again"
+        )
+    has_sign = stored.dtype.kind == "i"
+    lowest = -(1 << (bits - 1)) if has_sign else 0
+    fits = stored.max() < lowest + (1 << bits)
+    fits = fits and not (has_sign and stored.min() < lowest)
+    if not fits and not drops:
+        raise UnreadableRadiograph(
+            f"holds values outside its {bits} bits stored; export it again"
+        )
+    if fits and has_sign == signed:
+        return stored
+    words = stored.view(f"{'i' if signed else 'u'}{stored.itemsize}")
+    return words << (container - bits) >> (container - bits)  # brings the sign along

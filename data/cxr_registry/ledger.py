@@ -19,14 +19,10 @@ AUDIT_FILE = "audit.csv"
 PARTS_FILE = "parts.csv"
 CARD_FILE = "DATA_CARD.md"
 _PACKAGES = (  # that the bytes depend on
+    "imagecodecs",
     "numpy",
     "opencv-python-headless",
-    "pillow",
     "pydicom",
-    "pylibjpeg-openjpeg",
-    "pylibjpeg-rle",
-    "pyjpegls",
-    "python-gdcm",
     "tensorflow-datasets",
     "array_record",
 )
