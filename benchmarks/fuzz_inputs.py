@@ -15,6 +15,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pydicom
+from pydicom import uid
+from pydicom.encaps import encapsulate
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
@@ -32,6 +35,12 @@ from fuzz_mutations import (  # noqa: E402
     zipped,
 )
 
+COLOUR_SYNTAXES = {
+    "rle": uid.RLELossless,
+    "jpeg_baseline": uid.JPEGBaseline8Bit,
+    "jpeg_ls": uid.JPEGLSLossless,
+    "jpeg_2000": uid.JPEG2000Lossless,
+}
 TARGETS = ("dicom", "real", "tables")
 
 
@@ -100,6 +109,8 @@ def _write_images(folder: Path) -> dict[str, bytes]:
         PlanarConfiguration=0, PhotometricInterpretation="RGB", PixelRepresentation=0,
         PixelData=colour.astype(np.uint8).tobytes(), **names,
     )  # fmt: skip
+    for name in COLOUR_SYNTAXES:
+        _compress(folder / "colour@image", folder / f"colour_{name}@image", name)
     grey = (film >> 4).astype(np.uint8)
     for name, suffix, image in (
         ("png8", ".png", grey), ("png16", ".png", film.astype(np.uint16)),
@@ -111,6 +122,20 @@ def _write_images(folder: Path) -> dict[str, bytes]:
     _, data = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
     (folder / "jpg_progressive@image").write_bytes(data.tobytes())
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _compress(source: Path, target: Path, name: str) -> None:
+    """The colour image at `source` under another transfer syntax."""
+    ds = pydicom.dcmread(source)
+    syntax = COLOUR_SYNTAXES[name]
+    if name == "jpeg_baseline":  # which pydicom does not encode
+        done, stream = cv2.imencode(".jpg", ds.pixel_array)
+        assert done
+        ds.PixelData = encapsulate([stream.tobytes()])
+        ds["PixelData"].VR, ds.file_meta.TransferSyntaxUID = "OB", syntax
+    else:
+        ds.compress(syntax, generate_instance_uid=False)
+    ds.save_as(target)
 
 
 def _write_tables(folder: Path) -> dict[str, bytes]:

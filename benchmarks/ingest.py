@@ -14,7 +14,6 @@ Then where our time goes, by stage, and what the bare codec takes on the same by
 
 import argparse
 import importlib
-import io
 import sys
 import tempfile
 import time
@@ -34,15 +33,11 @@ if __name__ == "__main__":
 import cv2
 import numpy as np
 import pydicom
-from jpeg_ls import decode_pixel_data
-from openjpeg.utils import decode as decode_jpeg_2000
-from PIL import Image
 from pydicom.encaps import generate_frames
-from pydicom.pixels.decoders.base import get_decoder
-from rle.utils import decode_frame as decode_rle
 
 from benchmarks import full_size
 from data.cxr_registry import (
+    codecs,
     decoding,
     dicom,
     dicom_header,
@@ -54,8 +49,8 @@ from data.cxr_registry import (
 )
 
 PACKAGES = (
-    "numpy", "opencv-python-headless", "pydicom", "pylibjpeg-openjpeg",
-    "pylibjpeg-rle", "pyjpegls", "python-gdcm", "pillow", "torchxrayvision",
+    "numpy", "opencv-python-headless", "pydicom", "imagecodecs", "torchxrayvision",
+    "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls", "python-gdcm", "pillow",
     "scikit-image", "torch",
 )  # fmt: skip
 OURS, SQUARE = "ours", "ours, without PNG"
@@ -185,19 +180,11 @@ def bare_codec(path: Path) -> Callable[[], object]:
     if not syntax.is_encapsulated:
         return lambda: bytearray(ds.PixelData)
     frame = next(generate_frames(ds.PixelData, number_of_frames=1))
-    pixels = ds.Rows * ds.Columns
-    calls: dict[str, Callable[[], object]] = {
-        "RLE Lossless": lambda: decode_rle(frame, pixels, 16, "<"),
-        "JPEG-LS Lossless Image Compression": lambda: decode_pixel_data(frame),
-        "JPEG Baseline (Process 1)": lambda: np.asarray(Image.open(io.BytesIO(frame))),
-    }
-    if syntax.name in calls:
-        return calls[syntax.name]
-    if "JPEG 2000" in syntax.name:
-        return lambda: decode_jpeg_2000(frame)
-    # GDCM has no call for a frame alone: pydicom's, around it
-    decoder = get_decoder(syntax)
-    return lambda: decoder.as_array(ds, index=0, decoding_plugin="gdcm")
+    layout = codecs.Layout(
+        ds.Rows, ds.Columns, samples=1, sample_bytes=ds.BitsAllocated // 8,
+        kind=ds.PhotometricInterpretation,
+    )  # fmt: skip
+    return lambda: codecs.decode(syntax, frame, layout)
 
 
 # --- the tables
