@@ -161,7 +161,8 @@ RLE_REFUSED = {
     "one segment for two bytes": rle(FULL),
     "a third segment": rle(FULL, FULL, FULL),
     "a number of segments of no header": rle(FULL, FULL, number=2**32 - 1),
-    "segments inside the header": rle(FULL, FULL, first=32),
+    "a segment inside the header": struct.pack("<16I", 2, 62, 64 + len(FULL), *[0] * 13)
+    + FULL * 2,
     "segments in disorder": struct.pack("<16I", 2, 64 + len(FULL), 64, *[0] * 13)
     + FULL * 2,
     "a segment outside": rle(FULL, FULL, first=10_000),
