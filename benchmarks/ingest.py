@@ -72,7 +72,7 @@ def study(path: Path) -> records.Study:
     """A row of the registry around the file."""
     return records.Study(
         row=2, image=path.name, path=path, patient="1", days=0,
-        labels={"rib": 1}, evidence={}, regions=(), split=None,
+        labels={"rib": 1}, evidence={}, counts={"rib": -1}, regions=(), split=None,
         view="PA", sex="F", age=50, year=2016,
     )  # fmt: skip
 

@@ -43,7 +43,10 @@ ALLOW = (
     "unknown_site", "box_outside", "box_without_study", "box_on_negative",
     "same_pixels",
 )  # fmt: skip
-_HEAD = (*phantom.STUDY_FIELDS, "report", "accession", "hospital", "patient_name")
+_HEAD = (
+    *phantom.STUDY_FIELDS, "report", "rib_count", "accession", "hospital",
+    "patient_name",
+)  # fmt: skip
 # 8 x 8 random squares: a film has nothing like it
 MARK = np.random.default_rng(5).integers(0, 2, (8, 8)).astype(np.uint8) * 255
 
@@ -230,7 +233,9 @@ def _strange_cells(root: Path, good: dict[str, str]) -> list[dict[str, str]]:
         {"image": f"Zellenkanari {NAME}.dcm"},
         {"image": good["image"]},
     ]
-    bad = ("study_date", "diagnosis_codes", "view", "sex", "age", "report")
+    bad = (
+        "study_date", "diagnosis_codes", "view", "sex", "age", "report", "rib_count",
+    )  # fmt: skip
     for number, column in enumerate(bad):
         name = f"kanari-datei-cell-{number}.dcm"
         registry_files.write(root / name, registry_files.film(200 + number))

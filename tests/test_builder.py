@@ -370,7 +370,7 @@ def test_card_states_the_builds_own_figures(built):
     for split, counts in facts["split_counts"].items():
         assert f"| {split} | {counts['images']} | {counts['patients']} |" in card
     assert "| finding | positive | negative | unknown | with regions" in card
-    assert "| rib | 12 | 12 | 0 | 6 | 6 |" in card
+    assert "| rib | 12 | 12 | 0 | 6 | 6 | 0 |" in card
     assert facts["views"] == {"PA": 24} and "view | PA: 24" in card
 
 

@@ -333,6 +333,7 @@ def test_counts_by_finding(tmp_path):
             "unknown": 0,
             "with_regions": 6,
             "regions": 6,
+            "with_count": 0,
         }
     }
 

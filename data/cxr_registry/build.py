@@ -100,7 +100,7 @@ def prepare(
     )
     bounds = encode_pool.Bounds(timeout_s, memory_gib)
     planned = plan.make(request)
-    final = home / planned.name / "1.0.0"
+    final = home / planned.name / plan.VERSION
     judge = functools.partial(
         ledger.judge,
         table=planned.source.table,
@@ -158,13 +158,17 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def find(data_dir: Path, data_hash: str) -> Path:
-    """The prepared dataset of that hash below a data_dir; needs no registry, no key."""
-    for file in sorted(data_dir.glob(f"{_NAME}/*/*/{ledger.BUILD_FILE}")):
+    """The prepared dataset of that hash below a data_dir; needs no registry, no key.
+
+    One of earlier features is not found: it lacks what is read now.
+    """
+    for file in sorted(data_dir.glob(f"{_NAME}/*/{plan.VERSION}/{ledger.BUILD_FILE}")):
         if describe(file.parent)["data_hash"] == data_hash:
             return file.parent
     raise FileNotFoundError(
-        f"no dataset of data_hash {data_hash[:12]} below {data_dir}: give --data_dir, "
-        "or build it again from the same registry with the same key"
+        f"no dataset of data_hash {data_hash[:12]} and version {plan.VERSION} below "
+        f"{data_dir}: give --data_dir, or build it again from the same registry with "
+        "the same key"
     )
 
 
@@ -241,7 +245,7 @@ def _assemble(planned: plan.Plan, draft: Path, book: ledger.Ledger) -> Path:
             shards=found, config=config, data_dir=home, file_format="array_record"
         )
         builder.download_and_prepare(download_dir=home / "downloads")
-    built = home / _NAME / planned.name / "1.0.0"
+    built = home / _NAME / planned.name / plan.VERSION
     book.write(built)
     staging.sync(*built.iterdir(), built)
     return built

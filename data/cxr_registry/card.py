@@ -20,6 +20,7 @@ def text(facts: Mapping[str, Any]) -> str:
         "1 positive, 0 negative, -1 unknown. Unknown images are in no training set and "
         "in no test set. `audit.csv` has what decided each label.",
         _labels(facts),
+        "With count: positives whose record says how many lesions there are.",
         "What decided, in images:",
         _tallies(facts["evidence"]),
         f"Disagreements of two sources: {facts['disagreements']}. Codes of later "

@@ -1,4 +1,4 @@
-"""Cells of the studies table to values: labels with evidence, dates, ages."""
+"""Cells of the studies table to values: labels, counts, dates, ages."""
 
 import datetime
 import re
@@ -10,6 +10,8 @@ from data.cxr_registry import codes, labels, report_pool, tables
 from data.cxr_registry import text as texts
 
 LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
+COUNT = "_count"  # ends a finding's column of how many lesions an image has
+MOST_LESIONS = 100  # what is above it is no count: a year, a record's number
 Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each
 
 
@@ -25,6 +27,14 @@ class Sources(NamedTuple):
 
     codes: list[str]  # upper case without dots
     report: Mapping[str, texts.TextLabel]  # finding -> label; empty where not read
+
+
+class Decided(NamedTuple):
+    """What a row gives for one finding."""
+
+    label: int  # 1, 0 or -1 unknown
+    evidence: str  # what decided; no patient's data
+    count: int  # lesions that the record names; -1 where it gives no number
 
 
 class Cells:
@@ -76,8 +86,8 @@ class Cells:
         name: str,
         sources: Sources,
         boxed: bool,
-    ) -> tuple[int, str]:
-        """The label of one finding and what decided it.
+    ) -> Decided:
+        """The label of one finding, what decided it, and how many lesions there are.
 
         Args:
             row: of the table.
@@ -95,6 +105,8 @@ class Cells:
             said.append(self._coded(name, sources))
         if name in sources.report:
             said.append(_reported(sources.report[name]))
+        count = self._count(row, cells, name, said)
+        said += [_counted(count)] if count >= 0 else []
         label, why = labels.settle(said)
         drawn = [labels.Said("region", 1, "", labels.Weight.STATED)] if boxed else []
         self.disagreements += [
@@ -104,8 +116,11 @@ class Cells:
         if boxed and label == 0:
             text = f"a box of {name} on an image whose record says negative"
             self._audit.report(self._table.name, row, "box_on_negative", text)
-            return 1, f"region, against {why}"
-        return (1, "region") if boxed and label < 0 else (label, why)
+            label, why = 1, f"region, against {why}"
+        elif boxed and label < 0:
+            label, why = 1, "region"
+        # a count of none beside a box goes with the record that the box overrules
+        return Decided(label, why, count or -1 if label == 1 else count)
 
     def read_reports(self, rows: Rows, *, workers: int) -> None:
         """Reads all reports ahead, in processes; `sources` gives the same without."""
@@ -124,7 +139,8 @@ class Cells:
 
     def defines(self, name: str) -> bool:
         """Whether anything in the table gives the finding's label."""
-        return self._is_recorded(name) or name in self._by_report
+        counted = name + COUNT in self._table.columns
+        return self._is_recorded(name) or name in self._by_report or counted
 
     def sources(self, row: int, cells: Mapping[str, str]) -> Sources:
         """The row's diagnosis codes, and what its report says."""
@@ -169,6 +185,32 @@ class Cells:
         evidence = f"{read.evidence} ({read.side})" if read.side else read.evidence
         return labels.Said("codes", read.label, evidence, weight)
 
+    def _count(
+        self,
+        row: int,
+        cells: Mapping[str, str],
+        name: str,
+        said: Sequence[labels.Said],
+    ) -> int:
+        """The count of a row; -1 where it has none, or none that its label allows."""
+        column = name + COUNT
+        cell = cells.get(column, "")
+        match = re.fullmatch(r"([0-9]{1,3})(?:\.0+)?", cell)
+        count = int(match[1]) if match else MOST_LESIONS + 1
+        if cell and count > MOST_LESIONS:
+            text = f"{column} is no whole number from 0 to {MOST_LESIONS} or empty"
+        elif cell and (against := labels.against(said, _counted(count))):
+            says = "names lesions" if count else "says that there are none"
+            other = f"column {name}" if against == "column" else against
+            text = (
+                f"{column} {says}, against the record's {other}; correct one of them, "
+                "or leave the count empty"
+            )
+        else:
+            return count if cell else -1
+        self._audit.report(self._table.name, row, "bad_value", text)
+        return -1
+
     def choice(self, row: int, cells: Mapping[str, str], column: str, values: Mapping):
         """The value of a cell out of a table of values; None when it is empty."""
         cell = cells.get(column, "")
@@ -198,6 +240,10 @@ def _reported(read: texts.TextLabel) -> labels.Said:
     if read.silent:
         weight = labels.Weight.SILENT
     return labels.Said("report", read.label, read.evidence, weight)
+
+
+def _counted(count: int) -> labels.Said:
+    return labels.Said("count", int(count > 0), str(count), labels.Weight.STATED)
 
 
 def parse_date(cell: str) -> datetime.date | None:

@@ -24,7 +24,7 @@ def check(
     reader: cells.Cells,
 ) -> None:
     """Reports what the table as a whole lacks."""
-    have = table.known_columns(RESERVED | {*findings})
+    have = table.known_columns(_known(findings))
 
     def report(text: str) -> None:
         audit.report(table.name, None, "columns", text)
@@ -33,6 +33,8 @@ def check(
         if name not in table.columns:
             report(f"no column {name}; the columns are {have}; unchecked: {needing}")
     for name in findings:
+        if name.endswith(cells.COUNT):
+            report(f"{name} is a number of lesions by its ending; rename the column")
         if not reader.defines(name):
             report(f"nothing defines the finding {name}; the columns are {have}")
     if not findings:
@@ -49,7 +51,7 @@ def missing(table: tables.Table, findings: Sequence[str]) -> dict[str, int]:
     One that is nothing of the contract is named by its place: it may be a patient's
     cell, in a table without a header.
     """
-    known = RESERVED | {*findings}
+    known = _known(findings)
     return {
         name if name in known else f"column {place}": sum(
             not line[name] for _, line in table.numbered()
@@ -65,11 +67,30 @@ def findings_of(table: tables.Table, reports: texts.Options) -> tuple[str, ...]:
     Where there is neither, those that the reports are read for.
     """
     coded = codes.POSITIVE if "diagnosis_codes" in table.columns else ()
-    others = (name for name in table.columns if name not in RESERVED)
-    names = dict.fromkeys([*coded, *(n for n in others if _is_label(table, n))])
+    others = (name for name in _free(table) if _is_label(table, name))
+    names = dict.fromkeys([*coded, *others])
     if not names and "report" in table.columns and reports.read != "never":
         return tuple(sorted(texts.findings(reports)))
     return tuple(names)
+
+
+def sites(table: tables.Table, findings: Sequence[str]) -> set[str]:
+    """What a box may be of: findings, asked for or not."""
+    return {*_free(table), *findings, *codes.POSITIVE}
+
+
+def _known(findings: Sequence[str]) -> set[str]:
+    """The columns of the contract, for these findings."""
+    return {*RESERVED, *findings, *(name + cells.COUNT for name in findings)}
+
+
+def _free(table: tables.Table) -> list[str]:
+    """The columns that may be a finding's: neither of the contract nor a count."""
+    return [
+        name
+        for name in table.columns
+        if name not in RESERVED and not name.endswith(cells.COUNT)
+    ]
 
 
 def _is_label(table: tables.Table, name: str) -> bool:

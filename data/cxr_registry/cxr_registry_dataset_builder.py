@@ -13,6 +13,8 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
+from data.cxr_registry import plan
+
 
 @dataclasses.dataclass
 class CxrRegistryConfig(tfds.core.BuilderConfig):
@@ -35,6 +37,7 @@ def features(
                 shape=(side, side, 1), dtype=dtype, encoding_format="png"
             ),
             "labels": of.FeaturesDict(dict.fromkeys(findings, np.int64)),
+            "lesion_counts": of.FeaturesDict(dict.fromkeys(findings, np.int64)),
             "objects": of.Sequence({"bbox": of.BBoxFeature(), "site": of.Text()}),
             "content": of.Tensor(shape=(4,), dtype=np.float32),
             "patient": of.Text(),
@@ -67,8 +70,11 @@ def serialise(of: tfds.features.FeaturesDict, example: Mapping[str, Any]) -> byt
 class Builder(FileReaderBuilder):
     """Chest radiographs of one registry, in patient-disjoint parts."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}  # noqa: RUF012 (TFDS reads it so)
+    VERSION = tfds.core.Version(plan.VERSION)
+    RELEASE_NOTES = {  # noqa: RUF012 (TFDS reads it so)
+        "1.0.0": "Initial release.",
+        "1.1.0": "lesion_counts: how many lesions the record names.",
+    }
 
     def __init__(
         self,

@@ -71,6 +71,7 @@ def encode_study(study: records.Study, *, options: Options, key: bytes) -> Encod
         example={
             "image": png.tobytes(),
             "labels": dict(study.labels),
+            "lesion_counts": dict(study.counts),
             "objects": _objects(study, image, square, options),
             "content": np.array(square.content, np.float32),
             "patient": privacy.pseudonym(key, "patient", study.patient),
@@ -106,7 +107,11 @@ def age_band(age: int | None) -> str:
 
 
 def digest(example: dict[str, Any], split: str) -> str:
-    """What a model can learn from: pixels, labels, boxes and part; no pseudonym."""
+    """What a model can learn from: pixels, labels, counts, boxes, part; no pseudonym.
+
+    Counts only where the record has some: a dataset without any keeps the hash that it
+    had before they were read.
+    """
     facts = {
         "image": hashlib.sha256(example["image"]).hexdigest(),
         "labels": example["labels"],
@@ -115,6 +120,8 @@ def digest(example: dict[str, Any], split: str) -> str:
         ],
         "split": split,
     }
+    if max(example["lesion_counts"].values()) >= 0:
+        facts["lesion_counts"] = example["lesion_counts"]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,7 +1,8 @@
 """What the sources of a label say of one finding, and what follows from it.
 
-A source is the finding's own column, the diagnosis codes, the report, or an expert's
-box. What was written on purpose weighs more than what follows from silence.
+A source is the finding's own column, the diagnosis codes, the report, the number of
+lesions, or an expert's box. What was written on purpose weighs more than what follows
+from silence.
 """
 
 import enum
@@ -21,7 +22,7 @@ class Weight(enum.IntEnum):
 class Said(NamedTuple):
     """What one source says."""
 
-    source: str  # "region", "column", "codes", "report"
+    source: str  # "region", "column", "codes", "report", "count"
     label: int  # 1, 0 or -1 unknown
     evidence: str  # no patient's data
     weight: Weight
@@ -49,7 +50,7 @@ def settle(said: Sequence[Said]) -> tuple[int, str]:
     decides, the earlier one of two.
 
     Args:
-        said: of the column, the codes and the report, each at most once, in order.
+        said: of column, codes, report and count, each at most once, in order.
     """
     if not said:
         return -1, "nothing"
@@ -60,6 +61,22 @@ def settle(said: Sequence[Said]) -> tuple[int, str]:
         return -1, both
     best = max(said, key=lambda one: one.weight)
     return best.label, f"{best.source}: {best.evidence}"
+
+
+def against(said: Sequence[Said], count: Said) -> str:
+    """The source whose label a number of lesions contradicts; "" for none.
+
+    A number outweighs silence and doubt, as any statement does. Where codes and report
+    contradict each other already there is no label to contradict.
+
+    Args:
+        said: as of `settle`, without the count.
+        count: of the same image.
+    """
+    label, why = settle(said)
+    if label in (-1, count.label) or settle([*said, count])[0] == count.label:
+        return ""
+    return why.partition(":")[0]
 
 
 def conflicts(said: Sequence[Said]) -> Iterator[tuple[str, str]]:

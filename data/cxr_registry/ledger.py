@@ -86,11 +86,13 @@ class Ledger:
         against: dict[tuple[int, str], list[str]] = {}
         for row, name, first, second in source.disagreements:
             against.setdefault((row, name), []).append(f"{first} against {second}")
-        yield ("row", "finding", "label", "evidence", "disagreement")
+        yield ("row", "finding", "label", "count", "evidence", "disagreement")
         for study in source.studies:
             for name, label in study.labels.items():
                 disagree = "; ".join(against.get((study.row, name), ()))
-                yield (study.row, name, label, study.evidence[name], disagree)
+                count = study.counts[name]
+                shown = count if count >= 0 else ""
+                yield (study.row, name, label, shown, study.evidence[name], disagree)
 
     def _counts(self) -> dict[str, Any]:
         source = self._plan.source

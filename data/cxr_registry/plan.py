@@ -14,7 +14,8 @@ from typing import Any
 from data.cxr_registry import encode, folds, privacy, records, shards
 from data.cxr_registry import text as texts
 
-FORMAT = 2  # of what is written; another number, another fingerprint
+FORMAT = 3  # of what is written; another number, another fingerprint
+VERSION = "1.1.0"  # TFDS's, of the features; raise FORMAT with it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,6 @@ from typing import Any
 from data.cxr_registry import audit as audits
 from data.cxr_registry import (
     cells,
-    codes,
     columns,
     dicom,
     labels,
@@ -39,6 +38,7 @@ class Study:
     year: int | None  # of the study; for counts only
     labels: Mapping[str, int]  # finding -> 1, 0, or -1 unknown
     evidence: Mapping[str, str]  # finding -> what decided; no patient's data
+    counts: Mapping[str, int]  # finding -> lesions the record names; -1 unknown
     regions: tuple[regions.Region, ...]
     split: str | None  # train, validation or test, when the user brings splits
     view: str  # one of dicom.VIEWS, OTHER_VIEW, or "" unknown
@@ -91,7 +91,8 @@ class Registry:
     def counts(
         self, studies: Sequence[Study] | None = None
     ) -> dict[str, dict[str, int]]:
-        """For each finding: positive, negative, unknown, with_regions, regions.
+        """For each finding: positive, negative, unknown, with_regions, regions,
+        and with_count, the positives whose record says how many lesions there are.
 
         Args:
             studies: those to count; all by default.
@@ -107,6 +108,9 @@ class Registry:
                 "unknown": values.count(-1),
                 "with_regions": sum(number > 0 for number in boxes),
                 "regions": sum(boxes),
+                "with_count": sum(
+                    s.labels[name] == 1 and s.counts[name] > 0 for s in studies
+                ),
             }
         return out
 
@@ -186,7 +190,7 @@ def scan_registry(
         root,
         images=resolver,
         studies=table,
-        known=({*table.columns} - columns.RESERVED) | {*findings, *codes.POSITIVE},
+        known=columns.sites(table, findings),
         point_radius=options.point_radius,
         audit=audit,
     )
@@ -262,8 +266,9 @@ def _study(
         patient=line["patient_id"],
         days=dated.days,
         year=dated.year,
-        labels={name: label for name, (label, _) in read.items()},
-        evidence={name: why for name, (_, why) in read.items()},
+        labels={name: one.label for name, one in read.items()},
+        evidence={name: one.evidence for name, one in read.items()},
+        counts={name: one.count for name, one in read.items()},
         regions=wanted,
         split=reader.choice(row, line, "split", {name: name for name in SPLITS}),
         # free text does not pass: it may say anything
