@@ -33,6 +33,7 @@ class Table:
     split: np.ndarray  # str[n], TFDS split
     position: np.ndarray  # i64[n], index within the split
     label: np.ndarray  # i8[n], 1, 0 or -1 (unknown)
+    count: np.ndarray  # i64[n], lesions that the record names; -1 unknown
     boxes: np.ndarray  # object[n] of f32[k, 4], (x0, y0, x1, y1), px of the square
     content: np.ndarray  # f32[n, 4], the film, px of the square
     patient: np.ndarray  # str[n], pseudonyms
@@ -88,6 +89,7 @@ class Dataset:
                 columns["split"].append(split)
                 columns["position"].append(position)
                 columns["label"].append(int(record["labels"][self.finding]))
+                columns["count"].append(int(record["lesion_counts"][self.finding]))
                 columns["boxes"].append(self._boxes(record))
                 columns["content"].append(self._to_pixels(record["content"]))
                 for name in ("patient", "image_id", *GROUPS):
@@ -183,8 +185,9 @@ class _Rows:
     def __getitem__(self, index: int) -> Radiograph:
         table = self._table
         radiograph = self._dataset.read(table.split[index], table.position[index])
-        # of boxes that P withholds the number alone is known
-        lesions = len(table.boxes[index]) or -1
+        lesions = int(table.count[index])
+        if lesions < 1:  # of boxes that P withholds the number alone is known
+            lesions = len(table.boxes[index]) or -1
         return dataclasses.replace(radiograph, row=index, lesions=lesions)
 
 

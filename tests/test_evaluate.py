@@ -159,6 +159,7 @@ def test_the_test_set_has_boxes_in_pixels_of_the_map():
         split=np.array(["part_0"] * 3),
         position=np.arange(3),
         label=np.array([0, 1, 1], np.int8),
+        count=np.full(3, -1),
         boxes=pipeline.object_array([BOXES[:0], 4 * BOXES, BOXES[:0]]),
         content=np.zeros((3, 4), np.float32),
         patient=np.array(["a", "b", "c"]),

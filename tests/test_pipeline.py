@@ -48,6 +48,7 @@ def make_table(label, boxed=None):
         split=np.array(["part_0"] * n),
         position=np.arange(n),
         label=np.array(label, np.int8),
+        count=np.full(n, -1),
         boxes=pipeline.object_array([BOX[: int(b)] for b in boxed or [False] * n]),
         content=np.tile(np.float32([0, 0, SIDE, SIDE]), (n, 1)),
         patient=np.array([f"p{i}" for i in range(n)]),
@@ -199,15 +200,20 @@ def test_a_teacher_with_photometry_of_its_own_leaves_all_else_as_it_was():
         )
 
 
-def test_an_image_of_p_keeps_its_row_and_the_number_of_its_boxes():
-    """P is 19..23; two of them have boxes, whose number alone is known."""
+def test_an_image_of_p_keeps_its_row_and_its_number_of_lesions():
+    """P is 19..23; the number is the record's, else that of boxes that are withheld.
+
+    20 and 21 have a box; the record says 3 of 21, 2 of 22, and 0 of 23, which is in P
+    by wrong labels only.
+    """
     table = make_table([1] * 24, [False] * 20 + [True] * 2 + [False] * 2)
+    table.count[21:] = 3, 2, 0
+    numbers = np.array([-1, 1, 3, 2, -1])
     streams = {**make_streams(), "image_level": table.select(np.arange(19, 24))}
     for batch in some(6, streams=streams, ranges=OFF):
         images = np.array(levels(batch.weak.image))
         np.testing.assert_array_equal(batch.weak.row, images - 19)
-        expected = np.where((images == 20) | (images == 21), 1, -1)
-        np.testing.assert_array_equal(batch.weak.lesions, expected)
+        np.testing.assert_array_equal(batch.weak.lesions, numbers[images - 19])
         np.testing.assert_array_equal(batch.labelled.label, [1, 1, 0, 0, 0, 0])
 
 
