@@ -33,6 +33,7 @@ def tables(registry: records.Registry) -> dict[str, Any]:
             }
             for name in registry.findings
         },
+        "counts": {name: _counts(registry, name) for name in registry.findings},
         "supervision": {
             name: supervision(registry.studies, name) for name in registry.findings
         },
@@ -138,6 +139,21 @@ def box_sizes(registry: records.Registry, finding: str) -> list[tuple[float, int
         for place, b in enumerate(study.regions)
         if b.site == finding
     )
+
+
+def _counts(registry: records.Registry, finding: str) -> dict[str, Any]:
+    """What positives say of their number of lesions, and where boxes say another."""
+    positive = [s for s in registry.studies if s.labels[finding] == 1]
+    stated = [s for s in positive if s.counts[finding] > 0]
+    boxes = {s.row: sum(box.site == finding for box in s.regions) for s in stated}
+    return {
+        "positives": len(positive),
+        "stated": len(stated),
+        "lesions": _counted(str(n) for n in sorted(s.counts[finding] for s in stated)),
+        "rows_of_other_boxes": [
+            s.row for s in stated if boxes[s.row] not in (0, s.counts[finding])
+        ],
+    }
 
 
 def _boxes(registry: records.Registry, finding: str) -> dict[str, Any]:
