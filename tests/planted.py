@@ -233,13 +233,12 @@ def _strange_cells(root: Path, good: dict[str, str]) -> list[dict[str, str]]:
         {"image": f"Zellenkanari {NAME}.dcm"},
         {"image": good["image"]},
     ]
-    bad = (
-        "study_date", "diagnosis_codes", "view", "sex", "age", "report", "rib_count",
-    )  # fmt: skip
+    bad = ("study_date", "diagnosis_codes", "view", "sex", "age", "report")
     for number, column in enumerate(bad):
         name = f"kanari-datei-cell-{number}.dcm"
         registry_files.write(root / name, registry_files.film(200 + number))
-        changes.append({"image": name, column: f"=Zellenkanari {NAME} 17.05.1931"})
+        word = f"=Zellenkanari {NAME} 17.05.1931"
+        changes.append({"image": name, column: word, "rib_count": word})
     return [
         {**_cells(n, f"{900 + n}"), "view": "PA", "sex": "F", "age": "97"} | change
         for n, change in enumerate(changes)

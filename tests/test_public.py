@@ -253,6 +253,7 @@ def test_vindr_rows_by_hand_then_registry_then_dataset(tmp_path, capsys):
         "unknown": 1,
         "with_regions": 2,
         "regions": 2,
+        "with_count": 0,
     }
     path = prepare(root, tmp_path, ["rib", "clavicle"])
     assert build.describe(path)["quarantined"] == 0
@@ -565,6 +566,7 @@ def test_shared_nih_films_build_cleanly(tmp_path):
         "unknown": 0,
         "with_regions": 43,
         "regions": 43,
+        "with_count": 0,
     }
     facts = build.describe(prepare(root, tmp_path, ["pneumonia"]))
     assert (facts["images"], facts["patients"]) == (1_000, 682)

@@ -1,5 +1,6 @@
 """Cells of the studies table to values: labels, counts, dates, ages."""
 
+import dataclasses
 import datetime
 import re
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,8 @@ class Sources(NamedTuple):
     report: Mapping[str, texts.TextLabel]  # finding -> label; empty where not read
 
 
-class Decided(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Decided:
     """What a row gives for one finding."""
 
     label: int  # 1, 0 or -1 unknown
