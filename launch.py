@@ -20,6 +20,8 @@ field of configs/base.py is a flag: --config.distill.max_strength=8. Other modes
     --mode=sweep     many runs from one file, killed and called again as you like:
         --sweep configs/sweeps/comparison.py --workdir DIR
         [--list | --index N]   needs no Ray: a command a trial, or one trial
+    --mode=study     tables and figures of docs/study.md from the trials it keeps:
+        [--sweep FILE] [--results DIR] [--out docs/study.md] [--workdir SWEEPDIR]
 """
 
 import logging
@@ -31,9 +33,7 @@ import jax
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from aals_jax import (
-    audit as audits,
-)
+from aals_jax import audit as audits
 from aals_jax import (
     measure,
     parallel,
@@ -45,6 +45,7 @@ from aals_jax import (
 )
 from aals_jax import run as runs
 from aals_jax import score as scores
+from aals_jax import study as studies
 from aals_jax import sweep as sweeps
 from data.cxr_registry import failures, records
 from data.cxr_registry import text as texts
@@ -80,7 +81,7 @@ _DETECTIONS = flags.DEFINE_string(
 _DETECTIONS_B = flags.DEFINE_string(
     "detections_b", None, "Another system on the same images: paired differences."
 )
-_OUT = flags.DEFINE_string("out", None, "Folder for metrics.json and report.html.")
+_OUT = flags.DEFINE_string("out", None, "Folder to write to; of a study, its page.")
 _CATEGORY = flags.DEFINE_string("category", None, "Of COCO files that have several.")
 _TITLE = flags.DEFINE_string("title", "Scores", "Of the page.")
 _PICTURES = flags.DEFINE_string("pictures", None, "Folder of the images, to show some.")
@@ -126,7 +127,7 @@ _SILENCE = flags.DEFINE_enum(
     "report_silence", "negative", list(texts.SILENCE), "What no mention means."
 )
 
-# --mode=sweep
+# --mode=sweep, --mode=study
 _SWEEP = flags.DEFINE_string(
     "sweep", None, "The sweep file, such as configs/sweeps/tiny.py or :argument after."
 )
@@ -146,6 +147,7 @@ _AT_ONCE = flags.DEFINE_integer(
     "trials_at_once", 0, "At most; 0: what the cores and GPUs allow.", lower_bound=0
 )
 _RETRIES = flags.DEFINE_integer("retries", 1, "Of a failed trial.", lower_bound=0)
+_RESULTS = flags.DEFINE_string("results", None, "Folder of a study's kept trials.")
 
 
 def _run() -> None:
@@ -156,8 +158,7 @@ def _run() -> None:
 
 
 def _build() -> None:
-    path, _ = prepare.prepare_dataset(_CONFIG.value)
-    reporting.log.info("the dataset: %s", path)
+    reporting.log.info("the dataset: %s", prepare.prepare_dataset(_CONFIG.value)[0])
 
 
 def _path(flag: flags.FlagHolder) -> Any:
@@ -253,6 +254,10 @@ def _sweep() -> None:
         sweeps.run(job)
 
 
+def _study() -> None:
+    studies.run(_SWEEP.value, _path(_RESULTS), _path(_OUT), _path(_WORKDIR))
+
+
 # mode -> what it does, the flags that it needs
 MODES = {
     "run": (_run, ("config",)),
@@ -261,6 +266,7 @@ MODES = {
     "score": (_score, ("lesions", "detections", "out")),
     "audit": (_audit, ("registry",)),
     "sweep": (_sweep, ("sweep", "workdir")),
+    "study": (_study, ()),
 }
 _MODE = flags.DEFINE_enum("mode", "run", list(MODES), "What to do; see above.")
 

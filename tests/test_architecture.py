@@ -14,7 +14,7 @@ LEAVES = {
     "models", "augment", "views",
     "detection", "levels", "pixels", "matching", "roc", "froc", "intervals", "delong",
     "calibration", "readings", "measure", "operating", "subgroups", "curves", "summary",
-    "search",
+    "search", "comparing",
 }  # fmt: skip
 STEPS = {"steps", "optim"}
 RIM = {"parallel", "pipeline", "checkpoints", "reporting", "coco", "locks"}
@@ -24,8 +24,9 @@ TOP = (
     "evaluate", "report", "examples",
     "score", "audit_pictures", "audit", "replicates", "assess", "train", "settings",
     "sharing", "predict", "plan", "run", "rescore", "trials", "sweep_file",
-    "sweep_table",
-    "sweep_results", "sweep_ray", "sweep",
+    "sweep_table", "sweep_results", "sweep_ray", "sweep", "study_plan",
+    "study_results", "study_comparisons", "study_tables", "study_facts",
+    "study_views", "study",
 )  # fmt: skip
 
 # What one module may import of the world; the rest may not.

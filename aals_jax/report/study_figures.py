@@ -1,0 +1,253 @@
+"""Figures of a study as SVG files: dots of seeds, curves, a surface.
+
+A file carries the colours of the pages for light and dark, and paints its own ground,
+so that it can be read wherever it is shown. Labels are ours: methods and metrics.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import markupsafe
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from aals_jax.report import plots
+
+_COLUMNS = 2
+_WIDTH = 720.0  # points, of every figure
+_TOP, _BOTTOM, _GAP = 30.0, 44.0, 22.0  # points around a panel
+_MANY = 12  # points of a curve, above which its seeds are a band and not dots
+_ROW = 17.0  # points, a line of a legend
+
+
+@dataclasses.dataclass(frozen=True)
+class Dots:
+    """A row of a dot plot."""
+
+    label: str
+    slot: int  # its place in the palette
+    values: tuple[float, ...]  # one a seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A line of a plot."""
+
+    label: str
+    slot: int
+    x: tuple[float, ...]  # ascending
+    seeds: tuple[tuple[float, ...], ...]  # values at each x, one a seed
+
+    @property
+    def mean(self) -> np.ndarray:
+        return np.array([np.mean(values) for values in self.seeds])
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """The x axis of curves."""
+
+    title: str
+    logarithmic: bool = False
+    percent: bool = False
+    ticks: tuple[float, ...] = ()  # empty: chosen
+
+
+def dots(panels: Sequence[tuple[str, Sequence[Dots]]], *, key: str) -> plots.Drawing:
+    """A dot a seed, a bar from mean - SD to mean + SD, a stroke at the mean.
+
+    Args:
+      panels: title of the x axis, with its unit; rows from top to bottom.
+      key: keeps ids of the drawing apart from others'.
+    """
+    count = max(len(rows) for _, rows in panels)
+    height = 19.0 * count + 12
+    figure, axes = _grid(len(panels), height=height, left=142.0, inner=20.0)
+    for number, ((title, rows), each) in enumerate(zip(panels, axes, strict=True)):
+        for place, row in enumerate(rows):
+            _draw_dots(each, row, place)
+        each.set_ylim(count - 0.4, -0.6)
+        each.yaxis.set_major_locator(FixedLocator(range(len(rows))))
+        shown = [row.label for row in rows] if number % _COLUMNS == 0 else []
+        each.set_yticklabels(shown or [""] * len(rows))
+        each.xaxis.set_major_locator(MaxNLocator(5))
+        each.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g}"))
+        plots.label(each, x=title, y="")
+    return plots.svg(figure, key=key)
+
+
+def _draw_dots(axes: Axes, row: Dots, place: int) -> None:
+    colour = plots.slot_colour(row.slot)
+    if not row.values:
+        return
+    mean = float(np.mean(row.values))
+    if len(row.values) > 1:
+        spread = float(np.std(row.values, ddof=1))
+        ends = [mean - spread, mean + spread]
+        axes.plot(ends, [place, place], color=colour, linewidth=5, alpha=0.25)
+    axes.plot([mean, mean], [place - 0.32, place + 0.32], color=colour, linewidth=1.9)
+    axes.plot(
+        row.values,
+        [place] * len(row.values),
+        color=colour,
+        linestyle="",
+        marker="o",
+        markersize=4.2,
+        markeredgewidth=0,
+        alpha=0.75,
+    )
+
+
+def curves(
+    panels: Sequence[tuple[str, Sequence[Curve]]], axis: Axis, *, key: str
+) -> plots.Drawing:
+    """A line through the means of the seeds; dots, or a band where points are many.
+
+    Args:
+      panels: title of the y axis, with its unit; its curves.
+      axis: the x axis of all.
+      key: as in `dots`.
+    """
+    legend = {c.label: c.slot for _, found in panels for c in found}
+    below = _ROW * -(-len(legend) // 4) + 6
+    figure, axes = _grid(len(panels), height=170.0, left=44.0, inner=30.0, legend=below)
+    for (title, found), each in zip(panels, axes, strict=True):
+        for curve in found:
+            _draw_curve(each, curve)
+        _x_axis(each, axis)
+        each.yaxis.set_major_locator(MaxNLocator(5))
+        each.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g}"))
+        plots.label(each, x=axis.title, y=title)
+    _draw_legend(figure, legend)
+    return plots.svg(figure, key=key)
+
+
+def _draw_curve(axes: Axes, curve: Curve) -> None:
+    x, band = np.array(curve.x), None
+    if len(x) > _MANY:
+        low, high = (np.array([f(v) for v in curve.seeds]) for f in (min, max))
+        band = (x, low, high)
+    plots.draw_line(axes, plots.Line(x, curve.mean, curve.slot, band))
+    if band is not None:
+        return
+    spots = [(at, v) for at, values in zip(x, curve.seeds, strict=True) for v in values]
+    places, values = zip(*spots, strict=True)
+    axes.plot(
+        places,
+        values,
+        color=plots.slot_colour(curve.slot),
+        linestyle="",
+        marker="o",
+        markersize=4,
+        markeredgewidth=0,
+        alpha=0.7,
+    )
+
+
+def _x_axis(axes: Axes, axis: Axis) -> None:
+    if axis.logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    if axis.ticks:
+        axes.xaxis.set_major_locator(FixedLocator(axis.ticks))
+
+    def said(value: float, _: int) -> str:
+        return f"{100 * value:g} %" if axis.percent else f"{value:g}"
+
+    axes.xaxis.set_major_formatter(FuncFormatter(said))
+
+
+def _draw_legend(figure: Figure, legend: dict[str, int]) -> None:
+    width, height = (float(72 * inches) for inches in figure.get_size_inches())
+    for number, (text, slot) in enumerate(legend.items()):
+        row, column = divmod(number, 4)
+        x, y = 14 + column * (width - 20) / 4, height - 13 - row * _ROW
+        line = Line2D(
+            [x / width, (x + 22) / width],
+            [y / height] * 2,
+            color=plots.slot_colour(slot),
+            linewidth=1.9,
+            dashes=plots.slot_dashes(slot) or (None, None),
+        )
+        figure.add_artist(line)
+        figure.text((x + 27) / width, (y - 3.5) / height, text, color=plots.INK)
+
+
+def surfaces(
+    panels: Sequence[tuple[str, np.ndarray]],
+    *,
+    rows: tuple[str, Sequence[str]],
+    columns: tuple[str, Sequence[str]],
+    key: str,
+) -> plots.Drawing:
+    """Cells with their numbers; the deeper the colour, the larger in its panel.
+
+    Args:
+      panels: title, f64[rows, columns]; nan: not run.
+      rows, columns: title of the axis, its ticks.
+      key: as in `dots`.
+    """
+    height = 26.0 * len(rows[1])
+    figure, axes = _grid(len(panels), height=height, left=52.0, inner=40.0)
+    for (title, values), each in zip(panels, axes, strict=True):
+        each.grid(visible=False)
+        low = float(np.nanmin(values))
+        span = float(np.nanmax(values)) - low or 1.0
+        for (i, j), value in np.ndenumerate(values):
+            if np.isnan(value):
+                continue
+            # never so deep that the number on it is hard to read
+            depth = 0.06 + 0.5 * (value - low) / span
+            colour = plots.slot_colour(0)
+            each.add_patch(
+                Rectangle((j - 0.5, i - 0.5), 1, 1, fc=colour, alpha=depth, lw=0)
+            )
+            each.text(j, i, f"{value:.3f}", color=plots.INK, ha="center", va="center")
+        each.set_xlim(-0.5, len(columns[1]) - 0.5)
+        each.set_ylim(-0.5, len(rows[1]) - 0.5)
+        each.set_xticks(range(len(columns[1])), columns[1])
+        each.set_yticks(range(len(rows[1])), rows[1])
+        plots.label(each, x=f"{columns[0]}; upwards: {rows[0]}", y=title)
+    return plots.svg(figure, key=key)
+
+
+def _grid(
+    count: int, *, height: float, left: float, inner: float, legend: float = 0.0
+) -> tuple[Figure, list[Axes]]:
+    """Panels of `height` points, two in a row, as wide as the figure allows.
+
+    Args:
+      left: points left of the first column; `inner`: left of the second.
+      legend: points above all panels.
+    """
+    lines = -(-count // _COLUMNS)
+    full = legend + lines * (_TOP + height + _BOTTOM)
+    figure, first = plots.canvas(width=_WIDTH, height=full)
+    made = [first, *(plots.lower_axes(figure, height=9.0) for _ in range(count - 1))]
+    wide = (_WIDTH - left - inner - 2 * _GAP) / _COLUMNS
+    for number, axes in enumerate(made):
+        row, column = divmod(number, _COLUMNS)
+        x = left + column * (wide + _GAP + inner)
+        y = full - legend - row * (_TOP + height + _BOTTOM) - _TOP - height
+        axes.set_position((x / _WIDTH, y / full, wide / _WIDTH, height / full))
+    return figure, made
+
+
+def standalone(drawing: plots.Drawing, *, alt: str) -> str:
+    """The drawing as an SVG file with its own colours and ground."""
+    style = (Path(__file__).parent / "templates" / "style.css").read_text()
+    colours = style.partition("* {")[0].strip()  # light, then dark
+    _, _, width, height = drawing.view_box.split()
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{drawing.view_box}" '
+        f'width="{width}" height="{height}" role="img" '
+        f'aria-label="{markupsafe.escape(alt)}">\n<style>\n{colours}\n'
+        "text { fill: var(--muted); }\n</style>\n"
+        f'<rect width="{width}" height="{height}" fill="var(--paper)"/>\n'
+        f"{drawing.body}\n</svg>\n"
+    )
