@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aals_jax import reporting, study_facts, study_plan, study_results, study_views
 from aals_jax.report import study_blocks
+from aals_jax.study_block import Part
 
 FILE = "configs/sweeps/study.py"
 PAGE = Path("docs/study.md")
@@ -56,7 +57,7 @@ def run(
     for block in made.values():
         for name, (_, svg) in block.figures.items():
             reporting.write_text(folder / name, svg)
-    table = study_facts.as_csv(study_facts.Part(study, results))
+    table = study_facts.as_csv(Part(study, results))
     reporting.write_text(folder / "results.csv", table)
     reporting.write_text(page, filled)
     known = sum(name in results for name in study.trials)

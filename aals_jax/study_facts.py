@@ -1,7 +1,6 @@
 """What a study is made of: how far it is, its data, its tuning, its time; the CSV."""
 
 import csv
-import dataclasses
 import io
 import json
 import statistics
@@ -11,27 +10,11 @@ from typing import Any
 from aals_jax.report import wording
 from aals_jax.report.study_blocks import table
 from aals_jax.run import SHOWN
-from aals_jax.study_comparisons import Results
-from aals_jax.study_plan import Planned, Study, label, place
+from aals_jax.study_block import Part
+from aals_jax.study_plan import Planned, label, place
 from aals_jax.study_results import FIRST, Kept
 from aals_jax.study_tables import NOT_RUN
 from aals_jax.sweep_results import METRICS
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """All that a block is made of."""
-
-    study: Study
-    results: Results
-
-    def kept(self, part: str) -> list[tuple[Planned, Kept]]:
-        """The finished trials of a part."""
-        return [
-            (t, self.results[t.name])
-            for t in self.study.part(part)
-            if t.name in self.results
-        ]
 
 
 def progress(all_of: Part) -> str:
@@ -158,9 +141,8 @@ def time(all_of: Part) -> str:
                 statistics.median(each[key] for each in seconds[name])
                 for key in ("steps", "seconds", "steps_per_s")
             ]
-            lines.append(
-                [part, name, len(seconds[name]), *map(wording.number, medians)]
-            )
+            said = [f"{medians[0]:.0f}", f"{medians[1]:.0f}", f"{medians[2]:.2f}"]
+            lines.append([part, name, len(seconds[name]), *said])
     if not lines:
         return NOT_RUN
     note = (

@@ -18,6 +18,12 @@ REFERENCES = ("mean_teacher", NO_SHARPENING)
 RAISED = "aals, dead_zone=raise"
 _ORDER = [name for name in METHODS if name != "aals"] + [NO_SHARPENING, "aals", RAISED]
 
+# label -> place in the palette; what is drawn together most often is told apart best
+_SLOTS = {
+    NO_SHARPENING: 0, "aals": 1, "mean_teacher": 2, RAISED: 3, "image_level": 4,
+    "supervised": 5,
+}  # fmt: skip
+
 Fields = Mapping[str, Any]  # an identity by dotted names
 Cell = tuple[int, int]  # seed, fold
 
@@ -117,8 +123,14 @@ def label(fields: Fields) -> str:
 
 
 def place(name: str) -> int:
-    """Where a label stands in tables and palettes."""
+    """Where a label stands in tables."""
     return _ORDER.index(name) if name in _ORDER else len(_ORDER)
+
+
+def slot(name: str) -> int:
+    """A label's place in the palette, the same in all figures."""
+    others = [each for each in _ORDER if each not in _SLOTS]
+    return _SLOTS.get(name, len(_SLOTS) + (others.index(name) if name in others else 0))
 
 
 def arms(

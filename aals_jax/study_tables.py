@@ -186,7 +186,7 @@ def plus_minus(found: Spread) -> str:
     """`0.912 ± 0.013`."""
     if math.isnan(found.deviation):
         return wording.number(found.mean)
-    return f"{wording.number(found.mean)} ± {wording.number(found.deviation)}"
+    return f"{wording.number(found.mean)} ± {found.deviation:.3f}"
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from aals_jax import study_comparisons as compared
+from aals_jax import study_dead_zone
 from aals_jax import study_facts as facts
 from aals_jax import study_tables as tables
 from aals_jax.report import study_figures as figures
 from aals_jax.report import wording
-from aals_jax.report.study_blocks import picture, table
+from aals_jax.study_block import Block, Part, figure
 from aals_jax.study_comparisons import Results
-from aals_jax.study_facts import Part
 from aals_jax.study_plan import (
     NO_SHARPENING,
     REFERENCES,
@@ -21,28 +21,10 @@ from aals_jax.study_plan import (
     Fields,
     Study,
     arms,
-    place,
+    slot,
 )
 from aals_jax.study_tables import NOT_RUN, View
 from aals_jax.sweep_results import METRICS
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """What stands between two comments of the page."""
-
-    text: str  # Markdown
-    figures: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
-    # name of the file -> what it shows in words, SVG
-
-    def markdown(self, link: str) -> str:
-        """Figures by links into the folder `link`, then the text."""
-        shown = [picture(alt, f"{link}/{n}") for n, (alt, _) in self.figures.items()]
-        return "\n\n".join([*shown, self.text])
-
-
-def figure(name: str, alt: str, drawing: Any) -> dict[str, tuple[str, str]]:
-    return {f"{name}.svg": (alt, figures.standalone(drawing, alt=alt))}
 
 
 def methods_of(part: str) -> Callable[[Part], Block]:
@@ -68,7 +50,7 @@ def _dots(view: View, metric: str) -> list[figures.Dots]:
     return [
         figures.Dots(
             arm.label,
-            place(arm.label),
+            slot(arm.label),
             compared.summary(arm, view.results, metric).spread.values,
         )
         for arm in view.arms
@@ -88,7 +70,8 @@ def pairs_of(part: str) -> Callable[[Part], Block]:
 def _pairs(view: View) -> str:
     if view.is_empty:
         return NOT_RUN
-    return "\n\n".join(tables.pairs(view, reference) for reference in REFERENCES)
+    planned = {arm.label for arm in view.arms}
+    return "\n\n".join(tables.pairs(view, r) for r in REFERENCES if r in planned)
 
 
 def over_level(
@@ -132,7 +115,7 @@ def _curves(view: View, metric: str) -> list[figures.Curve]:
         if values and wording.is_number(arm.level):
             points.setdefault(arm.label, []).append((arm.level, values))
     return [
-        figures.Curve(name, place(name), *zip(*sorted(found), strict=True))
+        figures.Curve(name, slot(name), *zip(*sorted(found), strict=True))
         for name, found in points.items()
     ]
 
@@ -195,76 +178,6 @@ def _surface(
     return values
 
 
-def dead_zone(all_of: Part) -> Block:
-    """Block: our option of the dead zone against plain aals."""
-    free = ("distill.dead_zone", "distill.dead_zone_share")
-    view = View(arms(all_of.study.widened("dead_zone", free)), all_of.results)
-    if view.is_empty:
-        return Block(NOT_RUN)
-    return Block(f"{tables.methods(view)}\n\n{tables.pairs(view, 'aals')}")
-
-
-def dead_share(all_of: Part) -> Block:
-    """Block: how much of P has a peak below t, over stage 2."""
-    parts = {p: _dead_curves(all_of, p) for p in ("easy", "middle", "hard", "real")}
-    shown = {p: found for p, found in parts.items() if found}
-    if not shown:
-        return Block(NOT_RUN)
-    panels = [(f"Share of P, {part}", found) for part, found in shown.items()]
-    axis = figures.Axis("Updates of stage 2")
-    alt = (
-        "Share of image-level positives whose teacher map peaks below t, over the "
-        "updates of stage 2; mean and range over runs"
-    )
-    lines = [
-        [part, curve.label, len(curve.seeds[0]), *_ends(curve)]
-        for part, found in shown.items()
-        for curve in found
-    ]
-    head = ["part", "method", "runs", "first", "mean", "last"]
-    note = (
-        "Share of P whose teacher map peaks below t: mean over runs [lowest, highest]."
-    )
-    drawing = figures.curves(panels, axis, key="dead-share")
-    drawn = figure("dead-share", alt, drawing)
-    return Block(f"{note}\n\n{table(head, lines)}", drawn)
-
-
-def _dead_curves(all_of: Part, part: str) -> list[figures.Curve]:
-    extra = ("distill.dead_zone", "distill.dead_zone_share")
-    planned = [*all_of.study.part(part)]
-    if part == "middle":
-        planned = all_of.study.widened("middle", extra)
-    found = []
-    for arm in arms(planned):
-        runs = [
-            all_of.results[name].curve("share_dead")
-            for name in arm.trials.values()
-            if name in all_of.results
-        ]
-        runs = [run for run in runs if len(run[0])]
-        steps = sorted(
-            set.intersection(*(set(x.tolist()) for x, _ in runs)) if runs else ()
-        )
-        if steps:
-            values = [dict(zip(*run, strict=True)) for run in runs]
-            seeds = tuple(tuple(float(v[s]) for v in values) for s in steps)
-            found.append(
-                figures.Curve(arm.label, place(arm.label), tuple(steps), seeds)
-            )
-    return found
-
-
-def _ends(curve: figures.Curve) -> list[str]:
-    every = (*zip(*curve.seeds, strict=True),)  # a tuple a run
-    sets = (curve.seeds[0], [float(np.mean(run)) for run in every], curve.seeds[-1])
-    return [
-        f"{wording.number(float(np.mean(values)))} "
-        f"[{wording.number(min(values))}, {wording.number(max(values))}]"
-        for values in sets
-    ]
-
-
 # name of a block -> what makes it
 BLOCKS: Mapping[str, Callable[[Part], Block]] = {
     "progress": lambda all_of: Block(facts.progress(all_of)),
@@ -288,8 +201,8 @@ BLOCKS: Mapping[str, Callable[[Part], Block]] = {
         axis=figures.Axis("Wrong labels in the records", percent=True),
         missing=0.0,
     ),
-    "dead-zone": dead_zone,
-    "dead-share": dead_share,
+    "dead-zone": study_dead_zone.dead_zone,
+    "dead-share": study_dead_zone.dead_share,
     "time": lambda all_of: Block(facts.time(all_of)),
 }
 

@@ -20,7 +20,7 @@ from aals_jax.report import plots
 
 _COLUMNS = 2
 _WIDTH = 720.0  # points, of every figure
-_TOP, _BOTTOM, _GAP = 30.0, 44.0, 22.0  # points around a panel
+_TOP, _BOTTOM, _GAP = 28.0, 44.0, 22.0  # points around a panel
 _MANY = 12  # points of a curve, above which its seeds are a band and not dots
 _ROW = 17.0  # points, a line of a legend
 
@@ -67,7 +67,7 @@ def dots(panels: Sequence[tuple[str, Sequence[Dots]]], *, key: str) -> plots.Dra
     """
     count = max(len(rows) for _, rows in panels)
     height = 19.0 * count + 12
-    figure, axes = _grid(len(panels), height=height, left=142.0, inner=20.0)
+    figure, axes = _grid(len(panels), height=height, left=142.0, inner=20.0, top=8.0)
     for number, ((title, rows), each) in enumerate(zip(panels, axes, strict=True)):
         for place, row in enumerate(rows):
             _draw_dots(each, row, place)
@@ -202,7 +202,7 @@ def surfaces(
             if np.isnan(value):
                 continue
             # never so deep that the number on it is hard to read
-            depth = 0.06 + 0.5 * (value - low) / span
+            depth = 0.05 + 0.4 * (value - low) / span
             colour = plots.slot_colour(0)
             each.add_patch(
                 Rectangle((j - 0.5, i - 0.5), 1, 1, fc=colour, alpha=depth, lw=0)
@@ -212,28 +212,37 @@ def surfaces(
         each.set_ylim(-0.5, len(rows[1]) - 0.5)
         each.set_xticks(range(len(columns[1])), columns[1])
         each.set_yticks(range(len(rows[1])), rows[1])
-        plots.label(each, x=f"{columns[0]}; upwards: {rows[0]}", y=title)
-    return plots.svg(figure, key=key)
+        each.set_ylabel(rows[0], color=plots.INK, rotation=0, labelpad=9)
+        plots.label(each, x=columns[0], y=title)
+    drawing = plots.svg(figure, key=key)
+    darker = str(drawing.body).replace("var(--muted)", "var(--ink)")
+    return dataclasses.replace(drawing, body=markupsafe.Markup(darker))
 
 
 def _grid(
-    count: int, *, height: float, left: float, inner: float, legend: float = 0.0
+    count: int,
+    *,
+    height: float,
+    left: float,
+    inner: float,
+    legend: float = 0.0,
+    top: float = _TOP,
 ) -> tuple[Figure, list[Axes]]:
     """Panels of `height` points, two in a row, as wide as the figure allows.
 
     Args:
       left: points left of the first column; `inner`: left of the second.
-      legend: points above all panels.
+      legend: points above all panels; `top`: above each, for its title.
     """
     lines = -(-count // _COLUMNS)
-    full = legend + lines * (_TOP + height + _BOTTOM)
+    full = legend + lines * (top + height + _BOTTOM)
     figure, first = plots.canvas(width=_WIDTH, height=full)
     made = [first, *(plots.lower_axes(figure, height=9.0) for _ in range(count - 1))]
     wide = (_WIDTH - left - inner - 2 * _GAP) / _COLUMNS
     for number, axes in enumerate(made):
         row, column = divmod(number, _COLUMNS)
         x = left + column * (wide + _GAP + inner)
-        y = full - legend - row * (_TOP + height + _BOTTOM) - _TOP - height
+        y = full - legend - row * (top + height + _BOTTOM) - top - height
         axes.set_position((x / _WIDTH, y / full, wide / _WIDTH, height / full))
     return figure, made
 

@@ -1,0 +1,45 @@
+"""What a block of a study's page is made of, and what it is."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from aals_jax.report import study_figures as figures
+from aals_jax.report.study_blocks import picture
+from aals_jax.study_comparisons import Results
+from aals_jax.study_plan import Planned, Study
+from aals_jax.study_results import Kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """All that a block is made of."""
+
+    study: Study
+    results: Results
+
+    def kept(self, part: str) -> list[tuple[Planned, Kept]]:
+        """The finished trials of a part."""
+        return [
+            (t, self.results[t.name])
+            for t in self.study.part(part)
+            if t.name in self.results
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """What stands between two comments of the page."""
+
+    text: str  # Markdown
+    figures: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    # name of the file -> what it shows in words, SVG
+
+    def markdown(self, link: str) -> str:
+        """Figures by links into the folder `link`, then the text."""
+        shown = [picture(alt, f"{link}/{n}") for n, (alt, _) in self.figures.items()]
+        return "\n\n".join([*shown, self.text])
+
+
+def figure(name: str, alt: str, drawing: Any) -> dict[str, tuple[str, str]]:
+    return {f"{name}.svg": (alt, figures.standalone(drawing, alt=alt))}
