@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -86,10 +87,10 @@ def tuning(all_of: Part) -> str:
     kept = all_of.kept("tuning")
     if not kept:
         return NOT_RUN
-    varied = _varied(planned, apart=("seed", "method"))
-    found: dict[tuple[str, ...], list[Kept]] = {}
+    varied = _varied(planned, apart=("seed", "method", "distill.max_strength"))
+    found: dict[tuple[Any, ...], list[Kept]] = {}
     for trial, each in kept:
-        key = (label(trial.fields), *(_cell(trial.fields.get(f)) for f in varied))
+        key = (label(trial.fields), *(trial.fields.get(f) for f in varied))
         found.setdefault(key, []).append(each)
     means = {key: _validation(same) for key, same in found.items()}
     best = {
@@ -97,7 +98,7 @@ def tuning(all_of: Part) -> str:
         for name in {key[0] for key in found}
     }
     lines = [
-        [*key, len(same), _bold(means[key], means[key] == best[key[0]])]
+        [*map(_cell, key), len(same), _bold(means[key], means[key] == best[key[0]])]
         for key, same in sorted(found.items(), key=lambda item: _tuning_order(item[0]))
     ]
     note = (
@@ -108,8 +109,13 @@ def tuning(all_of: Part) -> str:
     return f"{note}\n\n{table(['method', *names, 'runs', 'validation AUROC'], lines)}"
 
 
-def _tuning_order(key: tuple[str, ...]) -> tuple[Any, ...]:
-    return (place(key[0]), *((len(v), v) for v in key[1:]))
+def _tuning_order(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """By method, then by value: numbers first."""
+    numbers = (v if wording.is_number(v) else math.inf for v in key[1:])
+    return (
+        place(key[0]),
+        *((n, str(v)) for n, v in zip(numbers, key[1:], strict=True)),
+    )
 
 
 def _bold(value: float, is_best: bool) -> str:

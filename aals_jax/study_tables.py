@@ -177,9 +177,14 @@ def _with_p(found: Interval | None) -> str:
 def difference(found: Interval) -> str:
     """`+0.012 [−0.003, +0.027]`."""
     if math.isnan(found.low):
-        return f"{wording.signed(found.value)} ({found.reason})"
-    low, high = wording.signed(found.low), wording.signed(found.high)
-    return f"{wording.signed(found.value)} [{low}, {high}]"
+        return f"{_signed(found.value)} ({found.reason})"
+    return f"{_signed(found.value)} [{_signed(found.low)}, {_signed(found.high)}]"
+
+
+def _signed(value: float) -> str:
+    """Three decimals whatever its size, so that a column can be read down."""
+    text = f"{abs(value):.3f}"
+    return f"{'+' if value > 0 else wording.MINUS if value < 0 else ''}{text}"
 
 
 def plus_minus(found: Spread) -> str:

@@ -198,7 +198,7 @@ BLOCKS: Mapping[str, Callable[[Part], Block]] = {
         "noise",
         "data.label_noise",
         title="noise",
-        axis=figures.Axis("Wrong labels in the records", percent=True),
+        axis=figures.Axis("P that changed places with N", percent=True),
         missing=0.0,
     ),
     "dead-zone": study_dead_zone.dead_zone,

@@ -4,7 +4,10 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,8 @@ from aals_jax.report import study_blocks
 from aals_jax.study_plan import NO_SHARPENING, arms
 from aals_jax.study_views import BLOCKS
 from tests import fake_studies
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -283,10 +288,10 @@ def test_tuning_is_told_by_validation_alone(built):
     head, _, *lines = rows(text)
     assert head == ["method", "learning_rate", "runs", "validation AUROC"]
     assert [line[:2] for line in lines] == [
-        ["mean_teacher", "0.001"],
         ["mean_teacher", "0.0001"],
-        ["aals", "0.001"],
+        ["mean_teacher", "0.001"],
         ["aals", "0.0001"],
+        ["aals", "0.001"],
     ]
     assert sum(line[3].startswith("**") for line in lines) == 2
 
@@ -392,3 +397,20 @@ def test_trials_of_other_data_are_not_paired(swept, tmp_path):
             reporting.write_json(folder / "result.json", result)
     with pytest.raises(ValueError, match="can't be paired, their data_hash differ"):
         build(swept, tmp_path, workdir=tmp_path)
+
+
+def test_the_command_needs_nothing_but_the_kept_results(swept, built, tmp_path):
+    """One process each: neither data nor Ray, and a fault is one line."""
+    shutil.copytree(built / "study/results", tmp_path / "kept")
+    command = [sys.executable, "launch.py", "--mode=study", f"--sweep={swept[0]}"]
+    command += [f"--results={tmp_path / 'kept'}", f"--out={tmp_path / 'study.md'}"]
+    options = {"cwd": ROOT, "capture_output": True, "text": True}
+    ended = subprocess.run(command, **options)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "study.md").read_bytes() == (built / "study.md").read_bytes()
+    (tmp_path / "study.md").write_text("<!-- progess -->\n")
+    ended = subprocess.run(command, **options)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "study.md, line 1: there is no block 'progess'" in line
+    assert "Traceback" not in line
