@@ -8,6 +8,7 @@ import dataclasses
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,9 @@ def of(truth: Truth, reading: Reading, *, bootstrap: measure.Bootstrap) -> Repli
 def write(path: Path, kept: Replicates) -> None:
     """Writes a NumPy archive, whole or not at all."""
     buffer = io.BytesIO()
-    arrays = {f"values/{name}": drawn for name, drawn in kept.values.items()}
+    arrays: dict[str, Any] = {
+        f"values/{name}": drawn for name, drawn in kept.values.items()
+    }
     np.savez_compressed(buffer, scores=kept.scores, labels=kept.labels, **arrays)
     reporting.write_bytes(path, buffer.getvalue())
 

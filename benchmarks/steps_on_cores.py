@@ -48,8 +48,8 @@ def work(folder: str, cores: list[int], steps: int, rounds: int, gate: Any) -> N
     )
     for number in range(rounds + 1):  # the first compiles and fills the memory
         for _ in range(steps):
-            state, metrics = step(state, parallel.shard(next(batches)))
-        jax.block_until_ready(metrics)
+            state, _ = step(state, parallel.shard(next(batches)))
+        jax.block_until_ready(state)
         gate.wait()
         if number < rounds:
             gate.wait()
