@@ -83,7 +83,7 @@ def _compressed(syntax: uid.UID, **options) -> Callable:
 
 
 def _jpeg_lossless(path: Path, ds: pydicom.Dataset, stored: np.ndarray) -> None:
-    """JPEG lossless, first-order prediction; only GDCM encodes it."""
+    """JPEG lossless, first-order prediction, by GDCM: not by what reads it."""
     del stored
     ds.save_as(path, enforce_file_format=True)
     reader = gdcm.ImageReader()

@@ -1,9 +1,10 @@
 """One small radiograph in every transfer syntax that a decoder here reads.
 
-pydicom writes the native ones, RLE, JPEG-LS and JPEG 2000; GDCM the other JPEGs. No
-package here writes 12-bit JPEG Extended or High-Throughput JPEG 2000: their two
-codestreams are constants, made once of `ramp()` by imagecodecs 2026.3.6 (libjpeg-turbo
-at quality 98, whose result equals the ramp exactly; OpenJPH, reversible).
+pydicom writes the native ones, RLE, JPEG-LS and JPEG 2000; GDCM the other JPEGs.
+12-bit JPEG Extended and High-Throughput JPEG 2000, which neither writes, are constants:
+a codec that had written what it then reads would agree with itself whatever it does.
+They were made once of `ramp()` by imagecodecs 2026.3.6 (libjpeg-turbo at quality 98,
+whose result equals the ramp exactly; OpenJPH, reversible).
 """
 
 import base64

@@ -208,8 +208,8 @@ def test_spacing_of_the_square_measures_the_same_length(tmp_path):
     """A bar of 40 pixels of 0.2 mm is 8 mm long in the square too."""
     path = write(tmp_path / "a.dcm", film(0, shape=(300, 200)), PixelSpacing=[0.2, 0.2])
     study = SimpleNamespace(
-        path=path, row=2, labels={}, regions=(), patient="p", image="a.dcm", days=0,
-        view="", sex="", age=None,
+        path=path, row=2, labels={}, counts={}, regions=(), patient="p", image="a.dcm",
+        days=0, view="", sex="", age=None,
     )  # fmt: skip
     options = encode.Options(findings=("rib",), side=96, bits=8, keep_burned_in=False)
     example = encode.encode_study(study, options=options, key=b"k" * 32).example

@@ -135,7 +135,7 @@ def prepare(root: Path, tmp: Path, **changes) -> Path:
 def test_a_missing_key_is_made_for_the_first_dataset_only(built, tmp_path):
     root, _, tmp = built
     lost = tmp_path / "lost"
-    with pytest.raises(FileNotFoundError, match="the datasets in data_dir need"):
+    with pytest.raises(FileNotFoundError, match="needed by the datasets in data_dir"):
         prepare(root, tmp, key_file=lost)
     assert not lost.exists()
     keys.main(["new", "--key_file", str(lost)])  # on purpose
@@ -146,7 +146,7 @@ def test_a_missing_key_is_made_for_the_first_dataset_only(built, tmp_path):
 
 def test_a_missing_key_is_not_made_beside_a_table_of_parts(built, tmp_path):
     root, path, _ = built
-    with pytest.raises(FileNotFoundError, match="parts_file need"):
+    with pytest.raises(FileNotFoundError, match="needed by parts_file"):
         prepare(root, tmp_path, parts_file=path / ledger.PARTS_FILE)
     assert not any(tmp_path.iterdir())
 

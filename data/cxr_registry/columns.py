@@ -38,7 +38,10 @@ def check(
         if not reader.defines(name):
             report(f"nothing defines the finding {name}; the columns are {have}")
     if not findings:
-        report("no column looks like a finding (mostly 1 or 0) and there are no codes")
+        report(
+            "no column looks like a finding (mostly 1 or 0) and there are no codes: "
+            "name the findings, or add diagnosis_codes"
+        )
     if len(set(findings)) < len(findings):
         report("give each finding once")
     if not any(table.numbered()):
@@ -63,12 +66,14 @@ def missing(table: tables.Table, findings: Sequence[str]) -> dict[str, int]:
 def findings_of(table: tables.Table, reports: texts.Options) -> tuple[str, ...]:
     """The findings that the table defines, for those who name none.
 
-    Coded ones where there are codes, and columns whose filled cells are mostly 1 or 0.
+    Coded ones where there are codes or a count of them, and columns whose filled cells
+    are mostly 1 or 0.
     Where there is neither, those that the reports are read for.
     """
     coded = codes.POSITIVE if "diagnosis_codes" in table.columns else ()
+    counted = (n for n in codes.POSITIVE if n + cells.COUNT in table.columns)
     others = (name for name in _free(table) if _is_label(table, name))
-    names = dict.fromkeys([*coded, *others])
+    names = dict.fromkeys([*coded, *counted, *others])
     if not names and "report" in table.columns and reports.read != "never":
         return tuple(sorted(texts.findings(reports)))
     return tuple(names)

@@ -112,7 +112,7 @@ def read_header(data: bytes) -> pydicom.Dataset:
             ) from None
     if "PixelData" not in header:
         raise UnreadableRadiograph(
-            "is DICOM without pixels; export the image itself"
+            "is DICOM without pixels, or cut off before them; export the image itself"
             if has_preamble
             else "is no DICOM, PNG or JPEG file; remove its row or export it again"
         )

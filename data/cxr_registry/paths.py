@@ -27,7 +27,11 @@ class Paths:
     def resolve(self, row: int, line: Mapping[str, str]) -> Path | None:
         """The file of a row of studies; None after a problem."""
         if not line["patient_id"] and "patient_id" in self._studies.columns:
-            self._refuse(row, "bad_value", "patient_id is empty")
+            self._refuse(
+                row,
+                "bad_value",
+                "patient_id is empty; give each patient one, or take the row out",
+            )
             return None
         if "image" not in self._studies.columns:
             return None

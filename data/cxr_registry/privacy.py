@@ -34,9 +34,9 @@ def load_or_create_key(path: Path, *, needed_by: str = "") -> bytes:
     if not os.path.lexists(path):
         if needed_by:
             raise FileNotFoundError(
-                f"the key file is missing and {needed_by} need(s) it: restore it, or "
-                "make a new one with python -m data.cxr_registry.keys new; a new key "
-                "means new pseudonyms"
+                f"the key file is missing, and needed by {needed_by}: restore it, or "
+                "make a new one with python -m data.cxr_registry.keys new "
+                "--key_file FILE; a new key means new pseudonyms"
             )
         create_key(path)
     return load_key(path)

@@ -284,7 +284,7 @@ def _check_splits(studies: Sequence[Study], file: str, audit: audits.Audit) -> N
     first: dict[str, Study] = {}
     for study in studies:
         if study.split is None:
-            text = f"split is empty; write one of {', '.join(SPLITS)} in every row"
+            text = f"split is no split; write one of {', '.join(SPLITS)} in every row"
             audit.report(file, study.row, "columns", text)
             continue
         if not study.patient:

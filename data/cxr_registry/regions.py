@@ -61,7 +61,7 @@ def read_regions(
         path = images.locate(cells["image"])
         study = images.rows.get(path) if path else None
         if study is None and "image" in studies.columns:
-            text = "image is in no usable row of the studies table"
+            text = "image is in no usable row of the studies table; mend that row"
             if audit.report(table.name, row, "box_without_study", text):
                 continue
         if studies.columns and cells["site"] not in known:
