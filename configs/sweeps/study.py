@@ -26,7 +26,20 @@ THREE = ("supervised", "mean_teacher", "aals")
 STAR = ((1e-3, 1.0), (3e-4, 1.0), (3e-3, 1.0), (1e-3, 0.3), (1e-3, 3.0))
 SQUARED = 30.0
 TUNING = {"phantom.seed": 1, "seed": 100, "evaluation.replicates": 10}
-TUNED: Mapping[str, tuple[float, float]] = {}
+TUNED: Mapping[str, tuple[float, float]] = {
+    "supervised": (3e-3, 1.0),
+    "image_level": (1e-3, 0.3),
+    "mil": (3e-3, 1.0),
+    "pi_model": (1e-3, 9.0),
+    "temporal_ensembling": (3e-3, 30.0),
+    "mean_teacher": (1e-3, 30.0),
+    "self_training": (1e-3, 0.3),
+    "pseudo_label": (3e-3, 1.0),
+    "temperature": (3e-3, 1.0),
+    "asymmetric": (3e-3, 1.0),
+    "aals": (3e-3, 1.0),
+    "control": (3e-3, 1.0),
+}
 
 
 def scale() -> Any:
