@@ -1,0 +1,41 @@
+"""The study that docs/study.md reports is the one that its sweep file plans."""
+
+from pathlib import Path
+
+from aals_jax import study, study_facts, study_plan, study_results
+from configs.sweeps import study as plan
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/study.md"
+RESULTS = ROOT / "docs/study/results"
+
+
+def test_tuned_values_are_the_best_on_validation():
+    kept = study_results.read_all(RESULTS)
+    found = {}
+    for trial in study_plan.load(str(ROOT / "configs/sweeps/study.py")).part("tuning"):
+        name = study_plan.label(trial.fields)
+        name = "control" if name == study_plan.NO_SHARPENING else name
+        point = tuple(
+            float(trial.fields[f"distill.{field}"])
+            for field in ("learning_rate", "weight")
+        )
+        auroc = study_facts.best_validation(kept[trial.name])
+        assert auroc is not None
+        found.setdefault(name, []).append((auroc, point))
+    assert {name: max(points)[1] for name, points in found.items()} == plan.TUNED
+
+
+def test_the_page_is_what_the_kept_results_give(tmp_path):
+    copy = tmp_path / "docs/study.md"
+    copy.parent.mkdir()
+    copy.write_text(PAGE.read_text())
+    study.run(str(ROOT / "configs/sweeps/study.py"), RESULTS, copy)
+    assert copy.read_text() == PAGE.read_text()
+    made = {file.name: file.read_bytes() for file in copy.with_suffix("").iterdir()}
+    there = {
+        file.name: file.read_bytes()
+        for file in PAGE.with_suffix("").iterdir()
+        if file.is_file()
+    }
+    assert made == there
