@@ -55,6 +55,28 @@ def test_a_reader_that_stops_early_ends_the_processes():
     assert time.monotonic() - started < 30
 
 
+def test_a_reader_may_stop_while_processes_are_being_lost(monkeypatch):
+    """A thread ends its lost process as the reader ends all: never both at once, which
+    would close a pipe twice."""
+    end, inside, both, children = workers._Process.end, set(), [], []
+
+    def slow_end(self):
+        both.extend({self} & inside)
+        inside.add(self)
+        children.append(self._child)
+        time.sleep(0.3)  # the other one's turn
+        end(self)
+        inside.discard(self)
+
+    monkeypatch.setattr(workers._Process, "end", slow_end)
+    done = run(slow_or_fatal, workers=2, timeout_s=1e-3)
+    assert next(done) == 0
+    done.close()
+    assert both == []
+    assert children
+    assert not any(child.is_alive() for child in children)
+
+
 def faults(task: int) -> int:
     """Pages fetched from the system while 64 MiB are filled and given back."""
     del task

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent import futures
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,10 +54,11 @@ def map_in_order(
         return
     local = threading.local()
     processes: list[_Process] = []
+    gate = _Gate()
 
     def run(task: T) -> R:
         if not hasattr(local, "process"):
-            local.process = _Process(function, memory_bytes)
+            local.process = _Process(function, memory_bytes, gate)
             processes.append(local.process)
         try:
             return local.process.call(task, timeout_s)
@@ -78,10 +80,32 @@ def map_in_order(
             yield result
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
-        for _ in range(2):  # a thread that loses its process now starts another one
-            for process in processes:
-                process.end()
-            threads.shutdown()
+        gate.close()  # a pipe is its thread's to close: two would close it twice
+        threads.shutdown()
+        for process in processes:
+            process.end()
+
+
+class _Gate:
+    """Lets children start until it is closed, which kills those that have."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._closed = False
+        self._children: list[BaseProcess] = []
+
+    def start(self, child: BaseProcess) -> None:
+        with self._lock:
+            if self._closed:
+                raise _Lost
+            child.start()
+            self._children.append(child)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for child in self._children:
+                child.kill()
 
 
 class _Lost(Exception):
@@ -91,8 +115,9 @@ class _Lost(Exception):
 class _Process:
     """A child that does one task after the other; started anew when it is lost."""
 
-    def __init__(self, function: Callable[[Any], Any], memory_bytes: int):
+    def __init__(self, function: Callable[[Any], Any], memory_bytes: int, gate: _Gate):
         self._arguments = (function, memory_bytes)
+        self._gate = gate
         self._start()
 
     def call(self, task: Any, timeout_s: float) -> Any:
@@ -121,7 +146,7 @@ class _Process:
         child = context.Process(
             target=_serve, args=(theirs, *self._arguments), daemon=True
         )
-        child.start()
+        self._gate.start(child)
         self._child, self._pipe = child, ours
         theirs.close()  # so that a dead child is the end of the pipe
         if not ours.poll(_START_S) or not _has_answer(ours):
