@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from aals_jax.intervals import Interval
+from aals_jax.intervals import Interval, two_sided_p
 
 LEVEL = 0.95
 
@@ -72,8 +72,7 @@ def over_folds(folds: Mapping[int, Drawn]) -> Drawn:
 def within_seed(a: Drawn, b: Drawn) -> Interval:
     """Interval and p-value of a - b for one run of each, over patients.
 
-    As `intervals.paired_bootstrap`, from replicates that were kept: percentile
-    interval, two-sided p = min(1, 2 (1 + min(#{d <= 0}, #{d >= 0})) / (R + 1)).
+    As `intervals.paired_bootstrap`, from replicates that were kept.
     """
     differences = _subtract([a], [b])[0]
     method = "paired percentile bootstrap over patients"
@@ -183,8 +182,7 @@ def _interval(differences: np.ndarray, value: float, method: str) -> Interval:
         # the mean of opposite differences is not quite 0
         accepted = np.where(np.abs(accepted) < 1e-9, 0.0, accepted)
         low, high = np.percentile(accepted, (50 * (1 - LEVEL), 50 * (1 + LEVEL)))
-        tail = 1 + min(np.sum(accepted <= 0), np.sum(accepted >= 0))
-        p_value = min(1.0, 2.0 * tail / (len(accepted) + 1))
+        p_value = two_sided_p(accepted)
     return Interval(
         value=value,
         low=float(low),

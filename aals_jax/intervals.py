@@ -182,8 +182,7 @@ def paired_bootstrap(
 ) -> Interval:
     """Interval and p-value of a - b, both computed on the same replicates.
 
-    With R accepted replicates of the difference d, the two-sided
-    p = min(1, 2 (1 + min(#{d <= 0}, #{d >= 0})) / (R + 1)), so it is never 0.
+    p is `two_sided_p` of the accepted replicates of the difference.
 
     Args:
         patients: n ids, one an image; both statistics see the same images.
@@ -209,9 +208,14 @@ def paired_bootstrap(
     accepted = values[~np.isnan(values)]
     if not len(accepted):
         return interval
-    tail = 1 + min(np.sum(accepted <= 0), np.sum(accepted >= 0))
-    p_value = min(1.0, 2.0 * tail / (len(accepted) + 1))
-    return dataclasses.replace(interval, p_value=float(p_value))
+    return dataclasses.replace(interval, p_value=two_sided_p(accepted))
+
+
+def two_sided_p(differences: np.ndarray) -> float:
+    """p of "the difference is 0" from its replicates d, f64[R], R >= 1, none nan:
+    min(1, 2 (1 + min(#{d <= 0}, #{d >= 0})) / (R + 1)), so it is never 0."""
+    tail = 1 + min(np.sum(differences <= 0), np.sum(differences >= 0))
+    return float(min(1.0, 2.0 * tail / (len(differences) + 1)))
 
 
 def _draws(

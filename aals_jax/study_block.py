@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aals_jax.report import study_figures as figures
-from aals_jax.report.study_blocks import picture
+from aals_jax.report.markdown import picture
 from aals_jax.study_comparisons import Results
 from aals_jax.study_plan import Planned, Study
 from aals_jax.study_results import Kept

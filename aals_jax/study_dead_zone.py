@@ -5,7 +5,7 @@ import numpy as np
 from aals_jax import study_tables as tables
 from aals_jax.report import study_figures as figures
 from aals_jax.report import wording
-from aals_jax.report.study_blocks import table
+from aals_jax.report.markdown import table
 from aals_jax.study_block import Block, Part, figure
 from aals_jax.study_plan import RAISED, REFERENCES, arms, slot
 from aals_jax.study_tables import NOT_RUN, View

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aals_jax.report import wording
-from aals_jax.report.study_blocks import table
+from aals_jax.report.markdown import table
 from aals_jax.run import SHOWN
 from aals_jax.study_block import Part
 from aals_jax.study_plan import Planned, label, place

@@ -5,12 +5,10 @@ named as in a sweep (`settings.identity`) and may belong to several parts.
 """
 
 import dataclasses
-import importlib.util
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from aals_jax import settings
+from aals_jax import settings, sweep_file
 from aals_jax.methods import METHODS
 
 NO_SHARPENING = "no sharpening (a0 = 1)"
@@ -88,14 +86,7 @@ def load(file: str) -> Study:
     Raises:
       ValueError: there is no such file, or it has no PARTS.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise ValueError(f"--sweep={file}: there is no such file")
-    spec = importlib.util.spec_from_file_location("study_file", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    parts = getattr(module, "PARTS", None)
+    parts = getattr(sweep_file.load_module(file), "PARTS", None)
     if not isinstance(parts, Mapping):
         raise ValueError(
             f"--sweep={file}: a study's file has PARTS, name -> function that returns "

@@ -9,7 +9,7 @@ from aals_jax import study_comparisons as compared
 from aals_jax.comparing import Spread
 from aals_jax.intervals import Interval
 from aals_jax.report import wording
-from aals_jax.report.study_blocks import folded, table
+from aals_jax.report.markdown import folded, table
 from aals_jax.study_comparisons import Comparison, Results
 from aals_jax.study_plan import Arm
 from aals_jax.sweep_results import METRICS

@@ -6,6 +6,7 @@ import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from aals_jax import settings, sharing
@@ -35,12 +36,7 @@ def load(file: str, root: Path) -> Sweep:
       ValueError: there is no such file, or it lists nothing that can be run.
     """
     path, _, argument = file.partition(":")
-    if not Path(path).is_file():
-        raise ValueError(f"--sweep={path}: there is no such file")
-    spec = importlib.util.spec_from_file_location("sweep_file", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_module(path)
     arguments = [argument] if argument else []
     if hasattr(module, "get_search"):
         search = module.get_search(*arguments)
@@ -53,6 +49,17 @@ def load(file: str, root: Path) -> Sweep:
         raise ValueError(f"--sweep={path}: neither get_sweep nor get_search is in it")
     configs = module.get_sweep(*arguments)
     return Sweep(make_trials(configs, root), None, configs)
+
+
+def load_module(path: str) -> ModuleType:
+    """Runs a sweep file; ValueError where there is none."""
+    if not Path(path).is_file():
+        raise ValueError(f"--sweep={path}: there is no such file")
+    spec = importlib.util.spec_from_file_location("sweep_file", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def make_trials(configs: Sequence[Any], root: Path) -> list[Trial]:

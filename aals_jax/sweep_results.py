@@ -16,6 +16,7 @@ from typing import Any
 from aals_jax import reporting
 from aals_jax.report import sweep as page
 from aals_jax.report import wording
+from aals_jax.report.markdown import table
 from aals_jax.run import SHOWN
 from aals_jax.sweep_file import SEED
 from aals_jax.trials import Trial
@@ -114,8 +115,8 @@ def as_csv(rows: Sequence[Row]) -> str:
     fields = list(dict.fromkeys(name for row in rows for name in row.trial.differing))
     ends = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
     stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
-    table.writerow(["index", "trial", "state", *fields, "model", *ends])
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["index", "trial", "state", *fields, "model", *ends])
     for row in rows:
         values = [row.trial.differing.get(name) for name in fields]
         numbers = [
@@ -124,7 +125,7 @@ def as_csv(rows: Sequence[Row]) -> str:
             for end in ("value", "low", "high")
         ]
         start = [row.trial.index, row.trial.name, row.state]
-        table.writerow(map(_plain, [*start, *values, SHOWN, *numbers]))
+        writer.writerow(map(_plain, [*start, *values, SHOWN, *numbers]))
     return stream.getvalue()
 
 
@@ -144,7 +145,7 @@ def as_markdown(rows: Sequence[Row], found: Sequence[Group]) -> str:
         f"`{SHOWN}`, each at the checkpoint that validation chose.",
         *([_PHANTOM] if _any_phantom(rows) else []),
         "## By group: mean ± standard deviation over seeds",
-        _table(
+        table(
             ["group", "runs", *titles],
             [
                 [g.label, len(g.values[METRICS[0]]), *(g.said(m) for m in METRICS)]
@@ -152,7 +153,7 @@ def as_markdown(rows: Sequence[Row], found: Sequence[Group]) -> str:
             ],
         ),
         "## Trials: value and 95 % interval",
-        _table(
+        table(
             ["trial", "fields", "state", *titles],
             [
                 [r.trial.name, _said(r.trial.differing), r.state, *_intervals(r)]
@@ -163,13 +164,6 @@ def as_markdown(rows: Sequence[Row], found: Sequence[Group]) -> str:
         "\n".join(f"- {name}: {text}" for name, text in definitions(rows)),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(head: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    def line(cells: Iterable[Any]) -> str:
-        return "| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |"
-
-    return "\n".join([line(head), line(["---"] * len(head)), *map(line, lines)])
 
 
 def _intervals(row: Row) -> list[str]:

@@ -8,9 +8,8 @@ Everything outside the blocks is left as it is, byte for byte.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 _MARK = re.compile(r"^<!-- (end )?([\w-]+) -->[ \t\r]*$", re.MULTILINE)
 
@@ -60,22 +59,3 @@ def fill(text: str, blocks: Mapping[str, str], *, file: str) -> str:
 def names(text: str) -> list[str]:
     """The blocks that a text has."""
     return [mark[2] for mark in _MARK.finditer(text) if not mark[1]]
-
-
-def table(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table."""
-
-    def line(cells: Iterable[Any]) -> str:
-        return "| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |"
-
-    return "\n".join([line(head), line(["---"] * len(head)), *map(line, lines)])
-
-
-def folded(title: str, *parts: str) -> str:
-    """What is shown on a click."""
-    inner = "\n\n".join(parts)
-    return f"<details><summary>{title}</summary>\n\n{inner}\n\n</details>"
-
-
-def picture(alt: str, path: str) -> str:
-    return f"![{alt}]({path})"

@@ -67,8 +67,7 @@ def findings_of(table: tables.Table, reports: texts.Options) -> tuple[str, ...]:
     """The findings that the table defines, for those who name none.
 
     Coded ones where there are codes or a count of them, and columns whose filled cells
-    are mostly 1 or 0.
-    Where there is neither, those that the reports are read for.
+    are mostly 1 or 0. Where there is neither, those that the reports are read for.
     """
     coded = codes.POSITIVE if "diagnosis_codes" in table.columns else ()
     counted = (n for n in codes.POSITIVE if n + cells.COUNT in table.columns)
