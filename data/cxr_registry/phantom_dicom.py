@@ -50,7 +50,9 @@ def write(
     syntax = _pick(rng, SYNTAXES)
     d.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
     if syntax != uid.ExplicitVRLittleEndian:
-        d.compress(syntax, generate_instance_uid=False)
+        # by name: encoders differ in their bytes, and which are installed is no matter
+        plugin = "pyjpegls" if syntax == uid.JPEGLSLossless else "pylibjpeg"
+        d.compress(syntax, generate_instance_uid=False, encoding_plugin=plugin)
     d.save_as(path, enforce_file_format=True)
     return boxes
 
