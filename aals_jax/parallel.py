@@ -46,12 +46,13 @@ def is_primary() -> bool:
     return jax.process_index() == 0
 
 
+def hardware() -> str:
+    """The devices of all hosts in words, for results."""
+    return f"{device_count()} x {jax.local_devices()[0].device_kind}"
+
+
 def describe() -> str:
-    device = jax.local_devices()[0]
-    return (
-        f"{device_count()} x {device.device_kind} on {host_count()} host(s), "
-        f"jax {jax.__version__}"
-    )
+    return f"{hardware()} on {host_count()} host(s), jax {jax.__version__}"
 
 
 def _mesh(devices: Sequence[Any] | None) -> Mesh:

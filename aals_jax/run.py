@@ -213,6 +213,7 @@ def make_result(
         "config": settings.identity(config),
         "versions": reporting.versions(),
         "commit": reporting.commit(),
+        "hardware": parallel.hardware(),
     }
 
 

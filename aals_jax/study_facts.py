@@ -134,27 +134,29 @@ def best_validation(kept: Kept) -> float | None:
 
 
 def time(all_of: Part) -> str:
-    """A row a part and method: how long stage 2 trained."""
+    """A row a part, method and hardware: how long stage 2 trained."""
     lines = []
     for part in all_of.study.parts:
-        seconds: dict[str, list[Mapping[str, Any]]] = {}
+        found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
         for trial, kept in all_of.kept(part):
-            spent = kept.record["training"]["distill"]
-            if spent["seconds"] is not None:
-                seconds.setdefault(label(trial.fields), []).append(spent)
-        for name in sorted(seconds, key=place):
-            medians = [
-                statistics.median(each[key] for each in seconds[name])
+            training = kept.record["training"]
+            if training["distill"]["seconds"] is not None:
+                key = (label(trial.fields), training["hardware"])
+                found.setdefault(key, []).append(training["distill"])
+        for method, hardware in sorted(found, key=lambda key: (place(key[0]), key[1])):
+            runs = found[method, hardware]
+            steps, seconds, pace = (
+                statistics.median(each[key] for each in runs)
                 for key in ("steps", "seconds", "steps_per_s")
-            ]
-            said = [f"{medians[0]:.0f}", f"{medians[1]:.0f}", f"{medians[2]:.2f}"]
-            lines.append([part, name, len(seconds[name]), *said])
+            )
+            said = [f"{steps:.0f}", f"{seconds:.0f}", f"{pace:.2f}"]
+            lines.append([part, method, hardware, len(runs), *said])
     if not lines:
         return NOT_RUN
     note = (
         "Stage 2 without validation; medians over runs, whatever else the machine did."
     )
-    head = ["part", "method", "runs", "steps", "seconds", "steps/s"]
+    head = ["part", "method", "hardware", "runs", "steps", "seconds", "steps/s"]
     return f"{note}\n\n{table(head, lines)}"
 
 

@@ -112,7 +112,8 @@ def _keep_one(made: Kept, folder: Path) -> bool:
 
 
 def _differing(a: Kept, b: Kept) -> list[str]:
-    """Parts in which two results of a trial differ; how long it took is none."""
+    """Parts in which two results of a trial differ; how long it took, and on
+    what, is none."""
     a_fields, b_fields = (
         settings.flat({k: v for k, v in each.record.items() if k != "training"})
         for each in (a, b)
@@ -159,7 +160,10 @@ def _record(
         "data": result["data"],
         "versions": result["versions"],
         "commit": result["commit"],
-        "training": {s: _training(history, s) for s in ("pretrain", "distill")},
+        "training": {
+            "hardware": result["hardware"],
+            **{stage: _training(history, stage) for stage in ("pretrain", "distill")},
+        },
         "curve": _curve(history),
     }
 

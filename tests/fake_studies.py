@@ -135,6 +135,7 @@ def finish(
         "config": planned.identity,
         "versions": {"jax": "1"},
         "commit": "abc",
+        "hardware": "1 x cpu",
         **changes,
     }
     (folder / "result.json").write_text(json.dumps(result))
