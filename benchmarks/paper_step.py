@@ -1,11 +1,13 @@
-"""One real distillation step of the paper's recipe on this machine's CPU.
+"""The distillation step of the paper's recipe on one device of this machine.
 
     python benchmarks/paper_step.py [--side 1024] [--labelled 2] [--image_level 1]
 
 Builds ResNet-50-FPN by `configs/clavicle.py:paper`, shapes the step on the full batch
-of 48 images by jax.eval_shape (nothing runs), then compiles and runs one step on a
-small batch of random pixels, and prints time and peak memory. It measures that the step
-runs at full size, not how fast a pod is.
+of 48 images by jax.eval_shape (nothing runs), then compiles it for a batch of random
+pixels and runs it, and prints time and peak memory. The usual batch is what a CPU can
+bear; an accelerator takes more:
+
+    python benchmarks/paper_step.py --labelled 16 --image_level 8 --steps 20
 """
 
 import argparse
@@ -60,48 +62,75 @@ def random_batch(like: Any) -> Any:
     )
 
 
-def peak_gib() -> float:
+def peak_gib(device: Any) -> float:
+    """Of the device where it says so, else of the process."""
+    there = (device.memory_stats() or {}).get("peak_bytes_in_use")
+    if there is not None:
+        return there / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--side", type=int, default=1024)
-    parser.add_argument("--labelled", type=int, default=2)
-    parser.add_argument("--image_level", type=int, default=1)
-    options = parser.parse_args()
+    parser.add_argument("--labelled", type=int, default=2, help="R and N")
+    parser.add_argument("--image_level", type=int, default=1, help="P")
+    parser.add_argument("--steps", type=int, default=1, help="timed, after the first")
+    parser.add_argument(
+        "--dtype", help="of the computation; else float32 on a CPU, as configured there"
+    )
+    return parser.parse_args()
+
+
+def configured(dtype: str | None) -> Any:
     config = clavicle.get_config("paper")
-    config.model.dtype = "float32"  # a CPU emulates bfloat16
-    tx = train.make_tx(config.distill)
+    if jax.default_backend() == "cpu":
+        config.model.dtype = "float32"  # a CPU emulates bfloat16
+    config.model.dtype = dtype or config.model.dtype
+    return config
+
+
+def shape_whole(config: Any, state: Any, side: int) -> None:
+    """The step on the recipe's whole batch, without running it."""
+    counts = config.batch
+    whole = shapes(counts.region + counts.negative, counts.image_level, side)
+    _, metrics = jax.eval_shape(
+        train.make_distill(config, axis_name=None), state, whole
+    )
+    images = counts.region + counts.negative + counts.image_level
+    print(f"shapes of all {images} images at {side} px: {len(metrics)} metrics")
+
+
+def main() -> None:
+    options, device = arguments(), jax.devices()[0]
+    config = configured(options.dtype)
     state = train.initial_state(config, options.side)
-    state = steps.restart(state.student, tx)
+    state = steps.restart(state.student, train.make_tx(config.distill))
     params = sum(x.size for x in jax.tree.leaves(state.student["params"]))
-    print(f"{config.model.backbone} + FPN, {params:,} parameters")
+    print(f"{config.model.backbone} + FPN, {params:,} parameters, {config.model.dtype}")
+    shape_whole(config, state, options.side)
 
-    def make(axis_name):
-        return train.make_distill(config, axis_name=axis_name)
-
-    batch = config.batch
-    whole = shapes(batch.region + batch.negative, batch.image_level, options.side)
-    _, metrics = jax.eval_shape(make(None), state, whole)
-    print(f"shapes of all 48 images at {options.side} px: {len(metrics)} metrics")
-
-    small = random_batch(shapes(options.labelled, options.image_level, options.side))
-    step = parallel.data_parallel(make(parallel.AXIS), devices=jax.devices()[:1])
-    placed = parallel.replicate(state, devices=jax.devices()[:1])
+    batch = random_batch(shapes(options.labelled, options.image_level, options.side))
+    sharded = parallel.shard(batch, devices=[device])
+    placed = parallel.replicate(state, devices=[device])
+    make = train.make_distill(config, axis_name=parallel.AXIS)
+    step = parallel.data_parallel(make, devices=[device])
     started = time.perf_counter()
-    sharded = parallel.shard(small, devices=jax.devices()[:1])
     placed, metrics = jax.block_until_ready(step(placed, sharded))
     first = time.perf_counter() - started
     started = time.perf_counter()
-    placed, metrics = jax.block_until_ready(step(placed, sharded))
-    second = time.perf_counter() - started
+    for _ in range(options.steps):
+        placed, metrics = step(placed, sharded)
+    jax.block_until_ready(metrics)
+    each = (time.perf_counter() - started) / options.steps
     values = {k: float(v) for k, v in parallel.to_host(metrics).items()}
     assert all(np.isfinite(v) for v in values.values()), values
+    images = options.labelled + options.image_level
     print(
-        f"{options.labelled} labelled + {options.image_level} image-level images: "
-        f"first step with compilation {first:.1f} s, next {second:.1f} s, "
-        f"peak memory {peak_gib():.1f} GiB"
+        f"{device.device_kind}: {options.labelled} labelled + {options.image_level} "
+        f"image-level images at {options.side} px: first step with compilation "
+        f"{first:.1f} s, then {each:.3f} s a step ({images / each:.1f} images/s), "
+        f"peak memory {peak_gib(device):.1f} GiB, jax {jax.__version__}"
     )
     print({k: round(v, 6) for k, v in values.items()})
 
