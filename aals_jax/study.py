@@ -41,8 +41,12 @@ def run(
     if workdir:
         count = study_results.keep(study.trials.values(), workdir, results_folder)
         reporting.log.info("kept: %d new trials", count)
-    results = study_results.read_all(results_folder)
-    made = study_views.blocks(study, results)
+    all_of = Part(
+        study,
+        study_results.read_all(results_folder),
+        study_results.read_all(results_folder / study_results.REPEATS),
+    )
+    made = study_views.blocks(all_of)
     folder = page.with_suffix("")
     # bytes: line ends stay as they are
     text = page.read_bytes().decode() if page.exists() else study_blocks.template()
@@ -57,8 +61,8 @@ def run(
     for block in made.values():
         for name, (_, svg) in block.figures.items():
             reporting.write_text(folder / name, svg)
-    table = study_facts.as_csv(Part(study, results))
+    table = study_facts.as_csv(all_of)
     reporting.write_text(folder / "results.csv", table)
     reporting.write_text(page, filled)
-    known = sum(name in results for name in study.trials)
+    known = sum(name in all_of.results for name in study.trials)
     reporting.log.info("%d of %d trials; written: %s", known, len(study.trials), page)

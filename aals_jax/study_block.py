@@ -17,6 +17,7 @@ class Part:
 
     study: Study
     results: Results
+    repeats: Results = dataclasses.field(default_factory=dict)  # on other hardware
 
     def kept(self, part: str) -> list[tuple[Planned, Kept]]:
         """The finished trials of a part."""

@@ -139,10 +139,10 @@ def time(all_of: Part) -> str:
     for part in all_of.study.parts:
         found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
         for trial, kept in all_of.kept(part):
-            training = kept.record["training"]
-            if training["distill"]["seconds"] is not None:
-                key = (label(trial.fields), training["hardware"])
-                found.setdefault(key, []).append(training["distill"])
+            spent = kept.record["training"]["distill"]
+            if spent["seconds"] is not None:
+                key = (label(trial.fields), kept.hardware)
+                found.setdefault(key, []).append(spent)
         for method, hardware in sorted(found, key=lambda key: (place(key[0]), key[1])):
             runs = found[method, hardware]
             steps, seconds, pace = (

@@ -20,6 +20,7 @@ from aals_jax.run import SHOWN
 from aals_jax.study_plan import Planned
 
 FIRST = "pretrained"  # stage 1 alone, beside the model shown
+REPEATS = "repeats"  # folder of trials that other hardware had finished before
 _CURVE = {
     "share_dead": "pseudo/share_dead",
     "mean_peak": "pseudo/mean_peak",
@@ -37,6 +38,10 @@ class Kept:
     name: str
     record: Mapping[str, Any]  # HASH.json
     replicates: Mapping[str, np.ndarray]  # metric -> f32[r] of SHOWN; nan: rejected
+
+    @property
+    def hardware(self) -> str:
+        return self.record["training"]["hardware"]
 
     def value(self, metric: str) -> float | None:
         return self.record["metrics"][SHOWN].get(metric, {}).get("value")
@@ -67,7 +72,8 @@ def keep(trials: Iterable[Planned], workdir: Path, folder: Path) -> int:
     """Copies what is small of each finished trial; returns how many are new.
 
     A kept trial is never overwritten, since its test set was scored once: where the
-    sweep has another result for it (times aside), it is told and left.
+    sweep has another result for it (times aside), it is told and left. Only a result
+    from other hardware is kept too, as a repeat, in a folder of its own.
 
     Args:
       trials: of the study; those without a result in `workdir` are passed over.
@@ -100,6 +106,9 @@ def _keep_one(made: Kept, folder: Path) -> bool:
     path = folder / f"{made.name}.json"
     if path.exists():
         there = read(path)
+        if there.hardware != made.hardware and folder.name != REPEATS:
+            (folder / REPEATS).mkdir(exist_ok=True)
+            return _keep_one(made, folder / REPEATS)
         if differing := _differing(there, made):
             raise ValueError(
                 f"another result is kept ({', '.join(differing)} differ); delete "
@@ -133,8 +142,10 @@ def _read_trial(trial: Planned, source: Path) -> Kept:
     if there:
         raise ValueError(f"its result is of another config: {'; '.join(there)}")
     path = source / "replicates.npz"
-    if not path.exists():
-        raise ValueError("it has no replicates.npz: an older version ran it")
+    if "hardware" not in result or not path.exists():
+        raise ValueError(
+            "it says no hardware or has no replicates.npz: an older version ran it"
+        )
     drawn = replicates.read(path).values
     return Kept(
         trial.name,

@@ -7,19 +7,17 @@ from typing import Any
 import numpy as np
 
 from aals_jax import study_comparisons as compared
-from aals_jax import study_dead_zone
+from aals_jax import study_dead_zone, study_repeats
 from aals_jax import study_facts as facts
 from aals_jax import study_tables as tables
 from aals_jax.report import study_figures as figures
 from aals_jax.report import wording
 from aals_jax.study_block import Block, Part, figure
-from aals_jax.study_comparisons import Results
 from aals_jax.study_plan import (
     NO_SHARPENING,
     REFERENCES,
     Arm,
     Fields,
-    Study,
     arms,
     slot,
 )
@@ -204,9 +202,10 @@ BLOCKS: Mapping[str, Callable[[Part], Block]] = {
     "dead-zone": study_dead_zone.dead_zone,
     "dead-share": study_dead_zone.dead_share,
     "time": lambda all_of: Block(facts.time(all_of)),
+    "repeats": lambda all_of: Block(study_repeats.repeats(all_of)),
 }
 
 
-def blocks(study: Study, results: Results) -> dict[str, Block]:
+def blocks(all_of: Part) -> dict[str, Block]:
     """Every block of the page, by name."""
-    return {name: make(Part(study, results)) for name, make in BLOCKS.items()}
+    return {name: make(all_of) for name, make in BLOCKS.items()}

@@ -26,7 +26,7 @@ TOP = (
     "sharing", "predict", "plan", "run", "rescore", "trials", "sweep_file",
     "sweep_table", "sweep_results", "sweep_ray", "sweep", "study_plan",
     "study_results", "study_comparisons", "study_block", "study_tables", "study_facts",
-    "study_dead_zone", "study_views", "study",
+    "study_dead_zone", "study_repeats", "study_views", "study",
 )  # fmt: skip
 
 # What one module may import of the world; the rest may not.

@@ -167,6 +167,31 @@ def test_times_alone_are_no_other_result(swept, tmp_path):
     assert study_results.keep([trial], tmp_path, tmp_path / "kept") == 0
 
 
+def test_a_trial_run_again_on_other_hardware_is_a_repeat(swept, built, tmp_path):
+    trial = swept[1].part("middle")[0]
+    shutil.copytree(built / "study", tmp_path / "study")
+    kept = tmp_path / "study/results"
+    before = contents(kept)
+    fake_studies.finish(trial, tmp_path, {"supervised": 3.0}, hardware="1 x fast")
+    build(swept, tmp_path, workdir=tmp_path)
+    build(swept, tmp_path, workdir=tmp_path)  # a repeat is kept once
+    after = contents(kept)
+    assert {name: after[name] for name in before} == before
+    assert after.keys() - before.keys() == {
+        f"repeats/{trial.name}.{end}" for end in ("json", "npz")
+    }
+    a, b = (
+        study_results.read(folder / f"{trial.name}.json").value("auroc")
+        for folder in (kept, kept / "repeats")
+    )
+    _, _, row, _, _, one, *_ = rows(block(tmp_path, "repeats"))
+    assert row[2:5] == ["1 x cpu, 1 x fast", f"{a:.3f}", f"{b:.3f}"]
+    assert one[:3] == ["AUROC", "1", f"{abs(b - a) / 2**0.5:.3f}"]
+    # and nothing else on the page moved
+    for name in BLOCKS.keys() - {"repeats"}:
+        assert block(tmp_path, name) == block(built, name), name
+
+
 def test_damaged_files_are_told_by_name(swept, built, tmp_path):
     shutil.copytree(built / "study/results", tmp_path / "kept")
     path = next((tmp_path / "kept").glob("*.npz"))
