@@ -1,12 +1,23 @@
 # run and test each do all the set-up they need; nothing outside this folder changes.
 PYTHON ?= python3.11
 
-.PHONY: install run test check beam clean
+.PHONY: install run smoke test check beam clean
 
 install: .venv/installed
 
 run: .venv/installed
 	.venv/bin/python launch.py --config configs/clavicle.py
+
+# The command of `run` from end to end on few films: whether it works, not how well.
+smoke: .venv/installed
+	folder=$$(mktemp -d) && JAX_PLATFORMS=cpu .venv/bin/python launch.py \
+	  --config configs/clavicle.py --workdir $$folder/run \
+	  --config.data.dir=$$folder/datasets --config.phantom.images=160 \
+	  --config.log_every=5 --config.pretrain.warmup_steps=0 --config.pretrain.steps=10 \
+	  --config.pretrain.eval_every=5 --config.distill.warmup_steps=0 \
+	  --config.distill.steps=10 --config.distill.eval_every=5 \
+	  --config.evaluation.replicates=20 && test -s $$folder/run/report.html && \
+	  rm -r $$folder
 
 test: .venv/tested
 	JAX_PLATFORMS=cpu .venv/bin/python -m pytest --numprocesses 2

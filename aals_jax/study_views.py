@@ -19,6 +19,7 @@ from aals_jax.study_plan import (
     Arm,
     Fields,
     arms,
+    label,
     slot,
 )
 from aals_jax.study_tables import NOT_RUN, View
@@ -155,6 +156,22 @@ def sharpening(all_of: Part) -> Block:
     return Block(text, figure("sharpening", alt, drawing))
 
 
+def chosen(all_of: Part) -> Block:
+    """Block: AALS at the a0 and t that validation chose, with its controls."""
+
+    def name(fields: Fields) -> str:
+        said = label(fields)
+        if said == "aals":
+            said += f", {_strength(fields['distill.max_strength'])}"
+            said += f", t = {fields['distill.center']:g}"
+        return said
+
+    view = View(arms(all_of.study.part("chosen"), name=name), all_of.results)
+    if view.is_empty:
+        return Block(NOT_RUN)
+    return Block(f"{tables.methods(view)}\n\n{_pairs(view)}")
+
+
 def _strength(value: float) -> str:
     return f"a0 = {value:g}"
 
@@ -185,6 +202,7 @@ BLOCKS: Mapping[str, Callable[[Part], Block]] = {
     **{f"methods-{p}": methods_of(p) for p in ("middle", "easy", "hard", "real")},
     **{f"pairs-{p}": pairs_of(p) for p in ("middle", "easy", "hard", "real")},
     "sharpening": sharpening,
+    "chosen": chosen,
     "regions": over_level(
         "regions",
         "data.region_images",

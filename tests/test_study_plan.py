@@ -1,5 +1,6 @@
 """The study that docs/study.md reports is the one that its sweep file plans."""
 
+import statistics
 from pathlib import Path
 
 from aals_jax import study, study_facts, study_plan, study_results
@@ -10,10 +11,14 @@ PAGE = ROOT / "docs/study.md"
 RESULTS = ROOT / "docs/study/results"
 
 
+def load():
+    return study_plan.load(str(ROOT / "configs/sweeps/study.py"))
+
+
 def test_tuned_values_are_the_best_on_validation():
     kept = study_results.read_all(RESULTS)
     found = {}
-    for trial in study_plan.load(str(ROOT / "configs/sweeps/study.py")).part("tuning"):
+    for trial in load().part("tuning"):
         name = study_plan.label(trial.fields)
         name = "control" if name == study_plan.NO_SHARPENING else name
         point = tuple(
@@ -24,6 +29,19 @@ def test_tuned_values_are_the_best_on_validation():
         assert auroc is not None
         found.setdefault(name, []).append((auroc, point))
     assert {name: max(points)[1] for name, points in found.items()} == plan.TUNED
+
+
+def test_the_chosen_sharpening_is_the_best_on_validation():
+    kept = study_results.read_all(RESULTS)
+    found = {}
+    for trial in load().part("sharpening"):
+        point = {name: float(trial.fields[name]) for name in plan.CHOSEN}
+        auroc = study_facts.best_validation(kept[trial.name])
+        assert auroc is not None
+        found.setdefault(tuple(point.items()), []).append(auroc)
+    assert len(found) == 13
+    best = max(found, key=lambda point: statistics.fmean(found[point]))
+    assert dict(best) == plan.CHOSEN
 
 
 def test_the_page_is_what_the_kept_results_give(tmp_path):
