@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aals_jax import pipeline, reporting
+from aals_jax import locks, pipeline, reporting
 from aals_jax.methods import METHODS
 from data.cxr_registry import build, folds, phantom, text
 
@@ -115,7 +115,9 @@ def _generate_phantom(config: Any, data_dir: Path) -> Path:
         f"-p{settings.prevalence:g}-b{settings.boxed_share:g}-s{settings.seed}"
     )
     folder = data_dir / name
-    with reporting.progress("drawing the phantom") as update:
+    # trials of an array start together; the others wait for the first
+    lock = locks.held(data_dir / ".locks" / name)
+    with lock, reporting.progress("drawing the phantom") as update:
         phantom.generate(
             folder,
             images=settings.images,

@@ -1,5 +1,6 @@
 """Laws of the phantom: it is deterministic, honest about its truth, and readable."""
 
+import concurrent.futures
 import contextlib
 import csv
 import hashlib
@@ -14,6 +15,8 @@ import pydicom
 import pytest
 from pydicom.pixels import processing
 
+from aals_jax import prepare
+from configs import base
 from data.cxr_registry import phantom
 from data.cxr_registry import phantom_anatomy as anatomy
 from data.cxr_registry import phantom_dicom as dicom
@@ -253,3 +256,23 @@ def test_each_transfer_syntax_keeps_the_pixels(syntax, tmp_path, monkeypatch):
     upright, dataset = read(tmp_path / "film.dcm")
     assert dataset.file_meta.TransferSyntaxUID == syntax
     assert np.corrcoef(upright.ravel(), film.pixels.ravel())[0, 1] > 0.97
+
+
+def test_runs_that_start_together_draw_one_phantom(tmp_path, monkeypatch):
+    config = base.get_config("clavicle")
+    config.phantom.update(images=4, height=64)
+    config.data.workers = 1
+    drawn, really = [], phantom._fill
+
+    def fill(part, *arguments):
+        drawn.append(part)
+        time.sleep(0.3)  # long enough for the other to arrive
+        really(part, *arguments)
+
+    monkeypatch.setattr(phantom, "_fill", fill)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        both = [
+            pool.submit(prepare._generate_phantom, config, tmp_path) for _ in range(2)
+        ]
+    assert len({future.result() for future in both}) == 1
+    assert len(drawn) == 1
