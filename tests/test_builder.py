@@ -101,11 +101,19 @@ def test_dataset_reads_back_what_encode_study_gave(built):
 
 def test_bytes_do_not_depend_on_the_number_of_workers(built, tmp_path):
     root, path, tmp = built
+    told = []
     other = prepare(
-        root, tmp, data_dir=tmp_path / "data", workers=2, key_file=tmp / "key"
+        root,
+        tmp,
+        data_dir=tmp_path / "data",
+        workers=2,
+        key_file=tmp / "key",
+        progress=lambda done, total: told.append((done, total)),
     )
     assert other.parent.name == path.parent.name
     assert contents(other) == contents(path)
+    total = told[0][1]
+    assert told == [(done, total) for done in range(total + 1)]  # to its very end
 
 
 def test_finished_build_is_found_and_not_made_again(built):

@@ -215,9 +215,9 @@ def _count(
     if progress:
         progress(done, total)
     for number, result in enumerate(results, start=done + 1):
-        yield result
-        if progress:
+        if progress:  # before: nobody asks for what follows the last one
             progress(number, total)
+        yield result
 
 
 def _assemble(planned: plan.Plan, draft: Path, book: ledger.Ledger) -> Path:
