@@ -46,6 +46,12 @@ class Kept:
     def value(self, metric: str) -> float | None:
         return self.record["metrics"][SHOWN].get(metric, {}).get("value")
 
+    @property
+    def stage_1(self) -> "Kept":
+        """With the metrics of stage 1 alone in place of the model shown."""
+        metrics = {**self.record["metrics"], SHOWN: self.record["metrics"][FIRST]}
+        return dataclasses.replace(self, record={**self.record, "metrics": metrics})
+
     def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of stage 2, f64[n] each, where there is a value."""
         curve = self.record["curve"]

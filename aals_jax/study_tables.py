@@ -15,6 +15,7 @@ from aals_jax.study_plan import Arm
 from aals_jax.sweep_results import METRICS
 
 NOT_RUN = "Not run."
+STAGE_1 = "stage 1 alone"
 ALPHA = 0.05  # family-wise: a comparison below it is set in bold
 
 
@@ -44,6 +45,18 @@ class View:
 
         return find
 
+    @property
+    def rows(self) -> list[tuple[Arm, Results]]:
+        """The arms; before `supervised` the stage 1 that it and others start from."""
+        found = []
+        for arm in self.arms:
+            if arm.label == "supervised":
+                names = self.results.keys() & set(arm.trials.values())
+                before = {name: self.results[name].stage_1 for name in names}
+                found.append((dataclasses.replace(arm, label=STAGE_1), before))
+            found.append((arm, self.results))
+        return found
+
     def start(self, arm: Arm) -> list[str]:
         """The first cells of its row."""
         return [arm.label, *([self.say(arm.level)] if self.varied else [])]
@@ -63,14 +76,16 @@ def methods(view: View) -> str:
     """Mean ± standard deviation over seeds; every seed below, on a click."""
     head = [*view.head, "trials", "seeds", *(["folds"] if view.has_folds else [])]
     lines = []
-    for arm in view.arms:
-        found = {m: compared.summary(arm, view.results, m) for m in METRICS}
+    for arm, results in view.rows:
+        found = {m: compared.summary(arm, results, m) for m in METRICS}
         first = found[METRICS[0]]
         trials = f"{compared.done(arm, view.results)} of {len(arm.trials)}"
         folds = [_listed(first.folds)] if view.has_folds else []
         said = [plus_minus(each.spread) for each in found.values()]
         lines.append([*view.start(arm), trials, _listed(first.seeds), *folds, *said])
     note = "Mean ± standard deviation (n - 1) over seeds; test set, teacher."
+    if any(arm.label == STAGE_1 for arm, _ in view.rows):
+        note += " Stage 1 alone: its student, where stage 2 of the methods begins."
     if view.has_folds:
         note += " Of each seed the mean over the folds named, each on its own test set."
     titles = [wording.title(name) for name in METRICS]
@@ -81,9 +96,9 @@ def methods(view: View) -> str:
 def _seeds(view: View) -> str:
     seeds = sorted({seed for arm in view.arms for seed, _ in arm.trials})
     lines = []
-    for arm in view.arms:
+    for arm, results in view.rows:
         for metric in METRICS:
-            found = compared.summary(arm, view.results, metric)
+            found = compared.summary(arm, results, metric)
             values = dict(zip(found.seeds, found.spread.values, strict=True))
             said = [wording.number(values.get(seed)) for seed in seeds]
             lines.append([*view.start(arm), wording.title(metric), *said])

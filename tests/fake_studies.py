@@ -124,7 +124,13 @@ def finish(
     counts = {"region": 6, "image_level": 14, "negative": 24}
     result = {
         "notes": ["The checkpoints: pretrained at step 9, teacher at step 12 of it."],
-        "metrics": dict.fromkeys(("pretrained", "student", "teacher"), cells),
+        "metrics": {
+            **dict.fromkeys(("student", "teacher"), cells),
+            "pretrained": {
+                name: cell | {"value": cell["value"] / 2}
+                for name, cell in cells.items()
+            },
+        },
         "data": {
             "source": "phantom",
             "data_hash": f"{fields['phantom.difficulty']}{fields['phantom.seed']}",

@@ -272,6 +272,21 @@ def test_a_table_has_mean_deviation_and_every_seed(swept, built):
     assert found[1][1:] == ["AUROC", *(f"{value:.3f}" for value in values)]
 
 
+def test_stage_1_alone_stands_before_what_goes_on_from_it(swept, built):
+    results = study_results.read_all(built / "study/results")
+    trials = [t for t in swept[1].part("middle") if t.fields["method"] == "supervised"]
+    values = [
+        results[t.name].record["metrics"]["pretrained"]["auroc"]["value"]
+        for t in trials
+        if t.name in results
+    ]
+    table = rows(block(built, "methods-middle"))
+    at = [row[0] for row in table].index("stage 1 alone")
+    mean = f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+    assert table[at][1:4] == ["2 of 3", "0, 2", mean]
+    assert table[at + 1][0] == "supervised" and table[at + 1][3] != mean
+
+
 def test_a_missing_seed_is_said_and_left_out_of_pairs(built):
     text = block(built, "methods-middle")
     assert "11 of 12 trials done." in text
