@@ -15,6 +15,7 @@ import pytest
 from aals_jax import replicates, reporting, study, study_plan, study_results
 from aals_jax import study_comparisons as compared
 from aals_jax.report import study_blocks
+from aals_jax.report import study_figures as figures
 from aals_jax.study_plan import NO_SHARPENING, arms
 from aals_jax.study_views import BLOCKS
 from tests import fake_studies
@@ -392,6 +393,24 @@ def test_figures_are_whole_svg_with_both_grounds(built):
     assert "AUROC" in shown and "no sharpening (a0 = 1)" in shown
     linked = re.findall(r"\]\((study/[\w-]+\.svg)\)", (built / "study.md").read_text())
     assert set(linked) == {f"study/{name}" for name in figures}
+
+
+def test_a_row_far_below_the_others_does_not_press_them_together():
+    rows = [
+        figures.Dots(name, 0, values)
+        for name, values in {
+            "a": (0.84, 0.88),
+            "lost": (0.49, 0.51),
+            "b": (0.83, 0.86),
+            "not run": (),
+            "near": (0.80, 0.81),
+        }.items()
+    ]
+    assert figures._far_below(rows) == {1}
+    drawn = figures.dots([("AUROC", rows)], key="k")
+    text = figures.standalone(drawn, alt="dots")
+    assert "0.500" in "".join(ElementTree.fromstring(text).itertext())
+    assert figures._far_below(rows[:1] + rows[2:]) == set()
 
 
 def test_rebuilding_gives_the_same_bytes_and_needs_no_sweep(swept, built, tmp_path):

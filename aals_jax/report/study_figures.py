@@ -61,6 +61,9 @@ class Axis:
 def dots(panels: Sequence[tuple[str, Sequence[Dots]]], *, key: str) -> plots.Drawing:
     """A dot a seed, a bar from mean - SD to mean + SD, a stroke at the mean.
 
+    A row so far below the others that it would press them together is its mean in
+    words, at the left edge.
+
     Args:
       panels: title of the x axis, with its unit; rows from top to bottom.
       key: keeps ids of the drawing apart from others'.
@@ -69,8 +72,16 @@ def dots(panels: Sequence[tuple[str, Sequence[Dots]]], *, key: str) -> plots.Dra
     height = 19.0 * count + 12
     figure, axes = _grid(len(panels), height=height, left=142.0, inner=20.0, top=8.0)
     for number, ((title, rows), each) in enumerate(zip(panels, axes, strict=True)):
+        below = _far_below(rows)
         for place, row in enumerate(rows):
-            _draw_dots(each, row, place)
+            if place in below:
+                said = (
+                    f"\N{BLACK LEFT-POINTING SMALL TRIANGLE} {np.mean(row.values):.3f}"
+                )
+                colour, at = plots.slot_colour(row.slot), each.get_yaxis_transform()
+                each.text(0.02, place, said, color=colour, va="center", transform=at)
+            else:
+                _draw_dots(each, row, place)
         each.set_ylim(count - 0.4, -0.6)
         each.yaxis.set_major_locator(FixedLocator(range(len(rows))))
         shown = [row.label for row in rows] if number % _COLUMNS == 0 else []
@@ -79,6 +90,20 @@ def dots(panels: Sequence[tuple[str, Sequence[Dots]]], *, key: str) -> plots.Dra
         each.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g}"))
         plots.label(each, x=title, y="")
     return plots.svg(figure, key=key)
+
+
+def _far_below(rows: Sequence[Dots]) -> set[int]:
+    """Places of the lowest rows, where the gap above is wider than all the rest."""
+    lowest = sorted(
+        (i for i in range(len(rows)) if rows[i].values),
+        key=lambda i: np.mean(rows[i].values),
+    )
+    found: set[int] = set()
+    for number, place in enumerate(lowest[:-2]):
+        rest = [v for i in lowest[number + 1 :] for v in rows[i].values]
+        if min(rest) - max(rows[place].values) > max(rest) - min(rest):
+            found.update(lowest[: number + 1])
+    return found
 
 
 def _draw_dots(axes: Axes, row: Dots, place: int) -> None:
