@@ -4,9 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 from small import make_batch
 
 from aals_jax import augment, ensemble, views
+from aals_jax.guides import GUIDES
+from aals_jax.methods import METHODS
 
 SIDE = 64
 RANGES = augment.Ranges(20.0, (0.85, 1.2), 0.11, True, 0.0, 0.0, 0.0)
@@ -46,6 +49,24 @@ def test_maps_of_any_view_come_back_to_the_same_place():
     assert back.max() < 0.01 < 0.05 < left.mean()
     # one pixel off would be seen too
     assert back.mean() < 0.1 * np.abs(np.diff(np.asarray(plain), axis=1)).mean()
+
+
+def test_the_method_compares_and_remembers_in_one_frame():
+    """A net that follows every geometry agrees with its memory of any other view."""
+    row, guide = METHODS["temporal_ensembling"], GUIDES["ensemble"]
+    weak = augmented()
+    weak = weak.replace(row=np.zeros(len(weak.row), np.int32))
+    views_of = [jax.tree.map(lambda x, i=i: x[i : i + 1], weak) for i in range(6)]
+    logits = [jnp.array(pooled(view.image[..., 0])) for view in views_of]
+    memory = guide.memory(None, images=1, side=SIDE // 4)
+    for i, (view, own) in enumerate(zip(views_of, logits, strict=True)):
+        target = ensemble.recall(memory, view.row)
+        loss = float(row.weak(target, own, view, small.constants())[0])
+        # the same maps, compared as they lie in their views
+        moved = float(jnp.mean((jax.nn.sigmoid(own) - jax.nn.sigmoid(logits[0])) ** 2))
+        assert loss < 2e-5 and (i == 0 or loss < moved / 100)
+        memory = guide.remember(memory, own, view, decay=0.6, axis_name=None)
+    assert float(jnp.mean(memory.weight > 0)) > 0.5  # most of the film
 
 
 def test_an_image_that_was_not_moved_is_left_as_it_is():
