@@ -1,7 +1,7 @@
 """What a block of a study's page is made of, and what it is."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aals_jax.report import study_figures as figures
@@ -26,6 +26,23 @@ class Part:
             for t in self.study.part(part)
             if t.name in self.results
         ]
+
+
+def of_one_hardware(all_of: Part, trials: Iterable[Planned]) -> Results:
+    """The results; those of repeats where all of these trials have one from the same
+    hardware, so that none is compared with another's."""
+    names = [trial.name for trial in trials]
+    sources = (all_of.results, all_of.repeats)
+    for hardware in sorted({k.hardware for s in sources for k in s.values()}):
+        found = {
+            name: source[name]
+            for name in names
+            for source in sources
+            if name in source and source[name].hardware == hardware
+        }
+        if len(found) == len(set(names)):
+            return found
+    return all_of.results
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ def dead_zone(all_of: Part) -> Block:
     return Block(f"{tables.methods(view)}\n\n{tables.pairs(view, 'aals')}")
 
 
-_DRAWN = ("supervised", *REFERENCES, "aals", RAISED)  # in one panel; tables have all
+_DRAWN = (*REFERENCES, "aals", RAISED)  # in one panel; tables have all
 
 
 def dead_share(all_of: Part) -> Block:

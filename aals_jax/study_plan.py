@@ -12,7 +12,7 @@ from aals_jax import settings, sweep_file
 from aals_jax.methods import METHODS
 
 NO_SHARPENING = "no sharpening (a0 = 1)"
-REFERENCES = ("mean_teacher", NO_SHARPENING)
+REFERENCES = ("supervised", "mean_teacher", NO_SHARPENING)
 RAISED = "aals, dead_zone=raise"
 _ORDER = [name for name in METHODS if name != "aals"] + [NO_SHARPENING, "aals", RAISED]
 
@@ -92,7 +92,8 @@ def load(file: str) -> Study:
             f"--sweep={file}: a study's file has PARTS, name -> function that returns "
             "configs; docs/sweeps.md"
         )
-    return Study({name: _planned(make()) for name, make in parts.items()})
+    with sweep_file.telling(file):
+        return Study({name: _planned(make()) for name, make in parts.items()})
 
 
 def _planned(configs: Iterable[Any]) -> list[Planned]:

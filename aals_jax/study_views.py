@@ -12,7 +12,7 @@ from aals_jax import study_facts as facts
 from aals_jax import study_tables as tables
 from aals_jax.report import study_figures as figures
 from aals_jax.report import wording
-from aals_jax.study_block import Block, Part, figure
+from aals_jax.study_block import Block, Part, figure, of_one_hardware
 from aals_jax.study_plan import (
     NO_SHARPENING,
     REFERENCES,
@@ -93,8 +93,9 @@ def over_level(
         return wording.percent(value) if axis.percent else wording.number(value)
 
     def make(all_of: Part) -> Block:
-        found = arms(all_of.study.widened(part, (field,)), level=level)
-        view = View(found, all_of.results, title, say)
+        planned = all_of.study.widened(part, (field,))
+        found, results = arms(planned, level=level), of_one_hardware(all_of, planned)
+        view = View(found, results, title, say)
         if view.is_empty:
             return Block(NOT_RUN)
         ticks = sorted({a.level for a in found if wording.is_number(a.level)})
@@ -102,7 +103,9 @@ def over_level(
         alt = f"Test metrics (0 to 1) over {axis.title}, by method; a dot a seed"
         ticked = dataclasses.replace(axis, ticks=tuple(ticks))
         drawn = figure(part, alt, figures.curves(panels, ticked, key=part))
-        return Block(f"{tables.methods(view)}\n\n{_pairs(view)}", drawn)
+        kinds = {results[t.name].hardware for t in planned if t.name in results}
+        note = f"Trained on {', '.join(sorted(kinds))}."
+        return Block(f"{note} {tables.methods(view)}\n\n{_pairs(view)}", drawn)
 
     return make
 

@@ -1,13 +1,17 @@
 """What a sweep file says: which trials there are, named, checked and in order."""
 
 import collections
+import contextlib
 import dataclasses
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from aals_jax import settings, sharing
 from aals_jax.search import Search
@@ -33,13 +37,15 @@ def load(file: str, root: Path) -> Sweep:
       root: the sweep's folder.
 
     Raises:
-      ValueError: there is no such file, or it lists nothing that can be run.
+      ValueError: there is no such file, its own code fails, or it lists nothing that
+        can be run.
     """
     path, _, argument = file.partition(":")
     module = load_module(path)
     arguments = [argument] if argument else []
     if hasattr(module, "get_search"):
-        search = module.get_search(*arguments)
+        with telling(path):
+            search = module.get_search(*arguments)
         if search.algorithm != "random":
             settings.check_fields(search.config)
             return Sweep([], search, [search.config])
@@ -47,19 +53,59 @@ def load(file: str, root: Path) -> Sweep:
         return Sweep(make_trials(configs, root), search, configs)
     if not hasattr(module, "get_sweep"):
         raise ValueError(f"--sweep={path}: neither get_sweep nor get_search is in it")
-    configs = module.get_sweep(*arguments)
+    with telling(path):
+        configs = _listed(module.get_sweep(*arguments))
     return Sweep(make_trials(configs, root), None, configs)
 
 
 def load_module(path: str) -> ModuleType:
-    """Runs a sweep file; ValueError where there is none."""
+    """Runs a sweep file; ValueError where there is none, or it fails."""
     if not Path(path).is_file():
         raise ValueError(f"--sweep={path}: there is no such file")
     spec = importlib.util.spec_from_file_location("sweep_file", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with telling(path):
+        spec.loader.exec_module(module)
     return module
+
+
+@contextlib.contextmanager
+def telling(path: str) -> Iterator[None]:
+    """What the code of a sweep file raises as a ValueError, with its line and words:
+    it handles settings and no patient."""
+    try:
+        yield
+    except Exception as error:
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).resolve() == Path(path).resolve()
+        ]
+        said = str(error)
+        if isinstance(error, SyntaxError):
+            lines, said = [error.lineno], error.msg
+        if not isinstance(error, ValueError):
+            said = f"{type(error).__name__}: {said}"
+        place = f", line {lines[-1]}" if lines else ""
+        raise ValueError(f"--sweep={path}{place}: {said}") from error
+
+
+def _listed(made: Any) -> list[ConfigDict]:
+    """What get_sweep returned, checked to be configs."""
+    try:
+        configs = list(made)
+    except TypeError:
+        raise ValueError(
+            f"get_sweep returned {type(made).__name__}: a list of configs is needed"
+        ) from None
+    for number, config in enumerate(configs):
+        if not isinstance(config, ConfigDict):
+            raise ValueError(
+                f"get_sweep's entry {number} is of type {type(config).__name__}: a "
+                "ConfigDict, as configs.base.get_config makes it, is needed"
+            )
+    return configs
 
 
 def make_trials(configs: Sequence[Any], root: Path) -> list[Trial]:

@@ -24,6 +24,7 @@ from aals_jax import (
     sweep_results,
     trials,
 )
+from aals_jax.methods import METHODS
 from configs.sweeps import comparison, sharpening, tiny, tuning
 from configs.sweeps.grid import grid
 
@@ -81,7 +82,7 @@ def test_a_grid_has_every_combination_and_leaves_its_config_alone():
 @pytest.mark.parametrize(
     ("configs", "count"),
     [
-        (comparison.get_sweep(), 33),
+        (comparison.get_sweep(), 3 * (len(METHODS) + 1)),
         (sharpening.get_sweep(), 30),
         (tiny.get_sweep(), 12),
     ],
@@ -338,12 +339,32 @@ def launch(
     )
 
 
-def test_a_file_that_is_none_and_an_index_too_far_are_told(tmp_path, scratch):
+def test_a_file_that_is_none_is_told(tmp_path):
     with pytest.raises(ValueError, match="there is no such file"):
         sweep.listed(sweep.Job("nowhere.py", tmp_path))
     (tmp_path / "empty.py").touch()
     with pytest.raises(ValueError, match="neither get_sweep nor get_search"):
         sweep.listed(sweep.Job(str(tmp_path / "empty.py"), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def get_sweep(:", r"bad\.py, line 1: SyntaxError"),
+        ("def get_sweep():\n  raise ValueError('no part x')", "line 2: no part x"),
+        ("def get_sweep():\n  return {}['x']", "line 2: KeyError: 'x'"),
+        ("def get_sweep():\n  return None", "returned NoneType: a list of configs"),
+        ("def get_sweep():\n  return [{}]", "entry 0 is of type dict"),
+        ("def get_sweep():\n  yield 3", "entry 0 is of type int"),
+    ],
+)
+def test_what_a_sweep_file_does_wrong_is_told_with_its_place(tmp_path, body, message):
+    (tmp_path / "bad.py").write_text(body)
+    with pytest.raises(ValueError, match=message):
+        sweep.listed(sweep.Job(str(tmp_path / "bad.py"), tmp_path))
+
+
+def test_an_index_too_far_is_told(tmp_path, scratch):
     job = job_of(tmp_path, scratch, {"seed": [0, 1]})
     with pytest.raises(ValueError, match="--index=2: the list has 0 to 1"):
         sweep.run_index(job, 2, ConfigDict)

@@ -13,7 +13,7 @@ from configs.sweeps import tiny
 
 SPACE = {
     "distill.learning_rate": Uniform(1e-4, 1e-2, log=True),
-    "distill.weight": Uniform(0.1, 10.0, log=True),
+    "distill.weight": Uniform(0.1, 100.0, log=True),
 }
 
 
