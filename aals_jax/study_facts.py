@@ -81,10 +81,10 @@ def definitions(all_of: Part) -> str:
     return NOT_RUN
 
 
-def tuning(all_of: Part) -> str:
+def tuning(all_of: Part, part: str = "tuning") -> str:
     """A row a setting that was tried: validation alone, test metrics have no part."""
-    planned = all_of.study.part("tuning")
-    kept = all_of.kept("tuning")
+    planned = all_of.study.part(part)
+    kept = all_of.kept(part)
     if not kept:
         return NOT_RUN
     varied = _varied(planned, apart=("seed", "method", "distill.max_strength"))

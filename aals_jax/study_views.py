@@ -202,8 +202,11 @@ BLOCKS: Mapping[str, Callable[[Part], Block]] = {
     "data": lambda all_of: Block(facts.data(all_of)),
     "definitions": lambda all_of: Block(facts.definitions(all_of)),
     "tuning": lambda all_of: Block(facts.tuning(all_of)),
+    "wider": lambda all_of: Block(facts.tuning(all_of, "wider")),
     **{f"methods-{p}": methods_of(p) for p in ("middle", "easy", "hard", "real")},
     **{f"pairs-{p}": pairs_of(p) for p in ("middle", "easy", "hard", "real")},
+    "methods-reweighted": methods_of("reweighted"),
+    "pairs-reweighted": pairs_of("reweighted"),
     "sharpening": sharpening,
     "chosen": chosen,
     "regions": over_level(

@@ -1,6 +1,7 @@
 """A study from its sweep to its page: what is kept, what the tables say, what stays."""
 
 import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ from aals_jax import replicates, reporting, study, study_plan, study_results
 from aals_jax import study_comparisons as compared
 from aals_jax.report import study_blocks
 from aals_jax.report import study_figures as figures
+from aals_jax.study_block import Part, of_one_hardware
 from aals_jax.study_plan import NO_SHARPENING, arms
 from aals_jax.study_views import BLOCKS
 from tests import fake_studies
@@ -193,6 +195,28 @@ def test_a_trial_run_again_on_other_hardware_is_a_repeat(swept, built, tmp_path)
         assert block(tmp_path, name) == block(built, name), name
 
 
+def test_a_curve_over_a_level_is_of_one_hardware_where_it_can_be(built, tmp_path):
+    results = study_results.read_all(built / "study/results")
+    names = [*results][:3]
+    elsewhere = {n: on("1 x fast", results[n]) for n in names}
+    mixed = {**results, names[0]: elsewhere[names[0]]}
+    trials = [study_plan.Planned(name, {}) for name in names]
+
+    def chosen(repeats):
+        all_of = Part(study_plan.Study({}), mixed, repeats)
+        found = of_one_hardware(all_of, trials)
+        return [found[name].hardware for name in names]
+
+    assert chosen({}) == ["1 x fast", "1 x cpu", "1 x cpu"]  # no better can be had
+    assert chosen(elsewhere) == ["1 x fast"] * 3
+    assert chosen({names[0]: results[names[0]]}) == ["1 x cpu"] * 3
+
+
+def on(hardware, kept):
+    training = {**kept.record["training"], "hardware": hardware}
+    return dataclasses.replace(kept, record={**kept.record, "training": training})
+
+
 def test_damaged_files_are_told_by_name(swept, built, tmp_path):
     shutil.copytree(built / "study/results", tmp_path / "kept")
     path = next((tmp_path / "kept").glob("*.npz"))
@@ -249,7 +273,9 @@ def test_seeds_and_folds_are_those_that_all_have():
 
 def test_a_planted_better_method_is_found_with_its_sign(built):
     text = block(built, "pairs-middle")
-    first = rows(text.partition("<details>")[0])
+    assert f"**Minus {NO_SHARPENING}.**" in text and "**Minus supervised.**" in text
+    against = text.partition("**Minus mean_teacher.**")[2]
+    first = rows(against.partition("<details>")[0])
     better, worse = (
         next(row[2] for row in first if row[0] == name)
         for name in ("aals", "supervised")
@@ -257,7 +283,6 @@ def test_a_planted_better_method_is_found_with_its_sign(built):
     assert better.startswith("**+0.") and "Holm 0.0" in better
     assert worse.startswith("**\N{MINUS SIGN}0.")
     assert "mean_teacher" not in [row[0] for row in first]
-    assert f"**Minus {NO_SHARPENING}.**" in text
     assert "over the 3 comparisons of this table and metric" in text
 
 
@@ -294,9 +319,8 @@ def test_a_missing_seed_is_said_and_left_out_of_pairs(built):
     (first, auroc, *_) = [row for row in rows(text) if row[0] == "supervised"]
     assert first[1:3] == ["2 of 3", "0, 2"]
     assert auroc[3] == "—" and "—" not in (auroc[2], auroc[4])
-    pairs = [
-        row for row in rows(block(built, "pairs-middle")) if row[0] == "supervised"
-    ]
+    against = block(built, "pairs-middle").partition("**Minus mean_teacher.**")[2]
+    pairs = [row for row in rows(against) if row[0] == "supervised"]
     assert pairs[0][1] == "0, 2"
     within = next(row for row in pairs if row[1] == "AUROC")
     assert [cell == "—" for cell in within[3:]] == [False, True, False]

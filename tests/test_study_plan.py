@@ -31,6 +31,21 @@ def test_tuned_values_are_the_best_on_validation():
     assert {name: max(points)[1] for name, points in found.items()} == plan.TUNED
 
 
+def test_the_wider_tuning_chose_what_was_tested():
+    kept = study_results.read_all(RESULTS)
+    found = {}
+    for part in ("tuning", "wider"):
+        for trial in load().part(part):
+            rate, weight = (
+                float(trial.fields[f"distill.{f}"]) for f in ("learning_rate", "weight")
+            )
+            auroc = study_facts.best_validation(kept[trial.name])
+            assert auroc is not None
+            found.setdefault(trial.fields["method"], []).append((auroc, rate, weight))
+    for name in ("mean_teacher", "pi_model", "temporal_ensembling"):
+        assert max(found[name])[1:] == plan.REWEIGHTED
+
+
 def test_the_chosen_sharpening_is_the_best_on_validation():
     kept = study_results.read_all(RESULTS)
     found = {}

@@ -25,6 +25,8 @@ THREE = ("supervised", "mean_teacher", "aals")
 # thirty times smaller where p is small: its weight is tried about 30, not about 1.
 STAR = ((1e-3, 1.0), (3e-4, 1.0), (3e-3, 1.0), (1e-3, 0.3), (1e-3, 3.0))
 SQUARED = 30.0
+WIDER = ((1e-3, 3.0), (1e-3, 1.0), (3e-3, 3.0))
+REWEIGHTED = (3e-3, 3.0)  # the best of both for each of them
 TUNING = {"phantom.seed": 1, "seed": 100, "evaluation.replicates": 10}
 TUNED: Mapping[str, tuple[float, float]] = {
     "supervised": (3e-3, 1.0),
@@ -89,6 +91,25 @@ def _each(names: Sequence[str], fields: Mapping[str, Any]) -> list[Any]:
     return [trial for point in zip(*made, strict=True) for trial in point]
 
 
+def wider() -> list[Any]:
+    """Weights below the star, for the methods with a squared error; after the tests."""
+    return [
+        _with(scale(), name, rate, weight, **TUNING)
+        for rate, weight in WIDER
+        for name in ("mean_teacher", "pi_model", "temporal_ensembling")
+    ]
+
+
+def reweighted() -> list[Any]:
+    """What the wider tuning chose, on the test set."""
+    names = ("mean_teacher", "pi_model", "temporal_ensembling")
+    return _each(("supervised", "control", "aals"), {"seed": range(5)}) + [
+        _with(scale(), name, *REWEIGHTED, seed=seed)
+        for seed in range(5)
+        for name in names
+    ]
+
+
 def tuning() -> list[Any]:
     """Every method at all of its points."""
     return [
@@ -104,6 +125,14 @@ def middle() -> list[Any]:
 
 def _difficulty(name: str) -> list[Any]:
     return _each(FOUR, {"phantom.difficulty": [name], "seed": range(3)})
+
+
+def easy() -> list[Any]:
+    """And `image_level`, at chance on the middle phantom: here it can learn."""
+    return [
+        *_difficulty("easy"),
+        method("image_level", **{"phantom.difficulty": "easy"}),
+    ]
 
 
 def sharpening() -> list[Any]:
@@ -151,11 +180,13 @@ def real(registry: str = "REGISTRY") -> list[Any]:
 
 PARTS: Mapping[str, Callable[[], list[Any]]] = {
     "tuning": tuning,
+    "wider": wider,
     "middle": middle,
+    "reweighted": reweighted,
     "dead_zone": dead_zone,
     "sharpening": sharpening,
     "chosen": chosen,
-    "easy": lambda: _difficulty("easy"),
+    "easy": easy,
     "hard": lambda: _difficulty("hard"),
     "regions": regions,
     "noise": noise,
