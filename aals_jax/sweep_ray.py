@@ -231,6 +231,7 @@ def _scheduler(search: Search | None) -> Any:
         max_t=search.total_steps,
         grace_period=search.grace,
         reduction_factor=search.reduction,
+        stop_last_trials=False,  # after the last update the test is still to come
     )
 
 

@@ -471,3 +471,27 @@ for i in range(4):
 assert searcher().suggest("more") == third.FINISHED
 """
     launch("-c", code, cwd=tmp_path)
+
+
+@needs_ray
+def test_asha_stops_the_worst_and_nobody_who_has_trained_to_the_end(tmp_path):
+    """A sample's test comes after its last update."""
+    code = """
+from types import SimpleNamespace
+from aals_jax import sweep_ray
+from aals_jax.search import Search, Uniform
+from configs.sweeps import tiny
+search = Search(tiny.tiny(), {"distill.weight": Uniform(0.1, 1.0)}, 6, scheduler="asha")
+scheduler = sweep_ray._scheduler(search)
+trials = [SimpleNamespace(trial_id=str(i)) for i in range(4)]
+for trial in trials:
+    scheduler.on_trial_add(None, trial)
+def said(number, steps, auroc):
+    result = {"steps": steps, "auroc": auroc}
+    return scheduler.on_trial_result(None, trials[number], result)
+assert search.grace < search.total_steps
+early = [said(i, search.grace, auroc) for i, auroc in enumerate((0.9, 0.8, 0.7, 0.6))]
+assert early[0] == "CONTINUE" and early[-1] == "STOP", early
+assert said(0, search.total_steps, 0.1) == "CONTINUE"
+"""
+    launch("-c", code, cwd=tmp_path)
