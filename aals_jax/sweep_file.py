@@ -11,8 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from aals_jax import settings, sharing
 from aals_jax.search import Search
 from aals_jax.trials import Trial
@@ -91,7 +89,7 @@ def telling(path: str) -> Iterator[None]:
         raise ValueError(f"--sweep={path}{place}: {said}") from error
 
 
-def _listed(made: Any) -> list[ConfigDict]:
+def _listed(made: Any) -> list[Any]:
     """What get_sweep returned, checked to be configs."""
     try:
         configs = list(made)
@@ -100,7 +98,7 @@ def _listed(made: Any) -> list[ConfigDict]:
             f"get_sweep returned {type(made).__name__}: a list of configs is needed"
         ) from None
     for number, config in enumerate(configs):
-        if not isinstance(config, ConfigDict):
+        if not hasattr(config, "to_json_best_effort"):  # what a ConfigDict has
             raise ValueError(
                 f"get_sweep's entry {number} is of type {type(config).__name__}: a "
                 "ConfigDict, as configs.base.get_config makes it, is needed"
