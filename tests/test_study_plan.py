@@ -42,7 +42,7 @@ def test_the_wider_tuning_chose_what_was_tested():
             auroc = study_facts.best_validation(kept[trial.name])
             assert auroc is not None
             found.setdefault(trial.fields["method"], []).append((auroc, rate, weight))
-    for name in ("mean_teacher", "pi_model", "temporal_ensembling"):
+    for name in plan.SQUARING:
         assert max(found[name])[1:] == plan.REWEIGHTED
 
 

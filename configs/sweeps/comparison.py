@@ -1,4 +1,4 @@
-"""All methods on one footing: and a0 = 1: laptop scale, phantom, three seeds.
+"""All methods and a0 = 1 on one footing: laptop scale, phantom, three seeds.
 
     python launch.py --mode=sweep --sweep configs/sweeps/comparison.py --workdir DIR
 

@@ -25,6 +25,7 @@ THREE = ("supervised", "mean_teacher", "aals")
 # thirty times smaller where p is small: its weight is tried about 30, not about 1.
 STAR = ((1e-3, 1.0), (3e-4, 1.0), (3e-3, 1.0), (1e-3, 0.3), (1e-3, 3.0))
 SQUARED = 30.0
+SQUARING = ("mean_teacher", "pi_model", "temporal_ensembling")
 WIDER = ((1e-3, 3.0), (1e-3, 1.0), (3e-3, 3.0))
 REWEIGHTED = (3e-3, 3.0)  # the best of both for each of them
 TUNING = {"phantom.seed": 1, "seed": 100, "evaluation.replicates": 10}
@@ -96,17 +97,16 @@ def wider() -> list[Any]:
     return [
         _with(scale(), name, rate, weight, **TUNING)
         for rate, weight in WIDER
-        for name in ("mean_teacher", "pi_model", "temporal_ensembling")
+        for name in SQUARING
     ]
 
 
 def reweighted() -> list[Any]:
     """What the wider tuning chose, on the test set."""
-    names = ("mean_teacher", "pi_model", "temporal_ensembling")
     return _each(("supervised", "control", "aals"), {"seed": range(5)}) + [
         _with(scale(), name, *REWEIGHTED, seed=seed)
         for seed in range(5)
-        for name in names
+        for name in SQUARING
     ]
 
 
