@@ -4,8 +4,8 @@
 
 Films of 3056 x 2544 pixels and 12 bits: a few drawn ones, shifted by some rows for each
 image so that no two are the same, under the syntaxes of MIX; 2,000 take 19 GB in DIR,
-which a second run uses again. `data.cxr_registry.build.prepare` then runs in a process
-of its own, while the memory of it and of its children is read from /proc (the
+which a second run uses again. `data.cxr_registry.build` then runs in
+a process of its own, while the memory of it and of its children is read from /proc (the
 proportional set size: what they share counts once).
 """
 
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 
 from benchmarks import full_size, one_core
-from data.cxr_registry import build
+from data.cxr_registry.build import dataset
 
 REGISTRY_IMAGES = 65_845
 FILMS = 11  # distinct drawings; prime to ten, so that each meets every syntax
@@ -84,7 +84,7 @@ def make_registry(root: Path, images: int, workers: int) -> None:
 
 
 def run_build(root: Path, data_dir: Path, side: int, workers: int) -> None:
-    build.prepare(
+    dataset.prepare(
         root,
         data_dir=data_dir,
         findings=["rib"],

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 from scipy import special
 
-from aals_jax import delong, froc, intervals, matching, roc
+from aals_jax.metrics import delong, froc, intervals, matching, roc
 
 SHARED = 0.3  # of the variance, by the patient
 PREVALENCE = 0.3

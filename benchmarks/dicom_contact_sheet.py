@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from data.cxr_registry import dicom
+from data.cxr_registry.dicom import reader
 
 TILE = 320  # pixels a side
 CAPTION = 22
@@ -27,14 +27,14 @@ def draw_tile(path: Path) -> tuple[np.ndarray, str]:
     """One captioned tile u8[TILE + CAPTION, TILE] and its line for the terminal."""
     tile = np.full((TILE + CAPTION, TILE), 40, np.uint8)
     try:
-        image = dicom.read_radiograph(path, modalities=None)
-    except dicom.UnreadableRadiograph as error:
+        image = reader.read_radiograph(path, modalities=None)
+    except reader.UnreadableRadiograph as error:
         words = str(error).split()
         for row in range(0, len(words), 5):
             _write(tile, " ".join(words[row : row + 5]), CAPTION + 40 + 4 * row)
         line = f"refused: {error}"
     else:
-        tile[CAPTION:] = dicom.to_square(image.pixels, TILE).pixels
+        tile[CAPTION:] = reader.to_square(image.pixels, TILE).pixels
         black = np.mean(image.pixels <= 0)
         white = np.mean(image.pixels >= 1)
         line = (

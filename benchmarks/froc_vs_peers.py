@@ -35,7 +35,7 @@ import cv2
 import numpy as np
 from scipy import ndimage, special
 
-from aals_jax import detection, froc, intervals, matching, roc
+from aals_jax.metrics import detection, froc, intervals, matching, roc
 
 PEERS = {"monai": "pip install monai torch", "picai_eval": "pip install picai_eval"}
 SIDE = 1024  # pixels of an image

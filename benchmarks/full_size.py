@@ -16,7 +16,7 @@ from pydicom import uid
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 
-from data.cxr_registry import phantom
+from data.phantom import registry as phantom
 
 ROWS, COLUMNS, BITS = 3056, 2544, 12
 _DRAWN = 4000  # rows asked for: the smallest film still holds the crop

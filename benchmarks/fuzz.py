@@ -34,15 +34,17 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from data.cxr_registry import audit, dicom, records
+from data.cxr_registry.dicom import reader
+from data.cxr_registry.guard import problems
+from data.cxr_registry.tables import registry as records
 
 MEMORY_GB = 4.0  # address space of the child; its imports take 1.5
 SWELL_MB = 1024  # resident memory that one small file may add
 TIMEOUT_S = 20.0  # of processor time, for one file
 REFUSALS = {
-    "dicom": (dicom.UnreadableRadiograph,),
-    "real": (dicom.UnreadableRadiograph,),
-    "tables": (audit.RegistryError,),
+    "dicom": (reader.UnreadableRadiograph,),
+    "real": (reader.UnreadableRadiograph,),
+    "tables": (problems.RegistryError,),
 }
 
 
@@ -78,17 +80,17 @@ class Summary:
 def read_image(path: Path) -> None:
     """Reads a radiograph as the build does and checks what comes out."""
     try:
-        shape = dicom.stored_shape(path)
-    except dicom.UnreadableRadiograph:
+        shape = reader.stored_shape(path)
+    except reader.UnreadableRadiograph:
         shape = None  # the size alone may be missing where the whole is refused
-    image = dicom.read_radiograph(path, modalities=None)
+    image = reader.read_radiograph(path, modalities=None)
     pixels = image.pixels
     assert shape == image.stored_shape, "two readings of the size differ"
     assert pixels.dtype == np.float32 and pixels.ndim == 2, "no float32 plane"
     assert 0 <= pixels.min() <= pixels.max() <= 1, "outside 0 and 1"  # no NaN passes
     spacing = image.spacing_mm
     assert spacing is None or 0 < spacing < float("inf"), "spacing is no length"
-    square = dicom.to_square(pixels, 32)
+    square = reader.to_square(pixels, 32)
     assert 0 <= min(square.content) < max(square.content) <= 1, "no film in the square"
 
 

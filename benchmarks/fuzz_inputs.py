@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,10 +21,8 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-import dicom_syntaxes  # noqa: E402  # pyright: ignore[reportMissingImports]
-import registry_files  # noqa: E402  # pyright: ignore[reportMissingImports]
 from fuzz_mutations import (  # noqa: E402
     ANY,
     CANARY,
@@ -34,6 +33,8 @@ from fuzz_mutations import (  # noqa: E402
     pick,
     zipped,
 )
+
+from tests.support import dicom_syntaxes, registry_files  # noqa: E402
 
 COLOUR_SYNTAXES = {
     "rle": uid.RLELossless,
@@ -82,7 +83,8 @@ def _real(folder: Path) -> Mapping[str, bytes]:
 
 
 def _write_images(folder: Path) -> dict[str, bytes]:
-    names = {"PatientName": f"{CANARY}^A", "PatientID": CANARY, "StudyDate": "20200101"}
+    names: Any = {"PatientName": f"{CANARY}^A", "PatientID": CANARY}
+    names["StudyDate"] = "20200101"
     table = registry_files.lut(count=4096, first=0, bits=12, data=range(4096))
     fields = {
         "WindowCenter": [600, 500], "WindowWidth": [900, 90], "RescaleSlope": 0.5,

@@ -36,17 +36,18 @@ import pydicom
 from pydicom.encaps import generate_frames
 
 from benchmarks import full_size
-from data.cxr_registry import (
+from data.cxr_registry.build import encode, encode_pool
+from data.cxr_registry.dicom import (
     codecs,
     decoding,
-    dicom,
-    dicom_header,
-    encode,
-    encode_pool,
     grayscale,
-    records,
-    workers,
+    header,
 )
+from data.cxr_registry.dicom import (
+    reader as dicom,
+)
+from data.cxr_registry.guard import pool
+from data.cxr_registry.tables import registry
 
 PACKAGES = (
     "numpy", "opencv-python-headless", "pydicom", "imagecodecs", "torchxrayvision",
@@ -56,7 +57,7 @@ PACKAGES = (
 OURS, SQUARE = "ours", "ours, without PNG"
 STAGES: tuple[tuple[str, Any, str], ...] = (
     ("read", dicom, "_read_bytes"),
-    ("header", dicom_header, "read_header"),
+    ("header", header, "read_header"),
     ("decode and check", decoding, "decode"),
     ("window", grayscale, "brightness_table"),
     ("window", grayscale, "apply_table"),
@@ -68,9 +69,9 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
 # --- the two sides
 
 
-def study(path: Path) -> records.Study:
+def study(path: Path) -> registry.Study:
     """A row of the registry around the file."""
-    return records.Study(
+    return registry.Study(
         row=2, image=path.name, path=path, patient="1", days=0,
         labels={"rib": 1}, evidence={}, counts={"rib": -1}, regions=(), split=None,
         view="PA", sex="F", age=50, year=2016,
@@ -262,7 +263,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     if not options.fresh_memory:
-        workers.keep_memory()
+        pool.keep_memory()
     warnings.simplefilter("ignore")
     print(one_core.machine(PACKAGES))
     with tempfile.TemporaryDirectory() as folder:

@@ -3,9 +3,9 @@
     pip install -r requirements-bench.txt      # PyTorch; no need of the project
     python benchmarks/input_pipeline.py [--data DIR] [--steps 8] [--repeats 5]
 
-Ours is aals_jax.pipeline.batches. Theirs is a torch DataLoader over the same files with
-the same work: random reads of array_record, PNG by OpenCV, the same warp, photometry
-and maps, the examples stacked. Both are given the same rows, P (two views an image), R
+Ours is aals_jax/input/batches.py. Theirs is a torch DataLoader over the same files
+with the same work: random reads of array_record, PNG by OpenCV, the same warp,
+photometry and maps, the examples stacked. Both are given the same rows, P (two views an image), R
 and N in equal parts. Nothing is cached, as with a dataset larger than the memory.
 
 Without --data a phantom of 1024 x 1024 pixels is drawn and built in a temporary folder.
@@ -35,8 +35,10 @@ if __name__ == "__main__":
 import cv2
 import numpy as np
 
-from aals_jax import augment, pipeline, views
-from data.cxr_registry import build, phantom
+from aals_jax.input import augment, views
+from aals_jax.input import batches as pipeline
+from data.cxr_registry.build import dataset as build
+from data.phantom import registry as phantom
 
 PACKAGES = ("numpy", "opencv-python-headless", "grain", "array-record", "torch")
 RANGES = augment.Ranges(20.0, (0.85, 1.2), 0.11, True, 0.1, 0.3, 0.03)  # configs/base

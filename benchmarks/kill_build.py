@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from data.cxr_registry import phantom  # noqa: E402
+from data.phantom import registry as phantom  # noqa: E402
 
 LONGEST_S = 3.0
 

@@ -19,7 +19,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from data.cxr_registry import audit, dicom, duplicates, records
+from data.cxr_registry.dicom import reader
+from data.cxr_registry.guard import problems
+from data.cxr_registry.survey import duplicates
+from data.cxr_registry.tables import registry
 
 BITS = (256, 64)
 REGISTRY = 65_845  # radiographs of the paper
@@ -66,14 +69,17 @@ def main() -> None:
     parser.add_argument("--registry", type=Path, required=True)
     parser.add_argument("--images", type=int, default=1_000)
     flags = parser.parse_args()
-    studies = records.scan_registry(
-        flags.registry, findings=None, audit=audit.Audit(()), options=records.Options()
+    studies = registry.scan_registry(
+        flags.registry,
+        findings=None,
+        audit=problems.Audit(()),
+        options=registry.Options(),
     ).studies[: flags.images]
     patients = np.array([study.patient for study in studies])
     rng = np.random.default_rng(0)
     hashes, moved = [], {}
     for index, study in enumerate(studies):
-        pixels = dicom.read_radiograph(study.path).pixels
+        pixels = reader.read_radiograph(study.path).pixels
         hashes.append(bits(pixels))
         for name, other in altered(pixels, rng).items() if index % 10 == 0 else ():
             moved.setdefault(name, []).append(bits(other) != hashes[-1])

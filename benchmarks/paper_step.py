@@ -23,7 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aals_jax import parallel, steps, train
+from aals_jax.method import steps
+from aals_jax.runs import stages
+from aals_jax.runtime import devices
 from aals_jax.types import Batch, Labelled, Weak
 from configs import clavicle
 
@@ -95,7 +97,7 @@ def shape_whole(config: Any, state: Any, side: int) -> None:
     counts = config.batch
     whole = shapes(counts.region + counts.negative, counts.image_level, side)
     _, metrics = jax.eval_shape(
-        train.make_distill(config, axis_name=None), state, whole
+        stages.make_distill(config, axis_name=None), state, whole
     )
     images = counts.region + counts.negative + counts.image_level
     print(f"shapes of all {images} images at {side} px: {len(metrics)} metrics")
@@ -104,17 +106,17 @@ def shape_whole(config: Any, state: Any, side: int) -> None:
 def main() -> None:
     options, device = arguments(), jax.devices()[0]
     config = configured(options.dtype)
-    state = train.initial_state(config, options.side)
-    state = steps.restart(state.student, train.make_tx(config.distill))
+    state = stages.initial_state(config, options.side)
+    state = steps.restart(state.student, stages.make_tx(config.distill))
     params = sum(x.size for x in jax.tree.leaves(state.student["params"]))
     print(f"{config.model.backbone} + FPN, {params:,} parameters, {config.model.dtype}")
     shape_whole(config, state, options.side)
 
     batch = random_batch(shapes(options.labelled, options.image_level, options.side))
-    sharded = parallel.shard(batch, devices=[device])
-    placed = parallel.replicate(state, devices=[device])
-    make = train.make_distill(config, axis_name=parallel.AXIS)
-    step = parallel.data_parallel(make, devices=[device])
+    sharded = devices.shard(batch, devices=[device])
+    placed = devices.replicate(state, devices=[device])
+    make = stages.make_distill(config, axis_name=devices.AXIS)
+    step = devices.data_parallel(make, devices=[device])
     started = time.perf_counter()
     placed, metrics = jax.block_until_ready(step(placed, sharded))
     first = time.perf_counter() - started
@@ -123,7 +125,7 @@ def main() -> None:
         placed, metrics = step(placed, sharded)
     jax.block_until_ready(metrics)
     each = (time.perf_counter() - started) / options.steps
-    values = {k: float(v) for k, v in parallel.to_host(metrics).items()}
+    values = {k: float(v) for k, v in devices.to_host(metrics).items()}
     assert all(np.isfinite(v) for v in values.values()), values
     images = options.labelled + options.image_level
     print(

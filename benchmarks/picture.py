@@ -20,8 +20,8 @@ from matplotlib.patches import Rectangle
 from ml_collections import ConfigDict
 from scipy.special import expit, logit
 
-from aals_jax import rescore
-from aals_jax.sharpening import sharpen
+from aals_jax.method.sharpening import sharpen
+from aals_jax.runs import evaluate
 
 
 def main() -> None:
@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/picture.png"))
     parser.add_argument("--rows", type=int, default=2)
     options = parser.parse_args()
-    config, assessor, teacher = rescore.open_run(
-        rescore.Request(options.workdir), ConfigDict, options.data_dir
+    config, assessor, teacher = evaluate.open_run(
+        evaluate.Request(options.workdir), ConfigDict, options.data_dir
     )
     data = assessor.data
     maps = assessor.maps(teacher, "test").astype(np.float64)

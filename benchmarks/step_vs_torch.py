@@ -46,8 +46,9 @@ try:
 except ImportError:
     sys.exit("the comparison needs PyTorch: pip install torch")
 
-from aals_jax import steps, train  # noqa: E402
+from aals_jax.method import steps  # noqa: E402
 from aals_jax.models import detector, resnet  # noqa: E402
+from aals_jax.runs import stages as train  # noqa: E402
 from configs import clavicle  # noqa: E402
 
 

@@ -34,21 +34,23 @@ def work(folder: str, cores: list[int], steps: int, rounds: int, gate: Any) -> N
     os.sched_setaffinity(0, cores)  # before JAX counts them
     import jax
 
-    from aals_jax import parallel, prepare, train
+    from aals_jax.input import prepare
+    from aals_jax.runs import stages
+    from aals_jax.runtime import devices
 
     made = config(folder)
     data = prepare.open_data(made)
     side, images = data.dataset.side, len(data.streams.image_level)
-    student = train.initial_state(made, side).student
-    stage = train.distill_stage(made, student, images=images, side=side)
-    step = parallel.data_parallel(stage.step)
+    student = stages.initial_state(made, side).student
+    stage = stages.distill_stage(made, student, images=images, side=side)
+    step = devices.data_parallel(stage.step)
     state, batches = (
-        parallel.replicate(stage.initial),
-        train._batches(stage, data, made, 0),
+        devices.replicate(stage.initial),
+        stages._batches(stage, data, made, 0),
     )
     for number in range(rounds + 1):  # the first compiles and fills the memory
         for _ in range(steps):
-            state, _ = step(state, parallel.shard(next(batches)))
+            state, _ = step(state, devices.shard(next(batches)))
         jax.block_until_ready(state)
         gate.wait()
         if number < rounds:
@@ -91,7 +93,7 @@ def main() -> None:
         f"one process, {len(cores)} cores": [cores],
         f"{len(cores)} processes, one core each": [[core] for core in cores],
     }
-    from aals_jax import prepare
+    from aals_jax.input import prepare
 
     with tempfile.TemporaryDirectory() as folder:
         prepare.prepare_dataset(config(folder))

@@ -2,9 +2,9 @@
 
     python benchmarks/text_labels.py [--split test|dev] [--reports 2000]
 
-Reads the project's own sentences (tests/sentences_test.csv, never tuned on) for both
-findings and prints precision and recall with Wilson's 95 % intervals, by label and by
-phenomenon, then every error, then reports a second on one core. Needs
+Reads the project's own sentences (tests/data/sentences_test.csv, never tuned on) for
+both findings and prints precision and recall with Wilson's 95 % intervals, by label and
+by phenomenon, then every error, then reports a second on one core. Needs
 requirements-text.txt.
 """
 
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from data.cxr_registry import text
+from data.cxr_registry.labels import report_text
 
 ROOT = Path(__file__).parent.parent
 FINDINGS = ("rib", "clavicle")
@@ -61,7 +61,7 @@ def wilson(hits: int, total: int) -> str:
     return f"{hits}/{total} = {p:.3f} [{max(low, 0):.3f}, {min(high, 1):.3f}]"
 
 
-def read_cases(reader: text.Reader, path: Path) -> list[Case]:
+def read_cases(reader: report_text.Reader, path: Path) -> list[Case]:
     cases = []
     with path.open(encoding="utf-8", newline="") as stream:
         for line in csv.DictReader(stream):
@@ -108,7 +108,7 @@ def print_errors(cases: list[Case]) -> None:
 
 def print_speed(count: int) -> None:
     """Reports of about ten sentences, two of them about bones; nothing remembered."""
-    with (ROOT / "tests/sentences_dev.csv").open(encoding="utf-8") as stream:
+    with (ROOT / "tests/data/sentences_dev.csv").open(encoding="utf-8") as stream:
         pool = [line["text"].split("\n")[-1] for line in csv.DictReader(stream)]
     draw = random.Random(0)
     reports = [
@@ -118,7 +118,7 @@ def print_speed(count: int) -> None:
         + draw.choice(pool)
         for _ in range(count)
     ]
-    reader = text.Reader(text.Options(), remember=0)
+    reader = report_text.Reader(report_text.Options(), remember=0)
     reader.labels(reports[0], FINDINGS)
     start = time.process_time()
     for report in reports:
@@ -136,8 +136,8 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=("test", "dev"))
     parser.add_argument("--reports", type=int, default=2000, help="for the speed")
     flags = parser.parse_args()
-    reader = text.Reader(text.Options())
-    cases = read_cases(reader, ROOT / f"tests/sentences_{flags.split}.csv")
+    reader = report_text.Reader(report_text.Options())
+    cases = read_cases(reader, ROOT / f"tests/data/sentences_{flags.split}.csv")
     print_tables(cases)
     print_errors(cases)
     print_speed(flags.reports)

@@ -26,7 +26,7 @@ def fields(finding: str) -> Any:
     config: Any = ConfigDict()
     config.finding = finding  # a column, a coded finding (rib, clavicle), or a site
     config.scale = ""
-    config.method = "aals"  # a row of aals_jax.methods.METHODS
+    config.method = "aals"  # a row of aals_jax.method.methods.METHODS
     config.seed = 0  # initial weights, order of the data, augmentation
     config.registry = config_dict.placeholder(str)  # folder; none: the phantom
     config.log_every = 50  # steps
@@ -69,7 +69,7 @@ def fields(finding: str) -> Any:
     distill.center = 0.4  # t [2nd]
     distill.weight = 1.0  # lambda [ours]
     distill.ramp_steps = 0  # of lambda; 0: as the method does, most at once [ours]
-    # read by single methods only; see aals_jax.methods
+    # read by single methods only; see aals_jax.method.methods
     distill.ramp_share = 0.25  # of the steps, in which lambda rises where it ramps
     distill.ensemble_decay = 0.6  # a prediction [2nd, Laine and Aila]
     distill.ensemble_side = 64  # px at most of the maps kept; of P alone [ours]

@@ -9,7 +9,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from data.cxr_registry import failures, folds
+from data.cxr_registry.build import folds
+from data.cxr_registry.guard import failures
 
 ROOT = Path(__file__).parents[1]
 SECRET = "SMITH17"
@@ -55,7 +56,8 @@ def test_a_conversion_in_our_function_is_located_and_not_told(tmp_path):
     error = caught(folds.read_parts, path)
     assert SECRET in str(error)
     message = failures.message(error)
-    assert "ValueError in data.cxr_registry.folds." in message and "line" in message
+    assert "ValueError in data.cxr_registry.build.folds." in message
+    assert "line" in message
     assert SECRET not in message + failures.trace(error)
 
 

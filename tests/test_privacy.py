@@ -19,22 +19,24 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import canaries
 import cv2
 import numpy as np
-import planted
 import pyarrow
 import pydicom
 import pytest
-import registry_files
 import tensorboardX
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
-from aals_jax import audit as audits
-from aals_jax import measure, readings, score, submissions
-from data.cxr_registry import build, failures, ledger, plan, records
-from data.cxr_registry import text as texts
+from aals_jax.evaluation import score, submissions
+from aals_jax.input import audit
+from aals_jax.metrics import records as readings
+from aals_jax.metrics import table as measure
+from data.cxr_registry.build import dataset, ledger, plan
+from data.cxr_registry.guard import failures
+from data.cxr_registry.labels import report_text
+from data.cxr_registry.tables import registry as records
 from data.public import nih_cxr14, vindr_cxr
+from tests.support import canaries, planted, registry_files
 
 ROOT = Path(__file__).parents[1]
 SEARCH = canaries.Search(planted.WORDS)
@@ -55,8 +57,8 @@ if __name__ == "__main__":
         runpy.run_module(program, run_name="__main__")
 """
 CONFIG = """
-import planted
-from test_end_to_end import small_config
+from tests.support import planted
+from tests.runs.test_end_to_end import small_config
 
 def get_config():
     return small_config(
@@ -146,7 +148,7 @@ def prepare(root: Path, tmp: Path, **changes) -> Path:
         "max_bad_share": 0.5,
         "allow": planted.ALLOW,
     }
-    return build.prepare(root, **(options | changes))
+    return dataset.prepare(root, **(options | changes))
 
 
 # --- the search itself: what it could not find would prove nothing
@@ -388,7 +390,7 @@ def test_a_registry_full_of_faults_names_rows_and_nobody(registry, tmp_path):
 
 def test_an_audit_says_nothing(registry, tmp_path):
     with everything_said() as said:
-        audits.audit(audits.Request(registry=registry, out=tmp_path / "out"))
+        audit.audit(audit.Request(registry=registry, out=tmp_path / "out"))
     assert (tmp_path / "out" / "audit.html").exists()
     assert not SEARCH.in_bytes(said.getvalue().encode("utf-8", "backslashreplace"))
     assert SEARCH.below(tmp_path / "out") == {}
@@ -409,7 +411,7 @@ def test_workers_that_take_too_long_are_told_by_row(registry, tmp_path, capfd):
 
 def test_reports_are_read_without_a_word_of_them(registry, tmp_path):
     pytest.importorskip("negspacy")
-    reports = texts.Options(read="always", languages=("en", "de"))
+    reports = report_text.Options(read="always", languages=("en", "de"))
     with everything_said() as said:
         path = prepare(registry, tmp_path, reports=reports)
     assert "report" in (path / ledger.AUDIT_FILE).read_text()

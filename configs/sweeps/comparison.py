@@ -9,7 +9,7 @@ tuned, at its scale. **Not run at this scale here**; docs/sweeps.md.
 
 from typing import Any
 
-from aals_jax.methods import METHODS
+from aals_jax.method.methods import METHODS
 from configs import base
 from configs.sweeps import study
 from configs.sweeps.grid import grid

@@ -9,8 +9,8 @@ Parts are joined by `+`; `all` is all but `real`, which needs a registry:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from aals_jax import methods
-from aals_jax.methods import METHODS
+from aals_jax.method import methods
+from aals_jax.method.methods import METHODS
 from configs import base
 from configs.sweeps.grid import grid
 

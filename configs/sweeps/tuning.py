@@ -7,7 +7,7 @@ the best validation AUROC, the test split has no part in it. `:aals,tiny` is a s
 seconds, to see it work. **Not run at laptop scale here**; docs/sweeps.md.
 """
 
-from aals_jax.search import Search, Uniform
+from aals_jax.sweeps.search import Search, Uniform
 from configs import base
 from configs.sweeps import tiny
 

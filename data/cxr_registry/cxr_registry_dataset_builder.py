@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from data.cxr_registry import plan
+from data.cxr_registry.build import plan
 
 
 @dataclasses.dataclass

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from data.cxr_registry import audit as audits
-from data.cxr_registry import failures, folds, privacy, tables
+from data.cxr_registry.build import folds
+from data.cxr_registry.guard import failures, privacy, problems
+from data.cxr_registry.tables import formats
 
 
 def rekey(
@@ -44,8 +45,8 @@ def rotate(
     registry: Path, parts_file: Path, *, key_file: Path, new_key_file: Path, out: Path
 ) -> tuple[int, int]:
     """Writes the table for the new key; the numbers of patients kept and left out."""
-    audit = audits.Audit(())
-    table = tables.open_table(registry, "studies", audit)
+    audit = problems.Audit(())
+    table = formats.open_table(registry, "studies", audit)
     audit.stop()
     if table is None:
         raise FileNotFoundError("the registry has no studies table")

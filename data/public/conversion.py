@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.cxr_registry import formulas
+from data.cxr_registry.guard import formulas
 from data.public import readers
 
 _CELLS = {1: "1", 0: "0", -1: ""}  # a label as the registry's column has it

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data.cxr_registry import audit, failures, records
+from data.cxr_registry.guard import failures, problems
+from data.cxr_registry.tables import registry
 from data.public import conversion
 
 # Checks of the registry that a converter can let pass too, with the same effect.
@@ -23,7 +24,7 @@ def parser(module: str, *, description: str) -> argparse.ArgumentParser:
         description=description,
         epilog="Images are neither copied nor changed, and nothing is downloaded. "
         "Checks for --allow: "
-        + "; ".join(f"{name} ({audit.CHECKS[name]})" for name in ALLOWABLE),
+        + "; ".join(f"{name} ({problems.CHECKS[name]})" for name in ALLOWABLE),
     )
     add = out.add_argument
     add("--download", type=Path, required=True, help="your download, official layout")
@@ -74,7 +75,7 @@ def report(made: conversion.Conversion) -> str:
     patients = len({study.patient for study in made.studies})
     lines = [f"{len(made.studies)} images, {patients} patients"]
     used = {study.split for study in made.studies}
-    splits = [name for name in records.SPLITS if name in used]
+    splits = [name for name in registry.SPLITS if name in used]
     for name, found in made.counts().items():
         parts = []
         for kind in conversion.SUPERVISION:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data.cxr_registry import audit as audits
+from data.cxr_registry.guard import problems
 from data.public import readers
 
 
@@ -30,7 +30,7 @@ class Sheet(NamedTuple):
 
 
 def read_sheet(
-    path: Path, *, columns: Sequence[str], official: str, audit: audits.Audit
+    path: Path, *, columns: Sequence[str], official: str, audit: problems.Audit
 ) -> Sheet:
     """Reads a CSV file; reports a missing file and missing columns.
 
@@ -65,7 +65,7 @@ def read_sheet(
     return Sheet(path.name, header, tuple(rows[1:]))
 
 
-def read_names(path: Path, *, official: str, audit: audits.Audit) -> dict[str, int]:
+def read_names(path: Path, *, official: str, audit: problems.Audit) -> dict[str, int]:
     """A list of one name a line -> its row."""
     if not path.is_file():
         text = f"is missing; it is needed, an official file of {official}"
@@ -76,7 +76,7 @@ def read_names(path: Path, *, official: str, audit: audits.Audit) -> dict[str, i
 
 
 def find_images(
-    root: Path, folders: Iterable[Path], *, suffix: str, audit: audits.Audit
+    root: Path, folders: Iterable[Path], *, suffix: str, audit: problems.Audit
 ) -> dict[str, str]:
     """File name -> path below the download, over folders that exist."""
     found: dict[str, str] = {}
@@ -113,10 +113,10 @@ def parse_box(cells: Sequence[str], *, as_size: bool) -> readers.Box:
     return x0, y0, x1, y1
 
 
-def passed(audit: audits.Audit) -> dict[str, int]:
+def passed(audit: problems.Audit) -> dict[str, int]:
     """What was allowed, in words."""
     return {
-        f"allowed {check} ({audits.CHECKS[check]})": number
+        f"allowed {check} ({problems.CHECKS[check]})": number
         for check, number in audit.allowed.items()
     }
 

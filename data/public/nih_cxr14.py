@@ -17,8 +17,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from data.cxr_registry import audit as audits
-from data.cxr_registry import codestream
+from data.cxr_registry.dicom import codestream
+from data.cxr_registry.guard import problems
 from data.public import conversion, convert_command, download, readers
 
 OFFICIAL = "NIH ChestX-ray14 (nihcc.app.box.com/v/ChestXray-NIHCC)"
@@ -66,7 +66,7 @@ def convert(
     Raises:
         RegistryError: file, row and check of each problem, no patient's number.
     """
-    audit, notes = audits.Audit(allow), _Notes()
+    audit, notes = problems.Audit(allow), _Notes()
     folders = [root / "images", *root.glob("images_*/images")]
     images = download.find_images(root, folders, suffix=".png", audit=audit)
     entries = _Entries(root, images, audit, notes)
@@ -100,7 +100,11 @@ class _Entries:
     """The label file: its usable rows, and cells to values."""
 
     def __init__(
-        self, root: Path, images: Mapping[str, str], audit: audits.Audit, notes: _Notes
+        self,
+        root: Path,
+        images: Mapping[str, str],
+        audit: problems.Audit,
+        notes: _Notes,
     ):
         self._images, self._audit, self._notes = images, audit, notes
         there = [name for name in _ENTRIES if (root / name).exists()]
@@ -177,7 +181,7 @@ def _boxes(
     root: Path,
     images: Mapping[str, str],
     known: _Records,
-    audit: audits.Audit,
+    audit: problems.Audit,
     notes: _Notes,
 ) -> _Boxes:
     """Expert boxes by image.
@@ -228,7 +232,9 @@ def _clip(box: readers.Box) -> readers.Box:
     return x0, y0, x1, y1
 
 
-def _official(root: Path, audit: audits.Audit, *, share: float, seed: int) -> _SplitOf:
+def _official(
+    root: Path, audit: problems.Audit, *, share: float, seed: int
+) -> _SplitOf:
     """Image and patient -> train, validation or test; None where the lists fail."""
     train, test = (
         download.read_names(root / name, official=OFFICIAL, audit=audit)

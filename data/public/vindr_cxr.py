@@ -19,7 +19,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data.cxr_registry import audit as audits
+from data.cxr_registry.guard import problems
 from data.public import conversion, convert_command, download, readers
 
 OFFICIAL = "VinDr-CXR 1.0.0 (physionet.org/content/vindr-cxr)"
@@ -67,7 +67,7 @@ def convert(
     """
     if agree < 1 or not 0 < min_iou <= 1:
         raise ValueError(f"agree={agree}, min_iou={min_iou}: >= 1 and in (0, 1] work")
-    audit, notes = audits.Audit(allow), _Notes()
+    audit, notes = problems.Audit(allow), _Notes()
     train, test = (_read_part(root, name, audit, notes) for name in ("train", "test"))
     audit.stop()
     findings = tuple(name for name in train.findings if name in test.findings)
@@ -124,7 +124,7 @@ def _study(
     )
 
 
-def _read_part(root: Path, name: str, audit: audits.Audit, notes: _Notes) -> _Part:
+def _read_part(root: Path, name: str, audit: problems.Audit, notes: _Notes) -> _Part:
     """Labels and boxes of all readers of one part."""
     folder = root / "annotations"
     named = ("rad_id",) if name == "train" else ()
@@ -158,7 +158,7 @@ def _read_labels(
     sheet: download.Sheet,
     columns: dict[str, str],
     files: Collection[str],
-    audit: audits.Audit,
+    audit: problems.Audit,
 ) -> None:
     absent = set()
     for row, cells in sheet.records():
@@ -183,7 +183,7 @@ def _read_labels(
 
 
 def _read_boxes(
-    part: _Part, sheet: download.Sheet, audit: audits.Audit, notes: _Notes
+    part: _Part, sheet: download.Sheet, audit: problems.Audit, notes: _Notes
 ) -> None:
     for row, cells in sheet.records():
         finding = download.slug(cells["class_name"], names=NAMES)

@@ -1,0 +1,209 @@
+"""`--mode=score`: metrics and the page for anybody's detections, without a network."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aals_jax.evaluation import examples, submissions
+from aals_jax.metrics import operating, records, table
+from aals_jax.metrics.summary import Measured, sections, summarise
+from aals_jax.report import ModelCurves, write_report
+from aals_jax.runtime import log
+from data.cxr_registry.dicom import reader
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to score; see `launch.py --help`."""
+
+    hit: records.Hit
+    bootstrap: table.Bootstrap
+    title: str = "Scores"
+    pictures: Path | None = None  # folder of the images, for the page's pictures
+
+
+def score(files: submissions.Files, out: Path, *, options: Options) -> Path:
+    """Writes metrics.json and report.html to `out`; returns the path of the first.
+
+    Raises:
+        SubmissionError: every fault of the files at once; nothing is written.
+    """
+    submission = submissions.read(files)
+    check_hit(submission, options.hit)
+    names = ("detections", "detections_b")[: len(files.detections)]
+    with log.progress("scoring") as update:
+        measured = {}
+        for number, name in enumerate(names):
+
+            def tick(done: int, total: int, number: int = number) -> None:
+                update(number * total + done, len(names) * total)
+
+            measured[name] = _measure(submission, number, options, tick)
+    test = next(iter(measured.values())).truth
+    result = {
+        "kind": "score",
+        "title": options.title,
+        "disclaimer": log.DISCLAIMER,
+        **sections(measured),
+        "differences": _differences(measured, options),
+        "data": {"source": "tables of detections", **_counts(test)},
+        "notes": _notes(submission),
+        "settings": {
+            **options.hit.described(),
+            **dataclasses.asdict(options.bootstrap),
+        },
+        "versions": log.versions(),
+        "commit": log.commit(),
+    }
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page may show images
+    write_report(
+        out / "report.html",
+        result=result,
+        curves={n: ModelCurves(**m.curves) for n, m in measured.items()},
+        history=[],
+        examples=_pictures(submission, measured, options),
+    )
+    log.write_json(out / "metrics.json", result)
+    log.log_metrics(result["metrics"])
+    log.log.info("the metrics: %s", out / "metrics.json")
+    log.log.info("the page: %s", out / "report.html")
+    return out / "metrics.json"
+
+
+def check_hit(submission: submissions.Submission, hit: records.Hit) -> None:
+    """Raises ValueError for a hit rule that these coordinates can't have."""
+    points = any(np.shape(each)[-1] == 2 for each in submission.truth.lesions)
+    if points and hit.rule != "distance":
+        raise ValueError(
+            f"the lesions are points, which hit_rule={hit.rule} can't judge: give "
+            "--hit_rule=distance --distance=REACH"
+        )
+    if hit.rule == "iou" and any(
+        np.shape(each)[-1] == 3 for found in submission.detections for each in found
+    ):
+        raise ValueError("--hit_rule=iou needs boxes in every table of detections")
+
+
+def _measure(
+    submission: submissions.Submission,
+    number: int,
+    options: Options,
+    progress: Callable[[int, int], None],
+) -> Measured:
+    """One system, on the test rows; thresholds come from the validation rows."""
+    truth = submission.truth
+    score, found = submission.scores[number], submission.detections[number]
+
+    def part(rows: np.ndarray) -> tuple[records.Truth, records.Reading]:
+        chosen = truth.select(rows)
+        detections = [found[i] for i in rows]
+        return chosen, records.read(chosen, score[rows], detections, hit=options.hit)
+
+    test_truth, test = part(_rows(submission, "test"))
+    chosen_on = "the same images, so these look better than they are"
+    points = operating.choose(test_truth, test)
+    if np.any(submission.split == "validation"):
+        chosen_on = "the validation rows"
+        points = operating.choose(*part(_rows(submission, "validation")))
+    return summarise(
+        test_truth,
+        test,
+        points=points,
+        chosen_on=chosen_on,
+        bootstrap=options.bootstrap,
+        hit=options.hit,
+        progress=progress,
+    )
+
+
+def _rows(submission: submissions.Submission, split: str) -> np.ndarray:
+    """The images of a split; all of them where there is no such column."""
+    return np.flatnonzero((submission.split == split) | (submission.split == ""))
+
+
+def _differences(
+    measured: Mapping[str, Measured], options: Options
+) -> list[dict[str, Any]]:
+    if len(measured) < 2:
+        return []
+    (name_a, a), (name_b, b) = measured.items()
+    return table.differences(
+        a.truth,
+        (name_a, a.reading),
+        (name_b, b.reading),
+        bootstrap=options.bootstrap,
+    )
+
+
+def _counts(truth: records.Truth) -> dict[str, Any]:
+    return {
+        **table.image_set(truth, np.arange(len(truth))),
+        "n_judged": len(truth.judged_rows),
+    }
+
+
+def _notes(submission: submissions.Submission) -> list[str]:
+    notes = [f"The score of an image is that of {submission.score_source}."]
+    unjudged = int(np.sum(~submission.truth.judged))
+    if unjudged:
+        notes.append(
+            f"{unjudged} positive image(s) have no marked lesion: lesion-level metrics "
+            "leave them out."
+        )
+    if len(set(submission.truth.patient)) == len(submission.image):
+        notes.append("Each image counts as a patient of its own.")
+    if submission.left_out:
+        notes.append(
+            "Columns with dates, or too many values to be subgroups, left out: "
+            f"{', '.join(submission.left_out)}."
+        )
+    return notes
+
+
+def _pictures(
+    submission: submissions.Submission,
+    measured: Mapping[str, Measured],
+    options: Options,
+) -> list[examples.Example]:
+    """Pictures of the first system, where the images are at hand."""
+    folder = options.pictures
+    if folder is None:
+        return []
+    rows = _rows(submission, "test")
+    missing = 0
+
+    def film_of(i: int) -> examples.Film | None:
+        nonlocal missing
+        image = _radiograph(folder, str(submission.image[rows[i]]))
+        if image is None:
+            missing += 1
+            return None
+        pixels = np.rint(image.pixels * 255).astype(np.uint8)
+        return examples.Film(pixels, None, image.stored_to_upright)
+
+    first = next(iter(measured.values()))
+    chosen = examples.choose_examples(
+        first.truth, first.reading, film_of, hit=options.hit
+    )
+    if missing:
+        log.log.warning(
+            "%d picture(s) left out: no readable file of the image's name, or one "
+            "that is flagged as having burned-in text",
+            missing,
+        )
+    return chosen
+
+
+def _radiograph(folder: Path, name: str) -> reader.Radiograph | None:
+    """The image of that name in the folder, where there is one to be shown."""
+    try:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            return None
+        image = reader.read_radiograph(path, modalities=None)
+    except (OSError, RuntimeError, ValueError):  # no path, a link to itself, no image
+        return None
+    return None if image.burned_in else image

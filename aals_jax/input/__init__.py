@@ -1,0 +1,1 @@
+"""From a prepared dataset to augmented batches, each a function of (seed, step)."""

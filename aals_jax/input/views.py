@@ -1,0 +1,103 @@
+"""One decoded radiograph to what the nets see of it: pure functions of (image, rng).
+
+R and N become an image with its target; P becomes two views of one geometry.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from aals_jax.input import augment
+from aals_jax.types import Labelled, Weak
+
+MAP_STRIDE = 4  # px of the square for each pixel of the map
+
+
+@dataclasses.dataclass(frozen=True)
+class Radiograph:
+    """One decoded record, for one finding."""
+
+    image: np.ndarray  # u8 or u16 [side, side]
+    boxes: np.ndarray  # f32[k, 4] (x0, y0, x1, y1) in pixels of the square
+    content: np.ndarray  # f32[4] (x0, y0, x1, y1), the film, in pixels of the square
+    row: int = -1  # its number within the stream that reads it
+    lesions: int = -1  # how many the record names; -1 where it doesn't say
+
+
+def to_float(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+
+
+def labelled_example(
+    radiograph: Radiograph,
+    rng: np.random.Generator,
+    ranges: augment.Ranges,
+    *,
+    label: float,
+) -> Labelled:
+    """One augmented image of R or N with its target; see `types.Labelled`.
+
+    Where `label` is 0 no box is drawn: N is what the record calls negative.
+    """
+    matrix, image, valid = _warped(radiograph, rng, ranges)
+    side = len(radiograph.image)
+    boxes = radiograph.boxes if label else radiograph.boxes[:0]
+    fields: dict[str, Any] = {
+        "image": augment.photometry(image, rng, ranges)[..., None],
+        "target": augment.draw_boxes(
+            boxes, matrix, side=side, map_side=side // MAP_STRIDE
+        ),
+        "valid": valid,
+        "label": np.float32(label),
+    }
+    return Labelled(**fields)
+
+
+def weak_example(
+    radiograph: Radiograph,
+    rng: np.random.Generator,
+    ranges: augment.Ranges,
+    *,
+    jitter_teacher: bool,
+) -> Weak:
+    """One image of P: the teacher sees it warped, the student also with photometry.
+
+    With `jitter_teacher` the teacher's view has photometry too, drawn for itself.
+    """
+    matrix, image, valid = _warped(radiograph, rng, ranges)
+    student_image = augment.photometry(image, rng, ranges)
+    if jitter_teacher:
+        image = augment.photometry(image, rng, ranges)
+    fields: dict[str, Any] = {
+        "image": image[..., None],
+        "student_image": student_image[..., None],
+        "valid": valid,
+        "row": np.int32(radiograph.row),
+        "lesions": np.int32(radiograph.lesions),
+        "to_view": augment.to_view(matrix, side=len(image)),
+    }
+    return Weak(**fields)
+
+
+def _warped(
+    radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A random geometry, the image under it, and where the map lies on film."""
+    side = len(radiograph.image)
+    matrix = augment.sample_geometry(rng, ranges, side=side)
+    valid = augment.draw_content(
+        radiograph.content, matrix, side=side, map_side=side // MAP_STRIDE
+    )
+    return matrix, augment.warp(to_float(radiograph.image), matrix), valid
+
+
+def makers(*, jitter_teacher: bool) -> Mapping[str, Callable[..., Labelled | Weak]]:
+    """What makes the examples of each stream from (radiograph, rng, ranges)."""
+    return {
+        "region": partial(labelled_example, label=1.0),
+        "negative": partial(labelled_example, label=0.0),
+        "image_level": partial(weak_example, jitter_teacher=jitter_teacher),
+    }

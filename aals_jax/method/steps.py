@@ -1,0 +1,274 @@
+"""Pure steps: `state, batch -> state, metrics`, made by factories that bind constants.
+
+No step draws random numbers: augmentation belongs to the batch, a function of (seed,
+step), so the same batch gives the same update on any number of devices.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jax import lax
+from jax.scipy.special import logit
+
+from aals_jax.method import ema, losses, schedule
+from aals_jax.method.guides import GUIDES, Guide
+from aals_jax.method.methods import METHODS, Constants
+from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables, Weak
+
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def init_state(
+    model: nn.Module, tx: optax.GradientTransformation, key: jax.Array, *, side: int
+) -> TrainState:
+    """A fresh state for images of `side` x `side`; the teacher starts as a copy."""
+    image = jnp.zeros((1, side, side, 1), jnp.float32)
+    # jitted: otherwise each initial convolution is compiled and run by itself
+    variables = jax.jit(partial(model.init, train=False))(key, image)
+    return restart(variables, tx)
+
+
+def restart(
+    student: Variables, tx: optax.GradientTransformation, *, memory: Any = None
+) -> TrainState:
+    """State at step 0 from given weights, as at the start of the second stage; with
+    what the method keeps beside them, if anything (`initial_memory`)."""
+    student = {"params": student["params"], "batch_stats": student["batch_stats"]}
+    fields: dict[str, Any] = {
+        "step": jnp.zeros((), jnp.int32),
+        "student": jax.tree.map(jnp.copy, student),
+        # own buffers: the state is donated, an alias would be freed twice
+        "teacher": jax.tree.map(jnp.copy, student),
+        "opt_state": tx.init(student["params"]),
+    }
+    if memory is None:
+        return TrainState(**fields)
+    return MemoryState(**fields, memory=memory)
+
+
+def initial_memory(method: str, student: Variables, *, images: int, side: int) -> Any:
+    """What the method's guide keeps from the start; None for most.
+
+    Args:
+      method: a row of METHODS.
+      student: the weights that the stage starts from.
+      images: of P.
+      side: of the maps kept; see `ensemble.memory_side`.
+    """
+    guide = METHODS[method].guide
+    make = GUIDES[guide].memory if guide else None
+    return make(student, images=images, side=side) if make else None
+
+
+def _advance(
+    state: TrainState,
+    gradients: optax.Updates,
+    batch_stats: Variables,
+    tx: optax.GradientTransformation,
+    ema_decay: float,
+) -> TrainState:
+    params = state.student["params"]
+    updates, opt_state = tx.update(gradients, state.opt_state, params)
+    student = {"params": optax.apply_updates(params, updates), **batch_stats}
+    decay = ema.warmed_decay(state.step, ema_decay)
+    return dataclasses.replace(
+        state,
+        step=state.step + 1,
+        student=student,
+        teacher=ema.update(state.teacher, student, decay),
+        opt_state=opt_state,
+    )
+
+
+def _student_pass(
+    model: nn.Module, params: optax.Params, state: TrainState, image: jax.Array
+) -> tuple[jax.Array, Variables]:
+    variables = {**state.student, "params": params}
+    return model.apply(variables, image, train=True, mutable=["batch_stats"])  # pyright: ignore[reportReturnType]
+
+
+def make_pretrain_step(
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    *,
+    ema_decay: float,
+    axis_name: str | None,
+) -> Step:
+    """Stage 1, and the supervised baseline: dense cross-entropy on R and N alone."""
+
+    def loss_fn(params, state, batch):
+        logits, stats = _student_pass(model, params, state, batch.labelled.image)
+        target, valid = batch.labelled.target, batch.labelled.valid
+        each = losses.pixel_cross_entropy(logits, target, valid)
+        return losses.global_mean(each, axis_name), stats
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        (loss, stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
+            state.student["params"], state, batch
+        )
+        gradients = _mean_over_devices(gradients, axis_name)
+        metrics = {
+            "loss/supervised": loss,
+            "loss/total": loss,
+            "grad_norm": optax.tree.norm(gradients),
+            "ema_decay": ema.warmed_decay(state.step, ema_decay),
+            "images/labelled": _count(batch.labelled.image, axis_name),
+        }
+        return _advance(state, gradients, stats, tx, ema_decay), metrics
+
+    return step
+
+
+def make_distill_step(
+    method: str,
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    *,
+    constants: Constants,
+    distill_weight: float,
+    ramp_steps: int,
+    ema_decay: float,
+    axis_name: str | None,
+) -> Step:
+    """Stage 2: the method's loss on P joins its loss on R and N.
+
+    The guide of an averaged or fixed teacher runs on P alone, with running statistics;
+    the student sees R, N and P in one pass. `method` names a row of METHODS; one that
+    does not use P gets the supervised step, which never touches it.
+    """
+    rule = METHODS[method]
+    if rule.weak is None:
+        return make_pretrain_step(model, tx, ema_decay=ema_decay, axis_name=axis_name)
+    guide = GUIDES[rule.guide] if rule.guide else Guide()
+    loss_fn = _make_distill_loss(method, model, constants, axis_name)
+    gradient_of = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)
+
+    def apply(variables: Variables, image: jax.Array) -> Any:
+        return model.apply(variables, image, train=False)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        assert batch.weak is not None, "the method needs images of P"
+        weak, params = batch.weak, state.student["params"]
+        seen = guide.look(apply, state, weak) if guide.look else None
+        made = rule.target(seen, weak, constants) if guide.look else None
+        target = lax.stop_gradient(made)
+        weight = distill_weight * schedule.ramp_up(state.step, ramp_steps)
+        gradients, (stats, terms, logits) = gradient_of(
+            params, jnp.zeros_like(weak.valid), state, batch, target, weight
+        )
+        grads = _mean_over_devices(gradients[0], axis_name)
+        metrics = {
+            **terms,
+            **_target_monitors(seen, target, weak, constants.center, axis_name),
+            "pseudo/distill_grad_norm": _sharded_norm(gradients[1], axis_name),
+            "grad_norm": optax.tree.norm(grads),
+            "ema_decay": ema.warmed_decay(state.step, ema_decay),
+            "images/labelled": _count(batch.labelled.image, axis_name),
+            "images/image_level": _count(weak.image, axis_name),
+        }
+        after = _advance(state, grads, stats, tx, ema_decay)
+        if guide.remember and isinstance(after, MemoryState):
+            options = {"decay": constants.ensemble_decay, "axis_name": axis_name}
+            memory = guide.remember(after.memory, logits, weak, **options)
+            after = dataclasses.replace(after, memory=memory)
+        return after, metrics
+
+    return step
+
+
+def _make_distill_loss(
+    method: str, model: nn.Module, constants: Constants, axis_name: str | None
+) -> Callable[..., Any]:
+    """(params, probe, state, batch, target, weight) -> total, (batch_stats, terms,
+    the student's logits on P)."""
+    rule = METHODS[method]
+    assert rule.weak is not None
+    weak_loss = rule.weak
+    # that guide is the student itself, in the same pass
+    twice = rule.guide == "second_view"
+    mean = partial(losses.global_mean, axis_name=axis_name)
+
+    def loss_fn(params, probe, state, batch, target, weight):
+        labelled, weak = batch.labelled, batch.weak
+        images = [labelled.image, weak.student_image, *([weak.image] if twice else [])]
+        logits, stats = _student_pass(model, params, state, jnp.concatenate(images))
+        split, end = len(labelled.image), len(labelled.image) + len(weak.image)
+        # `probe` is zero; its gradient is that of the term on P at the logits
+        weak_logits = logits[split:end] + probe
+        if twice:
+            target = rule.target(logits[end:], weak, constants)
+        supervised = mean(rule.labelled(logits[:split], labelled, constants))
+        distill = mean(weak_loss(target, weak_logits, weak, constants))
+        total = supervised + weight * distill
+        terms = {
+            "loss/supervised": supervised,
+            "loss/distill": distill,
+            "loss/distill_weighted": weight * distill,
+            "loss/total": total,
+        }
+        return total, (stats, terms, weak_logits)
+
+    return loss_fn
+
+
+def make_eval_step(model: nn.Module) -> Callable[[Variables, jax.Array], jax.Array]:
+    """`variables, image f32[B, H, W, 1] -> probabilities f32[B, H/4, W/4]`, by running
+    statistics; pure, no batch statistics involved."""
+
+    def step(variables: Variables, image: jax.Array) -> jax.Array:
+        logits = model.apply(variables, image, train=False)
+        assert isinstance(logits, jax.Array)
+        return jax.nn.sigmoid(logits)
+
+    return step
+
+
+def _target_monitors(
+    teacher_logits: Any,
+    target_logits: Any,
+    weak: Weak,
+    center: float,
+    axis_name: str | None,
+) -> Metrics:
+    """What the rule finds and does on P, where a teacher's map is made the target;
+    dead images have their peak below t."""
+    if not isinstance(teacher_logits, jax.Array):
+        return {}
+    film = jnp.where(weak.valid > 0, teacher_logits, -jnp.inf)
+    peak = jnp.max(film, axis=(1, 2))
+    raised = (target_logits > teacher_logits).astype(jnp.float32)
+    mean = partial(losses.global_mean, axis_name=axis_name)
+    return {
+        "pseudo/mean_peak": mean(jax.nn.sigmoid(peak)),
+        "pseudo/share_dead": mean((peak < logit(center)).astype(jnp.float32)),
+        "pseudo/share_raised_pixels": mean(losses.image_mean(raised, weak.valid)),
+        "pseudo/mean_target": mean(
+            losses.image_mean(jax.nn.sigmoid(target_logits), weak.valid)
+        ),
+    }
+
+
+def _mean_over_devices(
+    gradients: optax.Updates, axis_name: str | None
+) -> optax.Updates:
+    # The loss is already global, so each device's gradient is its own share times the
+    # number of devices (the transpose of psum is psum); the mean undoes that.
+    return gradients if axis_name is None else lax.pmean(gradients, axis_name)
+
+
+def _sharded_norm(gradient: jax.Array, axis_name: str | None) -> jax.Array:
+    """Norm of a gradient whose leading axis is split over devices."""
+    devices = losses.global_sum(jnp.ones(()), axis_name)
+    return (
+        jnp.sqrt(losses.global_sum(jnp.sum(jnp.square(gradient)), axis_name)) / devices
+    )
+
+
+def _count(images: jax.Array, axis_name: str | None) -> jax.Array:
+    return losses.global_sum(jnp.asarray(len(images), jnp.float32), axis_name)

@@ -1,0 +1,1 @@
+"""What is measured, with NumPy alone: AUROC, FROC, their intervals, and more."""

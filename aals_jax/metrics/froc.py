@@ -1,0 +1,258 @@
+"""Lesion-level curves: two FROC definitions with one exact evaluation.
+
+Two numbers settle a free-response curve. Every lesion has its `lesion score`, the
+highest threshold at which it is recalled (-inf: never). Every image has a count of
+false units at or above any threshold: false detections (`froc_count`) or activated
+pixels outside all boxes (`froc_area`). Recall changes only at lesion scores, so these
+thresholds are all that is kept, and a bootstrap replicate is a weighted sum:
+
+    rate[r, t]   = sum_i w[r, i] false[i, t] / sum_i w[r, i] units[i]
+    recall[r, t] = sum_{lesions j, score_j >= t} w[r, image_j] / sum_j w[r, image_j]
+
+The sensitivity at limit x is that of the last operating point whose rate is not larger
+than x. No interpolation; units of equal score enter together; no point is dropped, the
+lowest included. Without any recalled lesion it is 0; without any lesion it is nan.
+
+Coordinates are pixels of the map: pixel i covers [i, i + 1), its centre is i + 0.5. A
+box is (x0, y0, x1, y1) and holds the points x0 <= x < x1, y0 <= y < y1.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from aals_jax.metrics import levels, pixels
+from aals_jax.metrics.matching import Match, check_boxes, match_images
+from aals_jax.metrics.roc import check_weights
+
+COUNT_LIMITS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # false positives per image
+AREA_LIMITS = tuple(k / 100 for k in range(1, 11))  # share of outside pixels [paper]
+
+_BLOCK = 1 << 20  # f64 values in one temporary, 8 MiB: larger ones leave the cache
+
+
+@dataclasses.dataclass(frozen=True)
+class FrocData:
+    """What a free-response curve needs to know about n images with m lesions."""
+
+    definition: str  # "froc_count" or "froc_area"
+    lesion_score: np.ndarray  # f64[m], -inf: never recalled
+    lesion_image: np.ndarray  # i64[m], index of the image, 0 .. n - 1
+    threshold: np.ndarray  # f64[t], the distinct finite lesion scores, descending
+    false: levels.Sparse | levels.Dense  # false units at or above each threshold
+    total_false: np.ndarray  # i64[n], false units with any score
+    units: np.ndarray  # f64[n], what a rate is per: 1 image, or its outside pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class FrocCurve:
+    """Operating points, thresholds descending from +inf (nothing) to -inf (all)."""
+
+    false_rate: np.ndarray  # f64[t + 2], per image (count) or share of pixels (area)
+    sensitivity: np.ndarray  # f64[t + 2], 0 .. 1
+    threshold: np.ndarray  # f64[t + 2], in the unit of the scores
+
+
+def count_data(
+    detections: Sequence[np.ndarray],
+    lesions: Sequence[np.ndarray],
+    *,
+    rule: str = "center_in_box",
+    iou_threshold: float = 0.2,
+    max_distance: float | None = None,
+    image_shapes: Sequence[tuple[int, int]] | None = None,
+) -> FrocData:
+    """Collects `froc_count`; rates are false positives per image, negatives included.
+
+    Args:
+        detections: n arrays, one an image, perhaps empty.
+        lesions: n arrays, one an image, perhaps empty.
+        rule, iou_threshold, max_distance, image_shapes: these and the columns of the
+            arrays are as in `matching.match_images`.
+    """
+    found = match_images(
+        detections,
+        lesions,
+        rule=rule,
+        iou_threshold=iou_threshold,
+        max_distance=max_distance,
+        image_shapes=image_shapes,
+    )
+    return matched_data(found, len(lesions))
+
+
+def matched_data(found: Match, num_images: int) -> FrocData:
+    """`froc_count` of what `matching.match_images` found in so many images."""
+    threshold = _distinct(found.lesion_score)
+    return FrocData(
+        definition="froc_count",
+        lesion_score=found.lesion_score,
+        lesion_image=found.lesion_image,
+        threshold=threshold,
+        false=levels.sparse_counts(
+            found.false_score, found.false_image, threshold, num_images
+        ),
+        total_false=np.bincount(found.false_image, minlength=num_images),
+        units=np.ones(num_images),
+    )
+
+
+def area_data(
+    maps: Sequence[np.ndarray] | np.ndarray,
+    boxes: Sequence[np.ndarray],
+    *,
+    valid: Sequence[np.ndarray] | np.ndarray | None = None,
+) -> FrocData:
+    """Collects `froc_area`; rates are shares of the valid pixels outside all boxes.
+
+    A pixel is activated when its value >= threshold. A lesion is recalled when the
+    pixel that holds the centre of its box is activated; on a pixel that is not valid
+    it never is. A pixel is outside when its centre lies in no box of the image. Maps
+    are read one at a time, those with lesions twice, so a memory map will do; what is
+    kept are 4 n t bytes for t distinct lesion scores.
+
+    Args:
+        maps: n maps f[H, W] of any finite score, a sequence or one f[n, H, W].
+        boxes: n arrays f[m, 4] in pixels of the map, perhaps empty.
+        valid: n masks bool[H, W], False on padding; none is all True.
+    """
+    if not len(maps) == len(boxes) == (len(maps) if valid is None else len(valid)):
+        raise ValueError(f"{len(maps)} maps and {len(boxes)} box lists, or the masks")
+    masks = valid if valid is not None else [None] * len(maps)
+    boxes = [check_boxes(each) for each in boxes]
+    scores = [
+        pixels.values_at_centers(maps[i], boxes[i], masks[i])
+        for i in range(len(maps))
+        if len(boxes[i])
+    ]
+    lesion_score = np.concatenate([np.empty(0), *scores])
+    threshold = _distinct(lesion_score)
+    false, units = pixels.activated_outside(maps, boxes, masks, threshold)
+    return FrocData(
+        definition="froc_area",
+        lesion_score=lesion_score,
+        lesion_image=np.repeat(np.arange(len(maps)), [len(each) for each in boxes]),
+        threshold=threshold,
+        false=false,
+        total_false=units,
+        units=units.astype(float),
+    )
+
+
+def select_lesions(data: FrocData, mask: np.ndarray) -> FrocData:
+    """The set with some of its lesions only, for results by size or kind.
+
+    The other lesions are ignored: neither hit nor missed, and a detection on them, or
+    an activated pixel in their boxes, is still not false. False units and images stay.
+
+    Args:
+        data: n images with m lesions, in the order in which they were given.
+        mask: bool[m].
+    """
+    mask = np.asarray(mask)
+    if mask.shape != data.lesion_score.shape or mask.dtype != bool:
+        raise ValueError(
+            f"mask {mask.dtype}{mask.shape} must say of each of the "
+            f"{len(data.lesion_score)} lesions whether it counts, as bool"
+        )
+    score = data.lesion_score[mask]
+    threshold = _distinct(score)
+    kept = np.flatnonzero(np.isin(data.threshold, threshold))
+    return dataclasses.replace(
+        data,
+        lesion_score=score,
+        lesion_image=data.lesion_image[mask],
+        threshold=threshold,
+        false=data.false.keep(np.concatenate([[0], 1 + kept])),
+    )
+
+
+def froc_curve(data: FrocData) -> FrocCurve:
+    """Every point where recall changes, and the two ends, for a plot as steps."""
+    every = np.arange(len(data.threshold) + 1)[:, None]
+    once = np.ones((len(data.units), 1))
+    false = data.false.weighted(once)(every)[:, 0]
+    recalled = _hits(data)[0].weighted(once)(every)[:, 0]
+    lesions = np.nan if undefined_reason(data) else len(data.lesion_score)
+    total = np.append(false, data.total_false.sum())
+    return FrocCurve(
+        false_rate=total / max(data.units.sum(), 1.0),
+        sensitivity=np.append(recalled, recalled[-1]) / lesions,
+        threshold=np.concatenate([[np.inf], data.threshold, [-np.inf]]),
+    )
+
+
+def sensitivity_at(
+    data: FrocData,
+    limits: Sequence[float] | np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """Sensitivity of the last operating point whose false rate is <= each limit.
+
+    Args:
+        data: n images.
+        limits: l false rates, >= 0; COUNT_LIMITS or AREA_LIMITS.
+        weights: f64[..., n], how often an image counts, >= 0; none is one each.
+
+    Returns:
+        f64[..., l], 0 .. 1; nan where no lesion, or no unit of the rate, has weight.
+    """
+    if not all(limit >= 0 for limit in limits):
+        raise ValueError(f"limits={tuple(limits)}: a false rate is not negative")
+    num_images = len(data.units)
+    weights = check_weights(weights, num_images)
+    rows = weights.reshape(-1, num_images) if num_images else np.zeros((1, 0))
+    out = np.empty((len(rows), len(limits)))
+    block = max(1, _BLOCK // (num_images + len(data.threshold) + 1))
+    hits, lesions = _hits(data)
+    for start in range(0, len(rows), block):
+        columns = np.ascontiguousarray(rows[start : start + block].T)
+        last, units = _last_levels(data, columns, np.asarray(limits, np.float64))
+        total = lesions @ columns
+        defined = (units > 0) & (total > 0)
+        recall = hits.weighted(columns)(last) / np.where(defined, total, np.nan)
+        out[start : start + block] = recall.T
+    return out.reshape(*weights.shape[:-1], len(limits))
+
+
+def froc_score(
+    data: FrocData,
+    limits: Sequence[float] | np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """Mean of `sensitivity_at` over the limits: f64[...], without weights a scalar."""
+    return sensitivity_at(data, limits, weights=weights).mean(axis=-1)
+
+
+def undefined_reason(data: FrocData) -> str:
+    """Why the score of this set is nan, for the report; empty when it has a value."""
+    if not len(data.lesion_score):
+        return f"no lesion in {len(data.units)} images"
+    return "" if data.units.sum() > 0 else "no pixel outside the boxes"
+
+
+def _last_levels(
+    data: FrocData, columns: np.ndarray, limits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights f64[n, r] -> last level within each limit i64[l, r], units f64[r]."""
+    units = data.units @ columns
+    per = np.where(units > 0, units, 1.0)
+    false = data.false.weighted(columns)
+    shape = (len(data.threshold) + 1, columns.shape[1])
+    # The rate is divided, not the limit multiplied: k / n rounds as a literal does.
+    return levels.last_within(lambda level: false(level) / per, limits, shape), units
+
+
+def _hits(data: FrocData) -> tuple[levels.Sparse, np.ndarray]:
+    """Recalled lesions at or above each threshold, and all lesions i64[n]."""
+    n = len(data.units)
+    hits = levels.sparse_counts(data.lesion_score, data.lesion_image, data.threshold, n)
+    return hits, np.bincount(data.lesion_image, minlength=n)
+
+
+def _distinct(scores: np.ndarray) -> np.ndarray:
+    """The finite lesion scores, each once, descending."""
+    return np.unique(scores[np.isfinite(scores)])[::-1]

@@ -1,0 +1,159 @@
+"""Operating points: a threshold chosen on one set, and what it gives on another.
+
+A threshold chosen on the images that it is then measured on looks better than it is,
+so each point says where it was chosen.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from aals_jax.metrics import intervals, roc
+from aals_jax.metrics.records import Reading, Truth
+from aals_jax.metrics.table import Bootstrap, entry, number
+
+SPECIFICITIES = (0.90, 0.95)
+FALSE_POSITIVES = (0.5, 1.0)  # an image
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A chosen threshold: positive, or reported, when score >= threshold."""
+
+    name: str
+    level: str  # "image" or "lesion"
+    rule: str  # how it was chosen
+    threshold: float  # nan: could not be chosen; +inf: nothing is called
+
+
+def choose(truth: Truth, reading: Reading) -> list[Point]:
+    """The points of SPECIFICITIES and FALSE_POSITIVES on one set."""
+    points = []
+    for wanted in SPECIFICITIES:
+        found = roc.sensitivity_at_specificity(
+            reading.score, truth.label, specificity=wanted
+        )
+        rule = f"the most sensitive threshold with specificity >= {wanted:g}"
+        points.append(
+            Point(f"specificity {wanted:.2f}", "image", rule, found.threshold)
+        )
+    for wanted in FALSE_POSITIVES:
+        rule = f"the lowest threshold with at most {wanted:g} false positives an image"
+        name = f"{wanted:g} false positives an image"
+        threshold = false_positive_threshold(reading, wanted)
+        points.append(Point(name, "lesion", rule, threshold))
+    return points
+
+
+def false_positive_threshold(reading: Reading, limit: float) -> float:
+    """The lowest threshold with at most `limit` false positives an image.
+
+    Down to the lowest detection when all of them are few enough; nan without an image,
+    +inf without a detection.
+    """
+    images, match = len(reading.count.units), reading.match
+    scores = np.concatenate([match.false_score, match.lesion_score])
+    scores = scores[np.isfinite(scores)]
+    if not images or not len(scores):
+        return np.inf if images else np.nan
+    false = np.sort(match.false_score)[::-1]
+    allowed = int(np.floor(limit * images))
+    if len(false) <= allowed:
+        return float(scores.min())
+    return float(np.nextafter(false[allowed], np.inf))  # and none of its equals
+
+
+def apply(
+    points: Sequence[Point],
+    truth: Truth,
+    reading: Reading,
+    *,
+    chosen_on: str,
+    bootstrap: Bootstrap,
+) -> list[dict[str, Any]]:
+    """What each point gives on a set, with intervals of the patient-level bootstrap.
+
+    Args:
+        points: of `choose`, perhaps on another set.
+        truth, reading: of the set they are applied to.
+        chosen_on: words for the set that they were chosen on.
+    """
+    made = []
+    for point in points:
+        counts = (
+            _image_counts(point, truth, reading)
+            if point.level == "image"
+            else _lesion_counts(point, reading)
+        )
+        rows = np.arange(len(truth)) if point.level == "image" else truth.judged_rows
+        made.append(
+            {
+                "name": point.name,
+                "level": point.level,
+                "rule": point.rule,
+                "threshold": number(point.threshold),
+                "chosen_on": chosen_on,
+                "measured": {}
+                if np.isnan(point.threshold)
+                else _ratios(counts, truth.patient[rows], bootstrap),
+                **_no_threshold(point),
+            }
+        )
+    return made
+
+
+Counts = Mapping[str, tuple[np.ndarray, np.ndarray]]  # name -> over, under: f64[n] each
+
+
+def _image_counts(point: Point, truth: Truth, reading: Reading) -> Counts:
+    called, label = reading.score >= point.threshold, truth.label
+    return {
+        "sensitivity": (called & label, label),
+        "specificity": (~called & ~label, ~label),
+        "ppv": (called & label, called),
+        "npv": (~called & ~label, ~called),
+    }
+
+
+def _lesion_counts(point: Point, reading: Reading) -> Counts:
+    match, images = reading.match, len(reading.count.units)
+
+    def count(image: np.ndarray) -> np.ndarray:
+        return np.bincount(image, minlength=images)
+
+    hit = match.lesion_score >= point.threshold
+    false = match.false_score >= point.threshold
+    return {
+        "sensitivity": (count(match.lesion_image[hit]), count(match.lesion_image)),
+        "false_positives_per_image": (count(match.false_image[false]), np.ones(images)),
+    }
+
+
+def _ratios(
+    counts: Counts, patients: np.ndarray, bootstrap: Bootstrap
+) -> dict[str, Any]:
+    found = intervals.patient_bootstraps(
+        patients.tolist(),
+        {
+            name: partial(_ratio, np.asarray(over, float), np.asarray(under, float))
+            for name, (over, under) in counts.items()
+        },
+        **dataclasses.asdict(bootstrap),
+        reasons=dict.fromkeys(counts, "nothing to count"),
+    )
+    return {name: entry(interval) for name, interval in found.items()}
+
+
+def _ratio(over: np.ndarray, under: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return roc.ratio(weights @ over, weights @ under)
+
+
+def _no_threshold(point: Point) -> dict[str, str]:
+    if np.isnan(point.threshold):
+        return {"reason": "no threshold: there is one class only, or no image"}
+    if np.isinf(point.threshold):
+        return {"reason": "nothing is called: no threshold of the rule finds anything"}
+    return {}

@@ -1,0 +1,196 @@
+"""What a config may say, and which of it decides what comes out."""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from aals_jax.input import views
+from aals_jax.metrics import detection
+from aals_jax.runs import stages
+from aals_jax.runtime import devices
+from aals_jax.method.methods import METHODS
+from aals_jax.models import resnet
+from data.cxr_registry.labels import report_text as text
+
+# Fields that say where and how fast, not what: they may differ between two calls.
+MACHINE_FIELDS = (
+    "data.dir",
+    "data.key_file",
+    "data.parts_file",  # what it says is in the dataset's hash
+    "data.workers",
+    "data.timeout_s",
+    "data.memory_gib",
+    "data.beam",
+    "data.threads",
+)
+
+# Fields that the first runs did not have -> what they did, so that they go on. Their
+# methods, aals and supervised, read none that is UNREAD.
+UNREAD = object()
+ADDED: Mapping[str, Any] = {
+    "distill.ramp_share": UNREAD,
+    "distill.ensemble_decay": UNREAD,
+    "distill.ensemble_side": UNREAD,
+    "distill.cell": UNREAD,
+    "distill.box_weight": UNREAD,
+    "distill.pool_sharpness": UNREAD,
+    "distill.dead_zone": "leave",
+    "distill.dead_zone_share": UNREAD,
+    "distill.lesion_area": 0.0,
+    "data.label_noise": 0.0,
+    "data.keep_non_acute": False,
+    "data.point_radius": 32.0,
+    "data.reports.read": "auto",
+    "data.reports.languages": ["en"],
+    "data.reports.rules": None,
+    "data.reports.silence": "negative",
+}
+
+# field -> (what must hold, in words)
+LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "log_every": (lambda v: v >= 1, ">= 1"),
+    "ema_decay": (lambda v: 0 <= v < 1, "at least 0, below 1"),
+    "data.side": (lambda v: v >= 32 and v % 32 == 0, "a multiple of 32"),
+    "data.bits": (lambda v: v in (8, 16), "8 or 16"),
+    "data.workers": (lambda v: v >= 0, ">= 0"),
+    "data.timeout_s": (lambda v: v > 0, "> 0"),
+    "data.memory_gib": (lambda v: v > 0, "> 0"),
+    "data.label_noise": (lambda v: 0 <= v <= 1, "between 0 and 1"),
+    "data.fold": (lambda v: 0 <= v < 5, "0 to 4"),
+    "model.dtype": (lambda v: v in ("float32", "bfloat16"), "float32 or bfloat16"),
+    "augment.scale": (lambda v: 0 < v[0] <= v[1], "two factors > 0, ascending"),
+    "batch.region": (lambda v: v >= 1, ">= 1"),
+    "batch.negative": (lambda v: v >= 1, ">= 1"),
+    "batch.image_level": (lambda v: v >= 1, ">= 1"),
+    "distill.max_strength": (lambda v: v >= 1, ">= 1"),
+    "distill.center": (lambda v: 0 < v < 1, "between 0 and 1"),
+    "distill.weight": (lambda v: v >= 0, ">= 0"),
+    "distill.ramp_steps": (lambda v: v >= 0, ">= 0"),
+    "distill.ramp_share": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "distill.dead_zone_share": (lambda v: 0 < v < 1, "between 0 and 1"),
+    "distill.lesion_area": (lambda v: 0 <= v < 1, "at least 0, below 1"),
+    "distill.ensemble_decay": (lambda v: 0 <= v < 1, "at least 0, below 1"),
+    "distill.ensemble_side": (lambda v: v >= 1, ">= 1"),
+    "distill.cell": (lambda v: v >= 1, ">= 1"),
+    "distill.box_weight": (lambda v: v > 0, "> 0"),
+    "distill.pool_sharpness": (lambda v: v > 0, "> 0"),
+    "evaluation.batch_size": (lambda v: v >= 1, ">= 1"),
+    "evaluation.replicates": (lambda v: v >= 1, ">= 1"),
+    "evaluation.threshold": (lambda v: 0 <= v < 1, "at least 0, below 1"),
+    "evaluation.min_distance": (lambda v: 0 < v < 1, "between 0 and 1"),
+    "evaluation.max_detections": (lambda v: v >= 1, ">= 1"),
+}
+CHOICES: Mapping[str, Collection[str]] = {
+    "method": METHODS,
+    "data.reports.read": text.READ,
+    "data.reports.silence": text.SILENCE,
+    "distill.dead_zone": ("leave", "raise"),
+    "model.backbone": resnet.DEPTHS,
+    "evaluation.pooling": detection.POOLINGS,
+}
+
+
+def check_config(config: Any) -> None:
+    """Raises one ValueError for settings that can't work together, or not here."""
+    check_fields(config)
+    check_divisible(config)
+
+
+def check_fields(config: Any) -> None:
+    """Raises one ValueError for settings that can't work together; starts no device."""
+    fields = flat(json.loads(config.to_json_best_effort()))
+    problems = [
+        f"{name}={fields[name]!r}: use one of {sorted(choices)}"
+        for name, choices in CHOICES.items()
+        if fields[name] not in choices
+    ]
+    problems += [
+        f"{name}={fields[name]!r}: {words}"
+        for name, (holds, words) in LIMITS.items()
+        if not holds(fields[name])
+    ]
+    for name in ("pretrain", "distill"):
+        problems += [f"{name}.{text}" for text in _stage_problems(config, name)]
+    problems += _cell_problems(config)
+    if problems:
+        raise ValueError("the config can't be run:\n- " + "\n- ".join(problems))
+
+
+def check_divisible(config: Any) -> None:
+    """Raises ValueError for batches that don't split evenly over the devices."""
+    labelled = config.batch.region + config.batch.negative
+    devices.check_divisible(
+        {
+            "batch.region + batch.negative": labelled,
+            "batch.image_level": config.batch.image_level,
+        }
+    )
+    devices.check_divisible(
+        {"evaluation.batch_size": config.evaluation.batch_size},
+        devices.local_device_count(),
+    )
+
+
+def _cell_problems(config: Any) -> Iterator[str]:
+    method, cell = METHODS.get(config.method), config.distill.cell
+    map_side = config.data.side // views.MAP_STRIDE
+    if method and method.cells and cell >= 1 and map_side % cell:
+        yield f"distill.cell={cell}: a divisor of {map_side}, the map's side"
+
+
+def _stage_problems(config: Any, name: str) -> Iterator[str]:
+    stage = config[name]
+    if stage.steps < 1:
+        yield f"steps={stage.steps}: >= 1"
+    elif not 0 <= stage.warmup_steps < stage.steps:
+        yield f"warmup_steps={stage.warmup_steps}: below its steps"
+    if stage.learning_rate <= 0:
+        yield f"learning_rate={stage.learning_rate}: > 0"
+    if config.log_every < 1:
+        return  # told already
+    if stage.eval_every < 1 or stage.eval_every % config.log_every:
+        text = f"a multiple of log_every={config.log_every}"
+        yield f"eval_every={stage.eval_every}: {text}"
+    try:
+        stages.make_tx(stage)
+    except ValueError as error:
+        yield str(error)
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """The config without the fields that don't change what comes out."""
+    fields = json.loads(config.to_json_best_effort())
+    for name in MACHINE_FIELDS:
+        section, field = name.split(".")
+        fields[section].pop(field, None)  # a claimed config has none of them
+    fields["registry"] = "registry" if config.registry else None
+    return fields
+
+
+def differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Fields of a run's identity that differ from those now, in words."""
+    was, fields = flat(there), flat(now)
+    was = {**{name: ADDED[name] for name in ADDED.keys() & fields.keys()}, **was}
+    return sorted(
+        f"{name}: {was.get(name)!r} there, {fields.get(name)!r} now"
+        for name in was.keys() | fields.keys()
+        if was.get(name) != fields.get(name) and was.get(name) is not UNREAD
+    )
+
+
+def digest(fields: Any) -> str:
+    """A name for JSON-like fields: equal fields, equal name."""
+    text = json.dumps(fields, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields by their dotted names."""
+    made: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            made |= flat(value, f"{prefix}{name}.")
+        else:
+            made[prefix + name] = value
+    return made

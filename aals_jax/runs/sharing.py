@@ -1,0 +1,107 @@
+"""Stage 1, trained once for all runs that have it in common.
+
+A run that takes it over ends in the same bytes as one that trains it: the state is a
+function of the fields below, and its checkpoints, history and curves are copied whole.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aals_jax.runs import check
+from aals_jax.runtime import locks, log
+from aals_jax.method.methods import METHODS
+
+# Fields that stage 1 does not read where the method trains in two stages. Validation,
+# which chooses its checkpoint, reads the others of `evaluation`.
+UNREAD = (
+    "method",
+    "distill",
+    "batch.image_level",
+    "evaluation.replicates",
+    "evaluation.seed",
+    "evaluation.threshold",
+    "evaluation.min_distance",
+    "evaluation.max_detections",
+)
+_STAGE = "pretrain"
+
+
+def key(config: Any) -> str | None:
+    """What names stage 1: equal for all runs that may share it; None: it may not."""
+    if METHODS[config.method].from_start:
+        return None  # stage 1 is the method's own
+    fields = check.identity(config)
+    for name in UNREAD:
+        section, _, field = name.partition(".")
+        if field:
+            fields[section].pop(field)
+        else:
+            fields.pop(section)
+    return check.digest(fields)
+
+
+def take_over(
+    folder: Path, workdir: Path, data_hash: str, make: Callable[[Path], Any]
+) -> None:
+    """Puts a finished stage 1 into a workdir that has not begun one.
+
+    Args:
+      folder: of the shared stage; the first run that comes trains it there, the others
+        wait.
+      workdir: of the run; complete by itself afterwards.
+      data_hash: of the run's data.
+      make: trains what is missing of stage 1 in the folder that it is given.
+
+    Raises:
+      ValueError: the shared stage was trained on other data.
+    """
+    begun = workdir / "checkpoints" / _STAGE
+    if begun.exists():
+        return
+    with locks.held(folder):
+        _check_data(folder, data_hash)
+        make(folder)
+    workdir.mkdir(parents=True, exist_ok=True)
+    _link(folder / "metrics.jsonl", workdir / "metrics.jsonl")
+    _link(folder / "tensorboard", workdir / "tensorboard")
+    # last: what makes the stage count as begun here
+    _link(folder / "checkpoints" / _STAGE, begun)
+    log.log.info("stage 1 is taken over from %s", folder.name)
+
+
+def _check_data(folder: Path, data_hash: str) -> None:
+    path = folder / "data.json"
+    if not path.exists():
+        log.write_json(path, {"data_hash": data_hash})
+    there = json.loads(path.read_text())["data_hash"]
+    if there != data_hash:
+        raise ValueError(
+            f"the shared stage 1 {folder.name} was trained on other data (data_hash "
+            f"{there[:12]} there, {data_hash[:12]} now); choose another --workdir"
+        )
+
+
+def _link(source: Path, target: Path) -> None:
+    """A file or a tree beside the old one, without its bytes where links exist; whole
+    or absent."""
+    aside = target.with_name(target.name + ".partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)  # of a kill between two of these
+        # checkpoints are never written in place, so that a link is as good as a copy
+        shutil.copytree(source, aside, copy_function=_link_file)
+    else:
+        shutil.copyfile(source, aside)  # goes on growing
+    os.replace(aside, target)
+
+
+def _link_file(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)

@@ -1,0 +1,1 @@
+"""Kept results of many trials to the tables, figures and pages of a study."""

@@ -1,0 +1,1 @@
+"""Many runs from one file: trials, search, Ray, a Slurm list, the summary."""

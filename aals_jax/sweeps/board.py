@@ -1,0 +1,120 @@
+"""How a sweep goes: a live table in a terminal, a line a change where there is none."""
+
+import collections
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import rich.live
+import rich.table
+
+from aals_jax.runtime import log
+from aals_jax.sweeps.trials import STATES, Progress, Trial
+
+_EVERY_S = 1.0
+_ORDER = ("running", "failed", "interrupted", "waiting", "stopped", "done")
+_HEAD = 6  # lines of the terminal that are not rows
+
+
+class _Board:
+    """The states of all trials, read again and again."""
+
+    def __init__(self, current: Callable[[], Sequence[Trial]]):
+        self._current = current
+        self._started = time.monotonic()
+        self._pairs: list[tuple[Trial, str]] = []
+        self._done_before: int | None = None
+
+    def look(self) -> list[tuple[Trial, str]]:
+        """Reads all states; returns those that changed."""
+        now = {trial.name: (trial, trial.state()) for trial in self._current()}
+        before = {trial.name: state for trial, state in self._pairs}
+        self._pairs = list(now.values())
+        return [(t, s) for t, s in self._pairs if before.get(t.name) != s]
+
+    def summary(self) -> str:
+        """`7 of 12 done, 2 running, 3 waiting, about 4 min left`."""
+        counts = collections.Counter(state for _, state in self._pairs)
+        parts = [f"{counts['done']} of {len(self._pairs)} done"]
+        parts += [f"{counts[s]} {s}" for s in STATES[1:] if counts[s]]
+        if self._done_before is None:
+            self._done_before = counts["done"]
+        made = counts["done"] - self._done_before
+        left = len(self._pairs) - counts["done"] - counts["stopped"]
+        if made and left:
+            pace = (time.monotonic() - self._started) / made
+            parts.append(f"about {_duration(pace * left)} left")
+        return ", ".join(parts)
+
+    def table(self, height: int) -> rich.table.Table:
+        """The trials at work first; as many as there are lines."""
+        table = rich.table.Table(title=self.summary(), title_justify="left")
+        for name in ("trial", "fields", "state", "stage and step", "AUROC", "left"):
+            right = name in ("AUROC", "left")
+            table.add_column(name, justify="right" if right else "left")
+        pairs = sorted(self._pairs, key=lambda p: (_ORDER.index(p[1]), p[0].index))
+        for trial, state in pairs[: max(height - _HEAD, 1)]:
+            progress = trial.progress()
+            table.add_row(trial.name, trial.label, state, *_cells(progress, state))
+        return table
+
+
+def _cells(progress: Progress, state: str) -> tuple[str, str, str]:
+    auroc = "" if progress.auroc is None else f"{progress.auroc:.3f}"
+    left = progress.seconds_left if state == "running" else None
+    at = f"{progress.stage} {progress.step}" if progress.stage else ""
+    return at, auroc, "" if left is None else _duration(left)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+@contextlib.contextmanager
+def watch(current: Callable[[], Sequence[Trial]]) -> Iterator[None]:
+    """Shows the trials while the body runs, and once more at its end.
+
+    Args:
+      current: the trials; called again and again, from a thread.
+    """
+    board, over = _Board(current), threading.Event()
+    show = _live if log.console.is_terminal else _lines
+    thread = threading.Thread(target=show, args=(board, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _live(board: _Board, over: threading.Event) -> None:
+    console = log.console
+    with rich.live.Live(console=console, auto_refresh=False) as live:
+        while True:
+            last = over.is_set()  # looked at before the states: none is missed
+            board.look()
+            live.update(board.table(console.height), refresh=True)
+            if last:
+                return
+            over.wait(_EVERY_S)
+
+
+def _lines(board: _Board, over: threading.Event) -> None:
+    while True:
+        last = over.is_set()
+        for trial, state in board.look():
+            if state != "waiting":
+                progress = trial.progress()
+                auroc = (
+                    "" if progress.auroc is None else f", AUROC {progress.auroc:.3f}"
+                )
+                words = (trial.name, trial.label, state, auroc, board.summary())
+                log.log.info("%s (%s): %s%s; %s", *words)
+        if last:
+            return
+        over.wait(_EVERY_S)

@@ -1,0 +1,182 @@
+"""What a sweep file says: which trials there are, named, checked and in order."""
+
+import collections
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from aals_jax.runs import check, sharing
+from aals_jax.sweeps.search import Search
+from aals_jax.sweeps.trials import Trial
+
+SEED = "seed"  # last in a label: trials that differ in nothing else are a group
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """What a sweep file says."""
+
+    trials: list[Trial]  # in their order; none where Optuna is asked for samples
+    search: Search | None
+    configs: Sequence[Any]  # whose data are needed
+
+
+def load(file: str, root: Path) -> Sweep:
+    """Reads a sweep file: `get_sweep` returns configs, `get_search` a Search.
+
+    Args:
+      file: its path; what stands after ":" is handed to the function.
+      root: the sweep's folder.
+
+    Raises:
+      ValueError: there is no such file, its own code fails, or it lists nothing that
+        can be run.
+    """
+    path, _, argument = file.partition(":")
+    module = load_module(path)
+    arguments = [argument] if argument else []
+    if hasattr(module, "get_search"):
+        with telling(path):
+            search = module.get_search(*arguments)
+        if search.algorithm != "random":
+            check.check_fields(search.config)
+            return Sweep([], search, [search.config])
+        configs = [search.config_of(values) for values in search.draw_all()]
+        return Sweep(make_trials(configs, root), search, configs)
+    if not hasattr(module, "get_sweep"):
+        raise ValueError(f"--sweep={path}: neither get_sweep nor get_search is in it")
+    with telling(path):
+        configs = _listed(module.get_sweep(*arguments))
+    return Sweep(make_trials(configs, root), None, configs)
+
+
+def load_module(path: str) -> ModuleType:
+    """Runs a sweep file; ValueError where there is none, or it fails."""
+    if not Path(path).is_file():
+        raise ValueError(f"--sweep={path}: there is no such file")
+    spec = importlib.util.spec_from_file_location("sweep_file", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    with telling(path):
+        spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def telling(path: str) -> Iterator[None]:
+    """What the code of a sweep file raises as a ValueError, with its line and words:
+    it handles settings and no patient."""
+    try:
+        yield
+    except Exception as error:
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).resolve() == Path(path).resolve()
+        ]
+        said = str(error)
+        if isinstance(error, SyntaxError):
+            lines, said = [error.lineno], error.msg
+        if not isinstance(error, ValueError):
+            said = f"{type(error).__name__}: {said}"
+        place = f", line {lines[-1]}" if lines else ""
+        raise ValueError(f"--sweep={path}{place}: {said}") from error
+
+
+def _listed(made: Any) -> list[Any]:
+    """What get_sweep returned, checked to be configs."""
+    try:
+        configs = list(made)
+    except TypeError:
+        raise ValueError(
+            f"get_sweep returned {type(made).__name__}: a list of configs is needed"
+        ) from None
+    for number, config in enumerate(configs):
+        if not hasattr(config, "to_json_best_effort"):  # what a ConfigDict has
+            raise ValueError(
+                f"get_sweep's entry {number} is of type {type(config).__name__}: a "
+                "ConfigDict, as configs.base.get_config makes it, is needed"
+            )
+    return configs
+
+
+def make_trials(configs: Sequence[Any], root: Path) -> list[Trial]:
+    """Checks, names and orders configs: one of each stage 1 first, since the others of
+    the same would only wait for it. No device is started: they are the trials'.
+
+    Raises:
+      ValueError: configs that can't be run, or are the same run twice; all at once.
+    """
+    identities = [check.identity(config) for config in configs]
+    flats = [check.flat(identity) for identity in identities]
+    names = [check.digest(identity) for identity in identities]
+    _check(configs, names)
+    differing = [
+        field
+        for field in sorted(flats[0], key=lambda field: (field == SEED, field))
+        if len({json.dumps(flat.get(field)) for flat in flats}) > 1
+    ]
+    stages = [sharing.key(config) for config in configs]
+    first = [stage is None or stage not in stages[:i] for i, stage in enumerate(stages)]
+    order = sorted(range(len(configs)), key=lambda i: not first[i])
+    return [
+        make_trial(
+            configs[i],
+            root,
+            index=index,
+            differing={field: flats[i].get(field) for field in differing},
+        )
+        for index, i in enumerate(order)
+    ]
+
+
+def make_trial(
+    config: Any, root: Path, *, index: int, differing: Mapping[str, Any]
+) -> Trial:
+    return Trial(
+        index=index,
+        name=check.digest(check.identity(config)),
+        label=label(differing),
+        differing=dict(differing),
+        fields=json.loads(config.to_json_best_effort()),
+        first_stage=sharing.key(config),
+        root=root,
+    )
+
+
+def label(differing: Mapping[str, Any]) -> str:
+    """`method=aals seed=0`; of a field's name the last word, where it is one's."""
+    ends = collections.Counter(name.rpartition(".")[2] for name in differing)
+
+    def short(name: str) -> str:
+        end = name.rpartition(".")[2]
+        return end if ends[end] == 1 else name
+
+    def said(value: Any) -> str:
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return " ".join(f"{short(name)}={said(v)}" for name, v in differing.items())
+
+
+def _check(configs: Sequence[Any], names: Sequence[str]) -> None:
+    if not configs:
+        raise ValueError("the sweep has no config")
+    problems = []
+    for number, (config, name) in enumerate(zip(configs, names, strict=True)):
+        try:
+            check.check_fields(config)
+        except ValueError as error:
+            problems.append(f"config {number}: {error}")
+        if (same := names.index(name)) != number:
+            problems.append(
+                f"config {number} is the same run as config {same}; registries, which "
+                "a name does not tell apart, need a --workdir each"
+            )
+    if problems:
+        raise ValueError("the sweep can't be run:\n- " + "\n- ".join(problems))

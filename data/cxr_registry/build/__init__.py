@@ -1,0 +1,1 @@
+"""Checked records to a TFDS dataset: resumable, atomic, de-identified."""

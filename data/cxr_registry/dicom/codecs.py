@@ -1,0 +1,148 @@
+"""A compressed frame to its samples: one function for each transfer syntax.
+
+All of them call imagecodecs. Its `ljpeg_decode` is left out: it ends the process on
+damaged JPEG lossless, which libjpeg-turbo reads faster and refuses in Python.
+
+Reference: DICOM PS3.5 annexes A.4 (encapsulation) and G (RLE).
+"""
+
+import itertools
+import re
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import cv2
+import imagecodecs
+import numpy as np
+from pydicom import uid
+from pydicom.pixels.processing import convert_color_space
+
+from data.cxr_registry.dicom import codestream
+
+_RLE_HEADER = struct.Struct("<16I")  # number of segments, their offsets
+_RLE_EXCESS = 1024  # bytes a segment may hold beyond its pixels: some writers pad
+# What tells a JPEG's colours; without it, the DICOM header does.
+_COLOUR_MARKER = re.compile(rb"\xff\xe0..JFIF\0|\xff\xee..Adobe", re.DOTALL)
+
+
+class Layout(NamedTuple):
+    """What the DICOM header says of a frame."""
+
+    rows: int
+    columns: int
+    samples: int  # 1, or 3 of a colour
+    sample_bytes: int  # that BitsAllocated takes
+    kind: str  # Photometric Interpretation
+
+
+Decode = Callable[[bytes, Layout], np.ndarray]
+
+
+def decode(syntax: uid.UID, frame: bytes, layout: Layout) -> np.ndarray:
+    """Decodes the bytes of a frame, whose declared size was checked before.
+
+    Args:
+        syntax: a key of `DECODERS`.
+        frame: the fragments of one frame, joined.
+        layout: of the frame, by the DICOM header.
+
+    Returns:
+        uint or int [rows, columns] or, in RGB, [rows, columns, 3]. A container of at
+        least the codestream's bits, whose sign may be another than the header's.
+
+    Raises:
+        Exception: of the codec's own kind, when the frame is damaged.
+    """
+    stored = DECODERS[syntax](frame, layout)
+    expected = (layout.rows, layout.columns) + (3,) * (layout.samples == 3)
+    if stored.shape == (3, *expected[:2]):  # JPEG-LS of a plane a colour
+        stored = np.moveaxis(stored, 0, -1)
+    if stored.shape != expected:
+        raise ValueError("decoded to another shape")
+    if layout.kind.startswith("YBR_FULL") and DECODERS[syntax] is not _jpeg:
+        stored = convert_color_space(stored, "YBR_FULL", "RGB")
+    return stored
+
+
+def _rle(frame: bytes, layout: Layout) -> np.ndarray:
+    """A segment of PackBits for each byte of each sample, the highest byte first."""
+    number, *offsets = _RLE_HEADER.unpack_from(frame)
+    size = layout.sample_bytes
+    if number != layout.samples * size or number > len(offsets):
+        raise ValueError("has other segments than its samples have bytes")
+    bounds = [*offsets[:number], len(frame)]
+    if min(bounds) < _RLE_HEADER.size:
+        raise ValueError("has a segment in its header")
+    # where offsets fall or lie outside, a segment is empty: of fewer bytes than pixels
+    planes = [
+        _plane(memoryview(frame)[start:end], layout.rows * layout.columns)
+        for start, end in itertools.pairwise(bounds)
+    ]
+    samples = [
+        cv2.merge(planes[at : at + size][::-1]).view(f"<u{size}")
+        for at in range(0, number, size)
+    ]
+    shape = (layout.rows, layout.columns)
+    if layout.samples == 1:
+        return samples[0].reshape(shape)
+    return np.dstack([sample.reshape(shape) for sample in samples])
+
+
+def _plane(segment: memoryview, pixels: int) -> np.ndarray:
+    """u8[pixels]. A given output bounds what a run of 128 for 2 bytes may become."""
+    out = np.empty(pixels + _RLE_EXCESS, np.uint8)
+    given: Any = (segment, out)  # imagecodecs' stubs know no buffers
+    if len(imagecodecs.packbits_decode(given[0], out=given[1])) < pixels:
+        raise ValueError("has a segment of fewer bytes than pixels")
+    return out[:pixels]
+
+
+def _jpeg(frame: bytes, layout: Layout) -> np.ndarray:
+    """Lossy JPEG of 8 or 12 bits; colours are brought to RGB."""
+    _check_end(frame)
+    if layout.samples == 1:
+        return imagecodecs.jpeg8_decode(frame, outcolorspace="GRAYSCALE")
+    if layout.kind == "RGB" and not _COLOUR_MARKER.search(frame):
+        return imagecodecs.jpeg8_decode(frame, colorspace="RGB")
+    return imagecodecs.jpeg8_decode(frame, outcolorspace="RGB")
+
+
+def _jpeg_lossless(frame: bytes, layout: Layout) -> np.ndarray:
+    _check_end(frame)
+    # as they are: libjpeg-turbo converts no colours without loss
+    colours = "RGB" if layout.samples == 3 else None
+    return imagecodecs.jpeg8_decode(frame, colorspace=colours)
+
+
+def _check_end(frame: bytes) -> None:
+    """libjpeg-turbo fills what a cut file lacks, and imagecodecs drops its warning."""
+    if not codestream.is_whole_jpeg(frame):
+        raise ValueError("is cut off")
+
+
+def _jpeg_ls(frame: bytes, layout: Layout) -> np.ndarray:
+    del layout
+    return imagecodecs.jpegls_decode(frame)
+
+
+def _jpeg_2000(frame: bytes, layout: Layout) -> np.ndarray:
+    """Of high throughput or not; the component transform is undone."""
+    del layout
+    return imagecodecs.jpeg2k_decode(frame, numthreads=1)
+
+
+DECODERS: Mapping[str, Decode] = {
+    uid.RLELossless: _rle,
+    uid.JPEGBaseline8Bit: _jpeg,
+    uid.JPEGExtended12Bit: _jpeg,
+    uid.JPEGLossless: _jpeg_lossless,
+    uid.JPEGLosslessSV1: _jpeg_lossless,
+    uid.JPEGLSLossless: _jpeg_ls,
+    uid.JPEGLSNearLossless: _jpeg_ls,
+    uid.JPEG2000Lossless: _jpeg_2000,
+    uid.JPEG2000: _jpeg_2000,
+    uid.HTJ2KLossless: _jpeg_2000,
+    uid.HTJ2KLosslessRPCL: _jpeg_2000,
+    uid.HTJ2K: _jpeg_2000,
+}

@@ -1,0 +1,207 @@
+"""A DICOM header to its stored pixels: checked, decoded, held to its bits stored."""
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom import uid
+from pydicom.encaps import generate_frames
+from pydicom.pixels.decoders.base import get_decoder
+
+from data.cxr_registry.dicom import codecs, codestream
+from data.cxr_registry.dicom import header as dicom_header
+from data.cxr_registry.dicom.header import UnreadableRadiograph
+
+# Old files keep overlays above the bits stored of these, which hold the pixels' words.
+_WORDS = frozenset({uid.RLELossless, uid.JPEGLossless, uid.JPEGLosslessSV1})
+_ALLOCATED = frozenset({1, 8, 16, 32, 64})  # bits a sample; 1 is PS3.5's only odd one
+_GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
+_COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
+
+
+def only_grey(stored: np.ndarray) -> np.ndarray:
+    """One channel of [H, W, 3] when all three say the same."""
+    spread = stored.max(-1) - stored.min(-1)  # of unsigned values: no less than 0
+    # 2 is what chroma rounding leaves of a grey JPEG
+    if stored.dtype.kind != "u" or spread.max() > 2:
+        raise UnreadableRadiograph(
+            "is in colour; a radiograph is grey: export the original"
+        )
+    return np.ascontiguousarray(stored[..., 1])
+
+
+def decode(header: pydicom.Dataset, modalities: Collection[str] | None) -> np.ndarray:
+    """Stored values, int[Rows, Columns], after every check that needs no pixels."""
+    with dicom_header.quiet_pydicom():
+        try:
+            _check_header(header, modalities)
+            syntax = _transfer_syntax(header)
+            encapsulated = syntax.is_encapsulated
+            read = _decode_encapsulated if encapsulated else _decode_native
+            stored = read(header, syntax)
+        except UnreadableRadiograph:
+            raise
+        except Exception as error:  # a hostile file raises anything: one border
+            raise UnreadableRadiograph(
+                f"is damaged ({type(error).__name__}); export it again"
+            ) from None
+    if stored.ndim == 3:
+        stored = only_grey(stored)
+        header.BitsStored, header.PixelRepresentation = 8 * stored.itemsize, 0
+        header.PhotometricInterpretation = "MONOCHROME2"
+    return within_bits(
+        stored,
+        int(header.BitsStored),
+        signed=header.PixelRepresentation == 1,
+        drops=not encapsulated or syntax in _WORDS,
+    )
+
+
+def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -> None:
+    modality = str(header.get("Modality") or "")
+    if modalities is not None and modality and modality not in modalities:
+        accepted = ", ".join(sorted(modalities))
+        raise UnreadableRadiograph(
+            f"is no radiograph by its Modality; accepted are {accepted}"
+        )
+    if header.get("PresentationIntentType") == "FOR PROCESSING":
+        raise UnreadableRadiograph(
+            "is a FOR PROCESSING image, of unknown polarity; "
+            "export the FOR PRESENTATION one"
+        )
+    if int(header.get("NumberOfFrames") or 1) > 1:
+        raise UnreadableRadiograph("has several frames; export one frame a file")
+    dicom_header.size(header)
+    kind = str(header.get("PhotometricInterpretation") or "")
+    samples = int(header.get("SamplesPerPixel") or 1)
+    if (kind not in _GREY or samples != 1) and (kind not in _COLOUR or samples != 3):
+        raise UnreadableRadiograph(
+            "is neither MONOCHROME1 nor MONOCHROME2; export the original grey image"
+        )
+    bits = header.get("BitsStored") or 0
+    if not 1 <= bits <= 16:
+        raise UnreadableRadiograph("stores more than 16 bits a pixel or states 0")
+    if header.get("BitsAllocated") not in _ALLOCATED or bits > header.BitsAllocated:
+        raise UnreadableRadiograph(
+            "allocates no whole bytes for its bits stored; export it again"
+        )
+    if header.get("PixelRepresentation") not in (0, 1):
+        raise UnreadableRadiograph(
+            "doesn't say whether its pixels have a sign; export it again"
+        )
+    if header.get("HighBit", bits - 1) != bits - 1:
+        raise UnreadableRadiograph(
+            "has its highest bit elsewhere than on top of its bits stored; export it "
+            "again"
+        )
+
+
+def _transfer_syntax(header: pydicom.Dataset) -> uid.UID:
+    """The stated syntax, or native little endian where the length proves it."""
+    syntax = getattr(header.file_meta, "TransferSyntaxUID", None)
+    if syntax:
+        return uid.UID(syntax)
+    expected = int(header.Rows) * int(header.Columns) * (int(header.BitsAllocated) // 8)
+    expected *= int(header.get("SamplesPerPixel") or 1)
+    if len(header.PixelData) not in (expected, expected + expected % 2):
+        raise UnreadableRadiograph(
+            "states no transfer syntax and its pixels are not uncompressed; "
+            "export it as a DICOM file with meta information"
+        )
+    implicit = header.original_encoding[0]
+    syntax = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+    header.file_meta.TransferSyntaxUID = syntax
+    return syntax
+
+
+def _decode_native(header: pydicom.Dataset, syntax: uid.UID) -> np.ndarray:
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise _no_decoder() from None
+    options: Any = {"view_only": True, "correct_unused_bits": False}
+    if header.get("SamplesPerPixel", 1) == 3:  # a view has no room for RGB
+        options = {}
+    try:
+        stored = decoder.as_array(header, index=0, **options)[0]
+    except Exception as error:
+        raise _unread(error) from None
+    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+
+
+def _decode_encapsulated(header: pydicom.Dataset, syntax: uid.UID) -> np.ndarray:
+    if syntax not in codecs.DECODERS:
+        raise _no_decoder()
+    layout = codecs.Layout(
+        *dicom_header.size(header),
+        samples=header.get("SamplesPerPixel") or 1,
+        sample_bytes=int(header.BitsAllocated) // 8,
+        kind=header.PhotometricInterpretation,
+    )
+    frame = next(generate_frames(header.PixelData, number_of_frames=1))
+    if syntax != uid.RLELossless:  # which states no size
+        _check_codestream(codestream.declared(frame), layout)
+    try:
+        return codecs.decode(syntax, frame, layout)
+    except Exception as error:  # each codec has its own
+        raise _unread(error) from None
+
+
+def _check_codestream(declared: codestream.Frame | None, layout: codecs.Layout) -> None:
+    if declared is None:
+        raise UnreadableRadiograph(
+            "has pixels that don't begin as its transfer syntax says; export it again"
+        )
+    if declared != layout[: len(declared)]:
+        raise UnreadableRadiograph(
+            "has another size in its pixels than in its header; export it again"
+        )
+
+
+def _no_decoder() -> UnreadableRadiograph:
+    return UnreadableRadiograph(
+        "has a transfer syntax without a decoder; convert it to Explicit VR Little "
+        "Endian"
+    )
+
+
+def _unread(error: Exception) -> UnreadableRadiograph:
+    return UnreadableRadiograph(
+        f"has pixels that no decoder reads ({type(error).__name__}); export it again"
+    )
+
+
+def within_bits(
+    stored: np.ndarray, bits: int, *, signed: bool, drops: bool
+) -> np.ndarray:
+    """The values of so many bits, with the sign that the header states.
+
+    A codestream has no sign (JPEG, JPEG-LS) or its own (JPEG 2000).
+
+    Args:
+        stored: int or uint [H, W].
+        bits: stored, 1 to 16.
+        signed: whether the highest of these bits is a sign.
+        drops: whether bits above them are no part of the image, or a fault.
+
+    Raises:
+        UnreadableRadiograph: values of more bits, or a container of fewer.
+    """
+    container = 8 * stored.itemsize
+    if container < bits:
+        raise UnreadableRadiograph(
+            f"has {container} bits in its pixels and states {bits}; export it again"
+        )
+    has_sign = stored.dtype.kind == "i"
+    lowest = -(1 << (bits - 1)) if has_sign else 0
+    fits = stored.max() < lowest + (1 << bits)
+    fits = fits and not (has_sign and stored.min() < lowest)
+    if not fits and not drops:
+        raise UnreadableRadiograph(
+            f"holds values outside its {bits} bits stored; export it again"
+        )
+    if fits and has_sign == signed:
+        return stored
+    words = stored.view(f"{'i' if signed else 'u'}{stored.itemsize}")
+    return words << (container - bits) >> (container - bits)  # brings the sign along

@@ -1,0 +1,248 @@
+"""One radiograph from a file: upright, 0 = air, 1 = bone, and without its patient.
+
+Header fields are read by a whitelist, so nothing else ever enters the process. No
+message names a file, a patient or a value of the header: the caller adds the row.
+"""
+
+import dataclasses
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from data.cxr_registry.dicom import (
+    codestream,
+    decoding,
+    grayscale,
+)
+from data.cxr_registry.dicom import (
+    header as dicom_header,
+)
+
+MAX_BYTES = 512 << 20  # of the file; a 16-bit 8k x 8k detector stores 128 MiB
+RADIOGRAPHS = frozenset({"CR", "DX", "RG"})
+# Defined terms of View Position and those in use: a free word might be a name.
+VIEWS = frozenset(
+    {"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LAO", "LPO", "RAO", "RPO"}
+    | {"LAT", "LATERAL", "OBLIQUE", "LORDOTIC"}
+)
+
+UnreadableRadiograph = dicom_header.UnreadableRadiograph
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Radiograph:
+    """An upright image and the few header fields that may leave the reader."""
+
+    pixels: np.ndarray  # f32[H, W] in [0, 1], 0 = air, 1 = bone, upright
+    stored_shape: tuple[int, int]  # rows, columns in the file
+    stored_to_upright: np.ndarray  # f64[2, 3], of pixel edges (x, y, 1)
+    spacing_mm: float | None  # side of a pixel; None: unknown or not square
+    view: str  # "PA", "AP", "LL", ...; "" unknown
+    modality: str  # "CR", "DX", "RG"; "" for a PNG or JPEG
+    burned_in: bool | None  # the header's burned-in annotation flag; None unknown
+    source: str  # what set the brightness, see grayscale.Table; "file" for PNG, JPEG
+
+    def orient(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes f64[N, 4] (x0, y0, x1, y1) from stored to upright pixels."""
+        return map_boxes(self.stored_to_upright, boxes)
+
+
+class Square(NamedTuple):
+    """A radiograph padded to a square of the configured side."""
+
+    pixels: np.ndarray  # u8 or u16 [side, side]
+    content: tuple[float, float, float, float]  # y0, x0, y1, x1: film, in [0, 1]
+    affine: np.ndarray  # f64[2, 3], upright pixels -> pixels of the square
+
+
+def read_radiograph(
+    path: Path, *, modalities: Collection[str] | None = RADIOGRAPHS
+) -> Radiograph:
+    """Reads a DICOM, PNG or JPEG file, whatever its name says.
+
+    Args:
+        path: the file.
+        modalities: DICOM modalities to accept; None accepts any.
+
+    Returns:
+        The upright radiograph.
+
+    Raises:
+        UnreadableRadiograph: with the reason and the remedy, and no patient's data.
+    """
+    data = _read_bytes(path)
+    if data.startswith((codestream.PNG, codestream.JPEG)):
+        return _read_picture(data)
+    header = dicom_header.read_header(data)
+    stored = decoding.decode(header, modalities)
+    with dicom_header.quiet_pydicom():  # a field is converted when it is asked for
+        try:
+            return _show(header, stored)
+        except Exception as error:  # a hostile field raises anything, and quotes itself
+            raise UnreadableRadiograph(
+                f"its lookup table, window or another field is malformed "
+                f"({type(error).__name__}); export it again"
+            ) from None
+
+
+def _show(header: Any, stored: np.ndarray) -> Radiograph:
+    table = grayscale.brightness_table(header, stored)
+    shown = grayscale.apply_table(table, stored)
+    pixels, affine = _turn_upright(shown, header.get("PatientOrientation"))
+    flag = _token(header.get("BurnedInAnnotation"))
+    view = _token(header.get("ViewPosition"))
+    return Radiograph(
+        pixels=pixels,
+        stored_shape=(stored.shape[0], stored.shape[1]),
+        stored_to_upright=affine,
+        spacing_mm=_spacing(header),
+        view=view if view in VIEWS else "",
+        modality=_token(header.get("Modality")),
+        burned_in={"YES": True, "NO": False}.get(flag),
+        source=table.source,
+    )
+
+
+def stored_shape(path: Path) -> tuple[int, int]:
+    """Rows and columns of the stored image, without decoding it."""
+    data = _read_bytes(path)
+    if data.startswith((codestream.PNG, codestream.JPEG)):
+        return _picture_size(data)
+    return dicom_header.size(dicom_header.read_header(data))
+
+
+def to_square(pixels: np.ndarray, side: int, *, bits: int = 8) -> Square:
+    """Resizes to the longer side by area, then pads with air to a centred square.
+
+    The film is resized alone, so no padding bleeds into its border. Each axis has
+    its own factor, at most half a pixel of the square off the common one.
+
+    Args:
+        pixels: f32[H, W] in [0, 1].
+        side: of the square, in pixels.
+        bits: 8 or 16 an output pixel.
+    """
+    rows, columns = pixels.shape
+    scale = side / max(rows, columns)
+    height = max(1, round(rows * scale))
+    width = max(1, round(columns * scale))
+    # area averaging is for shrinking; when it enlarges it repeats pixels
+    how = cv2.INTER_AREA if scale <= 1 else cv2.INTER_LINEAR
+    resized = cv2.resize(pixels, (width, height), interpolation=how)
+    top, left = (side - height) // 2, (side - width) // 2
+    dtype = {8: np.uint8, 16: np.uint16}[bits]
+    square = np.zeros((side, side), dtype)
+    levels = np.clip(np.rint(resized * ((1 << bits) - 1)), 0, (1 << bits) - 1)
+    square[top : top + height, left : left + width] = levels.astype(dtype)
+    content = (top / side, left / side, (top + height) / side, (left + width) / side)
+    affine = np.array([[width / columns, 0, left], [0, height / rows, top]])
+    return Square(square, content, affine)
+
+
+def map_boxes(affine: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Boxes f64[N, 4] (x0, y0, x1, y1) through an affine map of quarter turns."""
+    corners = np.asarray(boxes, np.float64).reshape(-1, 2, 2)
+    moved = corners @ affine[:, :2].T + affine[:, 2]
+    return np.concatenate([moved.min(1), moved.max(1)], axis=1)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise UnreadableRadiograph(
+                f"{size >> 20} MiB, over the bound of {MAX_BYTES >> 20} MiB; "
+                "export a single image a file"
+            )
+        return path.read_bytes()
+    except OSError as error:  # its own text holds the path
+        raise UnreadableRadiograph(
+            f"cannot be opened ({type(error).__name__}); check the path and its rights"
+        ) from None
+
+
+def _picture_size(data: bytes) -> tuple[int, int]:
+    return dicom_header.check_size(codestream.image_shape(data))
+
+
+def _read_picture(data: bytes) -> Radiograph:
+    _picture_size(data)
+    try:
+        stored = cv2.imdecode(
+            np.frombuffer(data, np.uint8),
+            cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION,
+        )
+    except cv2.error:
+        stored = None
+    if stored is None or stored.dtype not in (np.uint8, np.uint16):
+        raise UnreadableRadiograph("is a damaged PNG or JPEG file; export it again")
+    if stored.ndim == 3:
+        stored = decoding.only_grey(stored[..., :3])
+    # 16-bit files often hold 10 to 14 bits: the next power of two is white
+    white = (1 << max(8, int(stored.max()).bit_length())) - 1
+    return Radiograph(
+        pixels=stored.astype(np.float32) / np.float32(white),
+        stored_shape=(stored.shape[0], stored.shape[1]),
+        stored_to_upright=np.eye(2, 3),
+        spacing_mm=None,
+        view="",
+        modality="",
+        burned_in=None,
+        source="file",
+    )
+
+
+def _turn_upright(shown: np.ndarray, orientation: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to the patient's left, columns to the foot, where the header tells.
+
+    In a lateral view rows run along A-P and are left as they are.
+    """
+    affine = np.eye(3)
+    along_row, along_column = _directions(orientation)
+    if along_row in "HF" and along_column not in "HF":
+        shown = shown.T
+        along_row, along_column = along_column, along_row
+        affine = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1.0]])
+    rows, columns = shown.shape
+    if along_column == "H":
+        shown = shown[::-1]
+        affine = np.array([[1, 0, 0], [0, -1, rows], [0, 0, 1.0]]) @ affine
+    if along_row == "R":
+        shown = shown[:, ::-1]
+        affine = np.array([[-1, 0, columns], [0, 1, 0], [0, 0, 1.0]]) @ affine
+    return np.ascontiguousarray(shown), affine[:2]
+
+
+def _directions(orientation: Any) -> tuple[str, str]:
+    """Main letters of Patient Orientation; "-" where it is missing or malformed."""
+    if not isinstance(orientation, Sequence) or isinstance(orientation, str):
+        return "-", "-"
+    letters = [str(value)[:1] for value in orientation]
+    if len(letters) != 2 or any(letter not in "LRAPHF" for letter in letters):
+        return "-", "-"
+    return (letters[0] or "-"), (letters[1] or "-")
+
+
+def _spacing(header: Any) -> float | None:
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        value = header.get(keyword)
+        if not isinstance(value, Sequence) or len(value) != 2:
+            continue
+        try:
+            rows, columns = (float(side or 0) for side in value)
+        except ValueError:
+            continue
+        # of equal sides; nan and infinity are not
+        if rows > 0 and abs(rows - columns) <= 0.01 * rows:
+            return rows
+    return None
+
+
+def _token(value: Any) -> str:
+    """A code string of the standard's alphabet; free text does not pass."""
+    text = str(value or "").strip().upper()
+    return text if re.fullmatch(r"[A-Z]{1,12}", text) else ""

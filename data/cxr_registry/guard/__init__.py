@@ -1,0 +1,1 @@
+"""What keeps input from doing harm: privacy, problems, processes with bounds."""

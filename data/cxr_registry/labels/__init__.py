@@ -1,0 +1,1 @@
+"""Labels of findings from codes, columns and the text of reports."""

@@ -1,0 +1,61 @@
+"""A report to its sections and sentences, as offsets."""
+
+import re
+from collections.abc import Iterator
+
+from data.cxr_registry.labels import rules as text_rules
+
+# an end of sentence, a semicolon, a line's end; a sign at the start ends nothing
+_BREAK = re.compile(r"(?<=[\w)\]%\"'][.!?])\s+|(?<=\w) [.!?]\s+|;\s*|[ \t]*\n\s*")
+_NEW_ITEM = re.compile(r"[-*\u2022\u2013]\s|\d{1,2}[.)]\s|[^\W\d_][\w /-]{0,30}:")
+_LETTER = re.compile(r"[^\W\d_]")
+_WORD = re.compile(r"\S*")
+_LOOK_BACK = 20  # characters, more than an abbreviation has
+
+
+def sections(report: str, rules: text_rules.Rules) -> Iterator[tuple[str, int, int]]:
+    """(kind, start, end) of each section's text; "image" before any heading."""
+    marks = sorted(
+        (*match.span(), kind)
+        for kind, heading in rules.headings.items()
+        for match in heading.finditer(report)
+    )
+    kind, start = "image", 0
+    for begin, end, name in marks:
+        if begin >= start:
+            yield kind, start, begin
+            kind, start = name, end
+    yield kind, start, len(report)
+
+
+def sentences(
+    report: str, start: int, end: int, rules: text_rules.Rules
+) -> Iterator[tuple[int, int]]:
+    """(start, end) of the sentences of report[start:end], those with a letter."""
+    width = max(map(len, report.split("\n")))
+    here = start
+    for match in _BREAK.finditer(report, start, end):
+        if _joins(report, match, rules, width=width):
+            continue
+        if _LETTER.search(report, here, match.start()):
+            yield here, match.start()
+        here = match.end()
+    if _LETTER.search(report, here, end):
+        yield here, end
+
+
+def _joins(
+    report: str, match: re.Match[str], rules: text_rules.Rules, *, width: int
+) -> bool:
+    """Whether a sentence goes on over a break: an abbreviation, a wrapped line."""
+    start, end = match.span()
+    if report[start - 1 : start] in (".", "!", "?"):
+        return bool(rules.unsplit.search(report, max(0, start - _LOOK_BACK), start))
+    if match[0].strip() or match[0].count("\n") != 1 or _NEW_ITEM.match(report, end):
+        return False
+    if not report[end : end + 1].isupper():
+        return True
+    # an editor wraps a line only when the next word finds no room on it
+    line = start - (report.rfind("\n", 0, start) + 1)
+    word = _WORD.match(report, end)
+    return line + 1 + len(word[0] if word else "") > width

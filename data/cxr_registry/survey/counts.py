@@ -1,0 +1,188 @@
+"""What the tables of a registry hold, counted; rows by number, nothing of a patient."""
+
+import collections
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from data.cxr_registry.build import encode, folds
+from data.cxr_registry.dicom import reader
+from data.cxr_registry.tables import registry as records
+
+SUPERVISION = ("R", "P", "N", "unknown")
+_BINS = 24  # of the histogram of boxes
+UNKNOWN, OTHER = "unknown", "other"
+
+
+def tables(registry: records.Registry) -> dict[str, Any]:
+    """All counts that need no pixels; docs/audit.md describes the keys."""
+    disagreements = collections.Counter(
+        (one.finding, f"{one.first} against {one.second}")
+        for one in registry.disagreements
+    )
+    return {
+        "table": {
+            "rows": registry.rows,
+            "images": len(registry.studies),
+            "patients": len({study.patient for study in registry.studies}),
+            "missing": dict(registry.missing),
+        },
+        "labels": {
+            name: {
+                str(label): sum(s.labels[name] == label for s in registry.studies)
+                for label in (1, 0, -1)
+            }
+            for name in registry.findings
+        },
+        "counts": {name: _counts(registry, name) for name in registry.findings},
+        "supervision": {
+            name: supervision(registry.studies, name) for name in registry.findings
+        },
+        "evidence": {
+            name: _counted(_source(s.evidence[name]) for s in registry.studies)
+            for name in registry.findings
+        },
+        "years": crossed(registry, lambda s: str(s.year or UNKNOWN)),
+        "views": crossed(registry, lambda s: view(s.view)),
+        "sexes": crossed(registry, lambda s: s.sex or UNKNOWN),
+        "ages": crossed(registry, lambda s: encode.age_band(s.age) or UNKNOWN),
+        "disagreements": {
+            "counts": [
+                {"finding": name, "sources": sources, "images": number}
+                for (name, sources), number in sorted(disagreements.items())
+            ],
+            "rows": [one._asdict() for one in registry.disagreements],
+        },
+        "non_acute_codes": registry.non_acute,
+        "boxes": {name: _boxes(registry, name) for name in registry.findings},
+        "boxes_of_other_sites": registry.other_regions,
+    }
+
+
+def supervision(studies: Iterable[records.Study], finding: str) -> dict[str, int]:
+    """Images by R (boxed), P (positive without box), N (negative), unknown."""
+    found = collections.Counter(study.supervision(finding) for study in studies)
+    return {kind: found[kind] for kind in SUPERVISION}
+
+
+def crossed(
+    registry: records.Registry, key: Callable[[records.Study], str]
+) -> dict[str, dict[str, int]]:
+    """Value of `key` -> images, and positive images of each finding; in order."""
+    groups: dict[str, list[records.Study]] = collections.defaultdict(list)
+    for study in registry.studies:
+        groups[key(study)].append(study)
+    return {
+        value: {
+            "images": len(groups[value]),
+            **{
+                f"{name}_positive": sum(s.labels[name] == 1 for s in groups[value])
+                for name in registry.findings
+            },
+        }
+        for value in sorted(groups, key=lambda v: (v in (UNKNOWN, OTHER), v))
+    }
+
+
+def view(text: str) -> str:
+    """A known view, "other", or "unknown" for an empty one."""
+    return text if text in reader.VIEWS else OTHER if text else UNKNOWN
+
+
+def split_of(registry: records.Registry, *, seed: int) -> dict[int, str]:
+    """Row -> split: the table's own, or the ten parts that a build of this seed makes.
+
+    Empty where the table does not say whose the images are.
+    """
+    if registry.has_splits:
+        return {study.row: study.split or UNKNOWN for study in registry.studies}
+    if not all(study.patient for study in registry.studies):
+        return {}
+    parts = folds.assign_parts(
+        [study.patient for study in registry.studies],
+        [study.stratum for study in registry.studies],
+        seed=seed,
+    )
+    return {s.row: f"part_{parts[s.patient]}" for s in registry.studies}
+
+
+def splits(
+    registry: records.Registry, split_of: Mapping[int, str]
+) -> dict[str, dict[str, Any]]:
+    """Split -> images, patients, and supervision of each finding."""
+    members: dict[str, list[records.Study]] = collections.defaultdict(list)
+    for study in registry.studies if split_of else ():
+        members[split_of[study.row]].append(study)
+    return {
+        name: {
+            "images": len(members[name]),
+            "patients": len({study.patient for study in members[name]}),
+            **{f: supervision(members[name], f) for f in registry.findings},
+        }
+        for name in sorted(members)
+    }
+
+
+def spread(values: Sequence[float] | np.ndarray) -> dict[str, float | int | None]:
+    """Number, least, quartiles and largest of some values."""
+    names = ("min", "q1", "median", "q3", "max")
+    if not len(values):
+        return {"count": 0, **dict.fromkeys(names)}
+    quartiles = np.percentile(values, [0, 25, 50, 75, 100]).round(4).tolist()
+    return {"count": len(values), **dict(zip(names, quartiles, strict=True))}
+
+
+def box_sizes(registry: records.Registry, finding: str) -> list[tuple[float, int, int]]:
+    """(square root of the area in stored pixels, row, place in the row), ascending."""
+    return sorted(
+        (float(np.sqrt((b.x1 - b.x0) * (b.y1 - b.y0))), study.row, place)
+        for study in registry.studies
+        for place, b in enumerate(study.regions)
+        if b.site == finding
+    )
+
+
+def _counts(registry: records.Registry, finding: str) -> dict[str, Any]:
+    """What positives say of their number of lesions, and where boxes say another."""
+    positive = [s for s in registry.studies if s.labels[finding] == 1]
+    stated = [s for s in positive if s.counts[finding] > 0]
+    boxes = {s.row: sum(box.site == finding for box in s.regions) for s in stated}
+    return {
+        "positives": len(positive),
+        "stated": len(stated),
+        "lesions": _counted(str(n) for n in sorted(s.counts[finding] for s in stated)),
+        "rows_of_other_boxes": [
+            s.row for s in stated if boxes[s.row] not in (0, s.counts[finding])
+        ],
+    }
+
+
+def _boxes(registry: records.Registry, finding: str) -> dict[str, Any]:
+    """Number and size of the boxes of one finding."""
+    sizes = box_sizes(registry, finding)
+    sides = np.array([side for side, *_ in sizes])
+    whole = np.array([np.prod(registry.shapes[row]) for _, row, _ in sizes])
+    an_image = collections.Counter(row for _, row, _ in sizes)
+    counts, edges = np.histogram(
+        sides, bins=_BINS, range=(0, max(sides.max(initial=0), 1))
+    )
+    return {
+        "boxes": len(sizes),
+        "images": len(an_image),
+        "an_image": _counted(str(number) for number in sorted(an_image.values())),
+        "sqrt_area_px": spread(sides),
+        "share_of_image": spread(sides**2 / whole if len(sizes) else []),
+        "histogram": {"edges_px": edges.round(2).tolist(), "boxes": counts.tolist()},
+    }
+
+
+def _counted(values: Iterable[str]) -> dict[str, int]:
+    return dict(collections.Counter(values))
+
+
+def _source(evidence: str) -> str:
+    """`codes` for "codes: S2241XA (right)"; conflicts and overruled records as such."""
+    if evidence.startswith("region"):
+        return "region"
+    return "conflict" if " against " in evidence else evidence.partition(":")[0]

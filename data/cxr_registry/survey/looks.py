@@ -1,0 +1,112 @@
+"""One look at an image for the audit: what it is, without its patient; and its picture.
+
+Pure functions that a pool may map; a refusal is a value.
+"""
+
+import functools
+from collections.abc import Generator, Iterable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from data.cxr_registry.build import encode
+from data.cxr_registry.dicom import header, makers, reader
+from data.cxr_registry.guard import pool
+from data.cxr_registry.survey import duplicates
+from data.cxr_registry.tables import registry
+
+Refused = encode.Refused
+
+
+class Look(NamedTuple):
+    """What is kept of a readable image."""
+
+    row: int  # of the studies table
+    digest: bytes  # of the upright pixels
+    hash: bytes  # perceptual
+    stored_shape: tuple[int, int]  # rows, columns of the file
+    spacing_mm: float | None
+    view: str  # of the header
+    modality: str
+    maker: str  # of makers.py, "other", or "" unknown
+    burned_in: bool | None  # the header's flag
+    source: str  # what set the brightness, see grayscale.Table
+
+
+class Picture(NamedTuple):
+    """An upright image small enough for a page, with its boxes."""
+
+    row: int
+    pixels: np.ndarray  # u8[h, w], 0 = air
+    boxes: np.ndarray  # f64[k, 4], (x0, y0, x1, y1) in pixels of the picture
+
+
+def look(study: registry.Study) -> Look | Refused:
+    """Reads one image whole."""
+    try:
+        image = reader.read_radiograph(study.path)
+        maker = ""
+        if image.source != "file":
+            maker = makers.name_of(header.read_manufacturer(study.path))
+        return Look(
+            row=study.row,
+            digest=duplicates.digest(image.pixels),
+            hash=duplicates.perceptual_hash(image.pixels),
+            stored_shape=image.stored_shape,
+            spacing_mm=image.spacing_mm,
+            view=image.view,
+            modality=image.modality,
+            maker=maker,
+            burned_in=image.burned_in,
+            source=image.source,
+        )
+    except reader.UnreadableRadiograph as error:
+        return Refused(study.row, str(error))
+    except Exception as error:  # its text may hold the path; the audit goes on
+        return Refused(study.row, f"could not be read ({type(error).__name__})")
+
+
+def picture(study: registry.Study, *, side: int) -> Picture | None:
+    """The image with its longer side at most `side`; None where it can't be shown.
+
+    Images that their header flags as having burned-in text are never shown.
+    """
+    try:
+        image = reader.read_radiograph(study.path)
+    except (reader.UnreadableRadiograph, OSError):
+        return None
+    if image.burned_in:
+        return None
+    rows, columns = image.pixels.shape
+    scale = min(1.0, side / max(rows, columns))
+    size = max(1, round(columns * scale)), max(1, round(rows * scale))
+    small = cv2.resize(image.pixels, size, interpolation=cv2.INTER_AREA)
+    boxes = np.array([region[1:] for region in study.regions], np.float64)
+    factor = np.tile([size[0] / columns, size[1] / rows], 2)
+    pixels = np.rint(255 * np.clip(small, 0, 1)).astype(np.uint8)
+    return Picture(study.row, pixels, image.orient(boxes) * factor)
+
+
+def look_at_all(
+    studies: Iterable[registry.Study], *, workers: int, timeout_s: float
+) -> Generator[Look | Refused, None, None]:
+    """A look at each image, in order; one that hangs or kills its process is refused.
+
+    Args:
+        studies: of the registry.
+        workers: processes; 0 runs here, without a time limit.
+        timeout_s: for one file.
+    """
+    return pool.map_in_order(
+        look,
+        studies,
+        workers=workers,
+        timeout_s=timeout_s,
+        on_timeout=functools.partial(_late, timeout_s=timeout_s),
+    )
+
+
+def _late(study: registry.Study, *, timeout_s: float) -> Refused:
+    reason = f"took longer than {timeout_s:g} s or crashed its decoder; convert it"
+    return Refused(study.row, reason)

@@ -1,0 +1,1 @@
+"""The registry's tables to checked records."""

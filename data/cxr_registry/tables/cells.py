@@ -1,0 +1,261 @@
+"""Cells of the studies table to values: labels, counts, dates, ages."""
+
+import dataclasses
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from data.cxr_registry.guard import problems
+from data.cxr_registry.labels import codes, report_pool, report_text
+from data.cxr_registry.labels import sources as labels
+from data.cxr_registry.tables import formats
+
+LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
+COUNT = "_count"  # ends a finding's column of how many lesions an image has
+MOST_LESIONS = 100  # what is above it is no count: a year, a record's number
+Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each
+
+
+class Dated(NamedTuple):
+    """What is kept of a study's date."""
+
+    year: int | None
+    days: int  # since the patient's first study; -1 undated
+
+
+class Sources(NamedTuple):
+    """What a row's codes and report hold, read once for all findings."""
+
+    codes: list[str]  # upper case without dots
+    report: Mapping[
+        str, report_text.TextLabel
+    ]  # finding -> label; empty where not read
+
+
+@dataclasses.dataclass(frozen=True)
+class Decided:
+    """What a row gives for one finding."""
+
+    label: int  # 1, 0 or -1 unknown
+    evidence: str  # what decided; no patient's data
+    count: int  # lesions that the record names; -1 where it gives no number
+
+
+class Cells:
+    """Reads the cells of a studies table and collects the problems of its rows."""
+
+    def __init__(
+        self,
+        table: formats.Table,
+        findings: Sequence[str],
+        *,
+        keep_non_acute: bool,
+        audit: problems.Audit,
+        reports: report_text.Options,
+    ):
+        self._table, self._audit = table, audit
+        self._keep_non_acute = keep_non_acute
+        self._by_report = self._findings_of_reports(findings, reports)
+        self._reader = report_text.Reader(reports) if self._by_report else None
+        self._options = reports
+        self._reports: dict[str, dict[str, report_text.TextLabel]] = {}
+        self.disagreements: list[labels.Disagreement] = []
+        self.non_acute = 0
+
+    def dates(self, rows: Rows) -> dict[int, Dated]:
+        """Row -> year and days since the patient's first dated study."""
+        dates, first = {}, {}
+        for row, cells in rows:
+            try:
+                date = parse_date(cells["study_date"])
+            except ValueError:
+                date = None
+                text = "study_date is no date; write YYYY-MM-DD, or leave it empty"
+                self._audit.report(self._table.name, row, "bad_date", text)
+            dates[row] = date
+            if date is not None:
+                patient = cells["patient_id"]
+                first[patient] = min(first.get(patient, date), date)
+        return {
+            row: Dated(date.year, (date - first[cells["patient_id"]]).days)
+            if (date := dates[row]) is not None
+            else Dated(None, -1)
+            for row, cells in rows
+        }
+
+    def label(
+        self,
+        row: int,
+        cells: Mapping[str, str],
+        name: str,
+        sources: Sources,
+        boxed: bool,
+    ) -> Decided:
+        """The label of one finding, what decided it, and how many lesions there are.
+
+        Args:
+            row: of the table.
+            cells: of the row.
+            name: the finding.
+            sources: the row's codes and report.
+            boxed: whether an expert drew a box of the finding.
+        """
+        said = []
+        if name in self._table.columns:
+            stated = self.choice(row, cells, name, LABELS)
+            if stated is not None:
+                said.append(labels.Said("column", stated, "", labels.Weight.STATED))
+        if name in codes.POSITIVE and "diagnosis_codes" in self._table.columns:
+            said.append(self._coded(name, sources))
+        if name in sources.report:
+            said.append(_reported(sources.report[name]))
+        count = self._count(row, cells, name, said)
+        said += [_counted(count)] if count >= 0 else []
+        label, why = labels.settle(said)
+        drawn = [labels.Said("region", 1, "", labels.Weight.STATED)] if boxed else []
+        self.disagreements += [
+            labels.Disagreement(row, name, *pair)
+            for pair in labels.conflicts([*drawn, *said])
+        ]
+        if boxed and label == 0:
+            text = f"a box of {name} on an image whose record says negative"
+            self._audit.report(self._table.name, row, "box_on_negative", text)
+            label, why = 1, f"region, against {why}"
+        elif boxed and label < 0:
+            label, why = 1, "region"
+        # a count of none beside a box goes with the record that the box overrules
+        return Decided(label, why, count or -1 if label == 1 else count)
+
+    def read_reports(self, rows: Rows, *, workers: int) -> None:
+        """Reads all reports ahead, in processes; `sources` gives the same without."""
+        if self._reader and workers > 1:
+            self._reports = report_pool.read(
+                {cells["report"] for _, cells in rows},
+                self._by_report,
+                options=self._options,
+                workers=workers,
+            )
+
+    @property
+    def report_rules(self) -> dict[str, Any]:
+        """How reports are read, for the record; empty when none is."""
+        return {"reports": self._reader.facts} if self._reader else {}
+
+    def defines(self, name: str) -> bool:
+        """Whether anything in the table gives the finding's label."""
+        counted = name + COUNT in self._table.columns
+        return self._is_recorded(name) or name in self._by_report or counted
+
+    def sources(self, row: int, cells: Mapping[str, str]) -> Sources:
+        """The row's diagnosis codes, and what its report says."""
+        good, bad = codes.split_codes(cells.get("diagnosis_codes", ""))
+        if bad:
+            text = f"diagnosis_codes: {len(bad)} of {len(good) + len(bad)} are no codes"
+            self._audit.report(self._table.name, row, "bad_value", text)
+        report = {}
+        if self._reader:
+            known = self._reports.get(cells["report"])
+            report = known or self._reader.labels(cells["report"], self._by_report)
+        return Sources(good, report)
+
+    def _is_recorded(self, name: str) -> bool:
+        by_code = name in codes.POSITIVE and "diagnosis_codes" in self._table.columns
+        return name in self._table.columns or by_code
+
+    def _findings_of_reports(
+        self, findings: Sequence[str], reports: report_text.Options
+    ) -> tuple[str, ...]:
+        """The findings whose label the reports help to decide."""
+        if reports.read == "never" or "report" not in self._table.columns:
+            return ()
+        needed = [
+            name
+            for name in findings
+            if reports.read == "always" or not self._is_recorded(name)
+        ]
+        known = report_text.findings(reports) if needed else frozenset()
+        return tuple(name for name in needed if name in known)
+
+    def _coded(self, name: str, sources: Sources) -> labels.Said:
+        read = codes.read_codes(
+            sources.codes, name, keep_non_acute=self._keep_non_acute
+        )
+        self.non_acute += read.non_acute
+        weight = labels.Weight.IMPLIED
+        if read.label:
+            weight = labels.Weight.STATED if read.label > 0 else labels.Weight.DOUBTED
+        elif not sources.codes:
+            weight = labels.Weight.SILENT
+        evidence = f"{read.evidence} ({read.side})" if read.side else read.evidence
+        return labels.Said("codes", read.label, evidence, weight)
+
+    def _count(
+        self,
+        row: int,
+        cells: Mapping[str, str],
+        name: str,
+        said: Sequence[labels.Said],
+    ) -> int:
+        """The count of a row; -1 where it has none, or none that its label allows."""
+        column = name + COUNT
+        cell = cells.get(column, "")
+        match = re.fullmatch(r"([0-9]{1,3})(?:\.0+)?", cell)
+        count = int(match[1]) if match else MOST_LESIONS + 1
+        if cell and count > MOST_LESIONS:
+            text = f"{column} is no whole number from 0 to {MOST_LESIONS} or empty"
+        elif cell and (against := labels.against(said, _counted(count))):
+            says = "names lesions" if count else "says that there are none"
+            other = f"column {name}" if against == "column" else against
+            text = (
+                f"{column} {says}, against the record's {other}; correct one of them, "
+                "or leave the count empty"
+            )
+        else:
+            return count if cell else -1
+        self._audit.report(self._table.name, row, "bad_value", text)
+        return -1
+
+    def choice(self, row: int, cells: Mapping[str, str], column: str, values: Mapping):
+        """The value of a cell out of a table of values; None when it is empty."""
+        cell = cells.get(column, "")
+        if cell in values or cell.upper() in values:
+            return values[cell if cell in values else cell.upper()]
+        if cell:
+            shown = ", ".join(str(value) for value in values if value)
+            text = f"{column} is none of {shown} or empty"
+            self._audit.report(self._table.name, row, "bad_value", text)
+        return None
+
+    def age(self, row: int, cell: str) -> int | None:
+        """Years, from "36", "36.5" or DICOM's "036Y"."""
+        match = re.fullmatch(r"(\d{1,3})(?:\.\d+)?\s*([YMWD]?)", cell.upper())
+        if match:
+            years = int(match[1]) if match[2] in ("", "Y") else 0
+            if years <= 130:
+                return years
+        if cell:
+            text = "age is no number of years from 0 to 130"
+            self._audit.report(self._table.name, row, "bad_value", text)
+        return None
+
+
+def _reported(read: report_text.TextLabel) -> labels.Said:
+    weight = labels.Weight.STATED if read.label >= 0 else labels.Weight.DOUBTED
+    if read.silent:
+        weight = labels.Weight.SILENT
+    return labels.Said("report", read.label, read.evidence, weight)
+
+
+def _counted(count: int) -> labels.Said:
+    return labels.Said("count", int(count > 0), str(count), labels.Weight.STATED)
+
+
+def parse_date(cell: str) -> datetime.date | None:
+    """A date as YYYY-MM-DD, YYYY/MM/DD or YYYYMMDD, a time after it ignored."""
+    if not cell:
+        return None
+    match = re.fullmatch(r"(\d{4})([-/]?)(\d{2})\2(\d{2})(?:[T ][\d:.]*)?", cell)
+    if not match:
+        raise ValueError("no date")
+    return datetime.date(int(match[1]), int(match[3]), int(match[4]))

@@ -1,0 +1,102 @@
+"""Columns of the studies table: which it needs, and which findings they define."""
+
+from collections.abc import Sequence
+
+from data.cxr_registry.guard import problems
+from data.cxr_registry.labels import codes, report_text
+from data.cxr_registry.tables import cells, formats
+
+# Needed column -> what can't be checked without it.
+REQUIRED = {
+    "image": "files, pixels, and the images of boxes",
+    "patient_id": "patients in two splits",
+    "study_date": "dates",
+}
+RESERVED = frozenset(
+    {*REQUIRED, "diagnosis_codes", "report", "split", "view", "sex", "age"}
+)
+
+
+def check(
+    table: formats.Table,
+    findings: Sequence[str],
+    audit: problems.Audit,
+    reader: cells.Cells,
+) -> None:
+    """Reports what the table as a whole lacks."""
+    have = table.known_columns(_known(findings))
+
+    def report(text: str) -> None:
+        audit.report(table.name, None, "columns", text)
+
+    for name, needing in REQUIRED.items():
+        if name not in table.columns:
+            report(f"no column {name}; the columns are {have}; unchecked: {needing}")
+    for name in findings:
+        if name.endswith(cells.COUNT):
+            report(f"{name} is a number of lesions by its ending; rename the column")
+        if not reader.defines(name):
+            report(f"nothing defines the finding {name}; the columns are {have}")
+    if not findings:
+        report(
+            "no column looks like a finding (mostly 1 or 0) and there are no codes: "
+            "name the findings, or add diagnosis_codes"
+        )
+    if len(set(findings)) < len(findings):
+        report("give each finding once")
+    if not any(table.numbered()):
+        report("the table has no rows")
+
+
+def missing(table: formats.Table, findings: Sequence[str]) -> dict[str, int]:
+    """Column -> its empty cells, in order.
+
+    One that is nothing of the contract is named by its place: it may be a patient's
+    cell, in a table without a header.
+    """
+    known = _known(findings)
+    return {
+        name if name in known else f"column {place}": sum(
+            not line[name] for _, line in table.numbered()
+        )
+        for place, name in enumerate(table.columns, start=1)
+    }
+
+
+def findings_of(table: formats.Table, reports: report_text.Options) -> tuple[str, ...]:
+    """The findings that the table defines, for those who name none.
+
+    Coded ones where there are codes or a count of them, and columns whose filled cells
+    are mostly 1 or 0. Where there is neither, those that the reports are read for.
+    """
+    coded = codes.POSITIVE if "diagnosis_codes" in table.columns else ()
+    counted = (n for n in codes.POSITIVE if n + cells.COUNT in table.columns)
+    others = (name for name in _free(table) if _is_label(table, name))
+    names = dict.fromkeys([*coded, *counted, *others])
+    if not names and "report" in table.columns and reports.read != "never":
+        return tuple(sorted(report_text.findings(reports)))
+    return tuple(names)
+
+
+def sites(table: formats.Table, findings: Sequence[str]) -> set[str]:
+    """What a box may be of: findings, asked for or not."""
+    return {*_free(table), *findings, *codes.POSITIVE}
+
+
+def _known(findings: Sequence[str]) -> set[str]:
+    """The columns of the contract, for these findings."""
+    return {*RESERVED, *findings, *(name + cells.COUNT for name in findings)}
+
+
+def _free(table: formats.Table) -> list[str]:
+    """The columns that may be a finding's: neither of the contract nor a count."""
+    return [
+        name
+        for name in table.columns
+        if name not in RESERVED and not name.endswith(cells.COUNT)
+    ]
+
+
+def _is_label(table: formats.Table, name: str) -> bool:
+    filled = [cell for _, row in table.numbered() if (cell := row[name])]
+    return sum(cell in cells.LABELS for cell in filled) > len(filled) / 2

@@ -1,0 +1,192 @@
+"""Tables of a registry as rows of text: CSV, Parquet, Excel, and COCO regions.
+
+Every cell is text, so that record number 00123 stays 00123. A row's number is the
+one that a spreadsheet shows: the header is row 1.
+"""
+
+import contextlib
+import csv
+import json
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data.cxr_registry.guard import problems
+from data.cxr_registry.tables.bounds import UnreadableTable, bounded_lines
+
+SUFFIXES = (".csv", ".parquet", ".xlsx")
+_SHOWN = 50  # faults in a message
+
+
+class Fault(NamedTuple):
+    """What is wrong with a table as a table; its text quotes no cell."""
+
+    row: int | None  # None for the whole table
+    text: str
+
+
+class Table(NamedTuple):
+    """A table's file name, its columns and its rows of stripped text."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: list[dict[str, str]]
+
+    def numbered(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Rows that hold something, with their number in the file."""
+        numbered = enumerate(self.rows, start=2)
+        return ((number, cells) for number, cells in numbered if any(cells.values()))
+
+    def known_columns(self, names: Collection[str]) -> str:
+        """Its columns of those names, and how many others it has, for a message.
+
+        The others are not named: without its header a table has a patient for one.
+        """
+        known = [name for name in self.columns if name in names]
+        others = len(self.columns) - len(known)
+        told = (", ".join(known), f"{others} unknown" if others else "")
+        return " and ".join(filter(None, told)) or "none"
+
+
+def open_table(
+    root: Path, stem: str, audit: problems.Audit, *, suffixes: Sequence[str] = SUFFIXES
+) -> Table | None:
+    """The one table of that stem below the registry; None when there is none.
+
+    Args:
+        root: the registry.
+        stem: of the file's name.
+        audit: takes the faults of the file; what can be read is returned.
+        suffixes: that it may have.
+    """
+    named = (root / f"{stem}{suffix}" for suffix in suffixes)
+    found = [path for path in named if path.exists()]
+    if len(found) > 1:
+        text = "two tables of the same kind; keep one"
+        names = ", ".join(path.name for path in found)
+        audit.report(names, None, "table", text)
+    if not found:
+        return None
+    if not found[0].resolve().is_relative_to(root.resolve()):
+        text = "is a link out of the registry's folder; copy the table into it"
+        audit.report(found[0].name, None, "table", text)
+        return Table(found[0].name, (), [])
+    table, faults = scan_table(found[0])
+    for row, text in faults:
+        audit.report(table.name, row, "table", text)
+    return table
+
+
+def read_table(path: Path) -> Table:
+    """Reads one table, every column as text; ValueError with all its faults."""
+    table, faults = scan_table(path)
+    if faults:
+        lines = [
+            f"{path.name}{f' row {row}' if row else ''}: {text}"
+            for row, text in faults[:_SHOWN]
+        ]
+        left = len(faults) - _SHOWN
+        raise ValueError("\n".join(lines + [f"... and {left} more"] * (left > 0)))
+    return table
+
+
+def scan_table(path: Path) -> tuple[Table, list[Fault]]:
+    """What can be read of a table, and all that is wrong with it.
+
+    A row of a fault is left empty, so that the others keep their numbers.
+    """
+    faults: list[Fault] = []
+    lines = _lines(path, faults)
+    columns = tuple(_text(name) for name in next(lines, ()))
+    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
+        text = "is separated by semicolons or tabs; save it with commas"
+        return Table(path.name, (), []), [*faults, Fault(None, text)]
+    named = [name for name in columns if name]  # Excel keeps formatted empty columns
+    if len(set(named)) < len(named):
+        faults.append(Fault(None, "two columns of one name; rename one"))
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        cells = [_text(cell) for cell in line]
+        if len(cells) > len(columns):
+            text = (
+                f"{len(cells)} cells under {len(columns)} columns; "
+                "quote cells that hold the separator"
+            )
+            faults.append(Fault(number, text))
+            cells = []
+        cells += [""] * (len(columns) - len(cells))
+        pairs = zip(columns, cells, strict=True)
+        rows.append({name: cell for name, cell in pairs if name})
+    return Table(path.name, tuple(dict.fromkeys(named)), rows), faults
+
+
+def _lines(path: Path, faults: list[Fault]) -> Iterator[Any]:
+    """The lines up to the first that can't be read."""
+    readers = {
+        ".csv": _csv_lines,
+        ".parquet": _parquet_lines,
+        ".xlsx": _excel_lines,
+        ".json": _coco_lines,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        text = f"is none of {', '.join(readers)} by its ending; save it as one"
+        faults.append(Fault(None, text))
+        return
+    try:
+        yield from bounded_lines(path, reader)
+    except UnreadableTable as error:
+        faults.append(Fault(None, str(error)))
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else str(cell).strip()
+
+
+def _csv_lines(path: Path) -> Iterator[list[str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            yield from csv.reader(stream, strict=True)
+    except UnicodeDecodeError:
+        raise UnreadableTable("is not UTF-8; save it as UTF-8") from None
+    except csv.Error as error:
+        raise UnreadableTable(f"is no CSV ({error}); save it again") from None
+
+
+def _parquet_lines(path: Path) -> Iterator[Any]:
+    from pyarrow import parquet  # only for those who use it: half a second
+
+    table = parquet.read_table(path)
+    yield table.column_names
+    for batch in table.to_batches():
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _excel_lines(path: Path) -> Iterator[Any]:
+    try:
+        import openpyxl
+    except ImportError:
+        raise UnreadableTable(
+            ".xlsx needs the package openpyxl; install it, or save the table as .csv"
+        ) from None
+    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    with contextlib.closing(book):
+        yield from book.worksheets[0].iter_rows(values_only=True)
+
+
+def _coco_lines(path: Path) -> Iterator[list[Any]]:
+    """Annotations of a COCO file as rows of the regions table."""
+    try:
+        coco = json.loads(path.read_text(encoding="utf-8"))
+        images = {image["id"]: image["file_name"] for image in coco["images"]}
+        sites = {kind["id"]: kind["name"] for kind in coco["categories"]}
+        yield ["image", "site", "x0", "y0", "x1", "y1"]
+        for item in coco["annotations"]:
+            x, y, width, height = (float(value) for value in item["bbox"])
+            image, site = images[item["image_id"]], sites[item["category_id"]]
+            yield [image, site, x, y, x + width, y + height]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableTable(
+            f"is no COCO file ({type(error).__name__}); it needs images, categories "
+            "and annotations with bbox"
+        ) from None

@@ -1,0 +1,65 @@
+"""Image cells to files inside the registry's folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from data.cxr_registry.guard import problems
+from data.cxr_registry.tables import formats
+
+
+class Paths:
+    """Resolves the image cells of both tables; each file has one row of studies."""
+
+    def __init__(self, root: Path, studies: formats.Table, audit: problems.Audit):
+        self._root, self._studies, self._audit = root.resolve(), studies, audit
+        self.rows: dict[Path, int] = {}  # usable files of the studies table
+        self.left_out: set[int] = set()  # rows that an allowed check leaves out
+
+    def locate(self, cell: str) -> Path | None:
+        """The path that a cell means, links followed; None where it is no path."""
+        if not cell or "\0" in cell:
+            return None
+        try:
+            return (self._root / cell).resolve()
+        except (OSError, RuntimeError, ValueError):  # a link to itself, half a letter
+            return None
+
+    def resolve(self, row: int, line: Mapping[str, str]) -> Path | None:
+        """The file of a row of studies; None after a problem."""
+        if not line["patient_id"] and "patient_id" in self._studies.columns:
+            self._refuse(
+                row,
+                "bad_value",
+                "patient_id is empty; give each patient one, or take the row out",
+            )
+            return None
+        if "image" not in self._studies.columns:
+            return None
+        path = self.locate(line["image"])
+        if path is None:
+            text = "is no path; check the cell" if line["image"] else "is empty"
+            self._refuse(row, "unreadable", f"image {text}")
+        elif not path.is_relative_to(self._root):
+            text = "image leaves the registry's folder; copy the file into it"
+            self._refuse(row, "leaves_folder", text)
+        elif not _is_file(path):
+            text = "image does not exist or is no file; check the path"
+            self._refuse(row, "unreadable", text)
+        elif path in self.rows:
+            text = f"image is the one of row {self.rows[path]}; keep one row an image"
+            self._refuse(row, "duplicate_image", text)
+        else:
+            self.rows[path] = row
+            return path
+        return None
+
+    def _refuse(self, row: int, check: str, text: str) -> None:
+        if self._audit.report(self._studies.name, row, check, text):
+            self.left_out.add(row)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, half a letter
+        return False

@@ -1,0 +1,1 @@
+"""The phantom: a registry of drawn chest films, without any patient."""

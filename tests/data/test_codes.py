@@ -1,0 +1,140 @@
+"""Plain tables: what codes of ICD-9-CM and ICD-10 say of ribs and clavicles."""
+
+import pytest
+
+from data.cxr_registry.labels import codes
+
+
+def read(cell, finding="rib", *, keep_non_acute=False):
+    good, bad = codes.split_codes(cell)
+    assert not bad
+    return codes.read_codes(good, finding, keep_non_acute=keep_non_acute)
+
+
+@pytest.mark.parametrize(
+    ("code", "rib", "clavicle"),
+    [
+        # ICD-9-CM
+        ("807.00", 1, 0),  # rib(s), closed, unspecified number
+        ("807.0", 1, 0),  # its last zero cut by a spreadsheet
+        ("807.19", 1, 0),  # multiple ribs, open
+        ("807.2", 0, 0),  # sternum, closed
+        ("807.3", 0, 0),  # sternum, open
+        ("807.4", 1, 0),  # flail chest
+        ("807.5", 0, 0),  # larynx and trachea
+        ("807", -1, 0),  # ribs, sternum, larynx and trachea
+        ("809.0", -1, 0),  # ill-defined, trunk
+        ("810", 0, 1),
+        ("810.03", 0, 1),  # acromial end
+        ("811.00", 0, 0),  # scapula
+        ("812.01", 0, 0),  # humerus
+        ("818.0", 0, -1),  # ill-defined, upper limb
+        ("819.0", -1, -1),  # both arms, or arm with ribs and sternum
+        ("828.1", -1, -1),  # legs with arms or with ribs and sternum
+        ("905.1", -1, 0),  # late effect, spine and trunk
+        ("905.2", 0, -1),  # late effect, upper extremities
+        ("767.2", 0, 1),  # clavicle, birth trauma
+        # ICD-10
+        ("S22", -1, 0),
+        ("S22.0", 0, 0),  # thoracic vertebra
+        ("S22.20XA", 0, 0),  # sternum
+        ("S22.3", 1, 0),
+        ("S22.31XA", 1, 0),
+        ("S22.4", 1, 0),
+        ("S22.43XB", 1, 0),
+        ("S22.5XXA", 1, 0),  # flail chest
+        ("S22.8", 0, 0),
+        ("S22.9", -1, 0),
+        ("S42", 0, -1),
+        ("S42.0", 0, 1),
+        ("S42.021A", 0, 1),
+        ("S42.009A", 0, 1),
+        ("S42.1", 0, 0),  # scapula
+        ("S42.201A", 0, 0),  # humerus
+        ("S42.7", 0, -1),  # WHO: clavicle, scapula and humerus
+        ("S42.91XA", 0, -1),  # shoulder girdle, part unspecified
+        ("T02.1", -1, 0),  # WHO: thorax with lower back and pelvis
+        ("T02.4", 0, -1),  # WHO: both upper limbs
+        ("T91.2", -1, 0),  # WHO: sequelae, thorax and pelvis
+        ("T92.1", 0, -1),  # WHO: sequelae, arm
+        ("M96.A1", 0, 0),  # sternum, resuscitation
+        ("M96.A3", 1, 0),  # ribs, resuscitation
+        ("P13.4", 0, 1),  # clavicle, birth injury
+        ("J18.9", 0, 0),
+    ],
+)
+def test_each_code_says_what_its_title_says(code, rib, clavicle):
+    assert (read(code).label, read(code, "clavicle").label) == (rib, clavicle)
+
+
+@pytest.mark.parametrize("written", ["S22.41XA", "s2241xa", "S2241XA", "s22.41Xa"])
+def test_dots_and_case_do_not_matter(written):
+    assert read(written) == (1, "S2241XA", 0, "right")
+
+
+@pytest.mark.parametrize("mark", [";", ",", " ", "|", "/", ";\n", " ; "])
+def test_a_cell_holds_several_codes(mark):
+    good, bad = codes.split_codes(mark.join(["S27.0XXA", "807.03", "Z3A.20", "E880.9"]))
+    assert good == ["S270XXA", "80703", "Z3A20", "E8809"] and not bad
+
+
+@pytest.mark.parametrize("last", "DGKPS")
+@pytest.mark.parametrize("stem", ["S22.41X", "S22.41", "S42.021"])
+def test_later_encounters_are_unknown_and_counted_unless_kept(stem, last):
+    finding = "rib" if stem.startswith("S22") else "clavicle"
+    read_as = read(stem + last, finding)
+    assert (read_as.label, read_as.non_acute) == (-1, 1)
+    kept = read(stem + last, finding, keep_non_acute=True)
+    assert (kept.label, kept.non_acute) == (1, 0)
+
+
+def test_an_acute_code_outweighs_later_encounters_and_vague_ones():
+    found = read("S22.41XD;S22.9XXA;S22.32XB;S22.32XB")
+    assert found == (1, "S2232XB", 1, "left")
+
+
+@pytest.mark.parametrize(
+    ("cell", "side"),
+    [
+        ("S22.31XA", "right"),
+        ("S22.32XA", "left"),
+        ("S22.39XA", "unspecified"),
+        ("S22.41XA", "right"),
+        ("S22.42XD", "left"),
+        ("S22.43XA", "both"),
+        ("S22.49XA", "unspecified"),
+        ("S22.31XA;S22.42XA", "both"),
+        ("S22.5XXA", "unspecified"),
+        ("S22.31", "unspecified"),  # WHO: open; -GM: first rib
+        ("807.03", "unspecified"),
+        ("J18.9", ""),
+    ],
+)
+def test_the_side_of_ribs(cell, side):
+    assert read(cell).side == side
+
+
+@pytest.mark.parametrize(
+    ("codes_of_side", "side"),
+    [
+        ("001 011 014 017 021 024 031 034", "right"),
+        ("002 012 015 018 022 025 032 035", "left"),
+        ("009 013 016 019 023 026 033 036", "unspecified"),
+    ],
+)
+def test_the_side_of_clavicles_is_in_the_sixth_character(codes_of_side, side):
+    for digits in codes_of_side.split():
+        assert read(f"S42.{digits}A", "clavicle").side == side
+        assert read(f"S42.{digits}", "clavicle").side == side
+
+
+@pytest.mark.parametrize(
+    "cell", ["81.0", "8.07", "80", "rib", "S22.4.1", "S22-41", "S22.41XAXX", "22.41XA"]
+)
+def test_a_cut_or_broken_code_is_no_code(cell):
+    good, bad = codes.split_codes(cell)
+    assert not good and len(bad) == 1
+
+
+def test_marks_of_icd10_stand_beside_a_code():
+    assert codes.split_codes("S27.0+ M01.3* S21.84!") == (["S270", "M013", "S2184"], [])

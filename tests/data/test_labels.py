@@ -1,0 +1,73 @@
+"""Laws of the precedence: column, then what is stated, doubted, implied, silent."""
+
+import itertools
+
+import pytest
+
+from data.cxr_registry.labels import sources
+from data.cxr_registry.labels.sources import Said, Weight
+
+CODES = {
+    "positive": Said("codes", 1, "S2241XA", Weight.STATED),
+    "unclear": Said("codes", -1, "S229", Weight.DOUBTED),
+    "others": Said("codes", 0, "no code of the finding", Weight.IMPLIED),
+    "empty": Said("codes", 0, "no code of the finding", Weight.SILENT),
+}
+REPORT = {
+    "affirmed": Said("report", 1, "4-16", Weight.STATED),
+    "denied": Said("report", 0, "4-16 (negation)", Weight.STATED),
+    "doubtful": Said("report", -1, "4-16 (uncertain)", Weight.DOUBTED),
+    "silent": Said("report", 0, "no mention", Weight.SILENT),
+}
+
+
+@pytest.mark.parametrize(
+    ("codes", "report", "label"),
+    [
+        ("positive", "affirmed", 1),
+        ("positive", "denied", -1),  # a contradiction
+        ("positive", "doubtful", 1),
+        ("positive", "silent", 1),
+        ("unclear", "affirmed", 1),
+        ("unclear", "denied", 0),
+        ("unclear", "doubtful", -1),
+        ("unclear", "silent", -1),
+        ("others", "affirmed", -1),  # a contradiction
+        ("others", "denied", 0),
+        ("others", "doubtful", -1),
+        ("others", "silent", 0),
+        ("empty", "affirmed", 1),
+        ("empty", "denied", 0),
+        ("empty", "doubtful", -1),
+        ("empty", "silent", 0),
+    ],
+)
+def test_codes_and_report_together(codes, report, label):
+    said = [CODES[codes], REPORT[report]]
+    assert sources.settle(said)[0] == label
+    both = ("codes 1", "report 0") if codes == "positive" else ("codes 0", "report 1")
+    disagree = (codes, report) in [("positive", "denied"), ("others", "affirmed")]
+    assert list(sources.conflicts(said)) == ([both] if disagree else [])
+
+
+def test_a_column_wins_over_all_and_contradictions_stay_listed():
+    for stated, codes, report in itertools.product((0, 1, -1), CODES, REPORT):
+        column = Said("column", stated, "", Weight.STATED)
+        said = [column, CODES[codes], REPORT[report]]
+        assert sources.settle(said) == (stated, "column")
+    column = Said("column", 0, "", Weight.STATED)
+    said = [column, CODES["positive"], REPORT["affirmed"]]
+    assert list(sources.conflicts(said)) == [
+        ("column 0", "codes 1"),
+        ("column 0", "report 1"),
+    ]
+
+
+def test_no_source_is_unknown():
+    assert sources.settle([]) == (-1, "nothing")
+
+
+def test_the_evidence_names_the_source_and_both_of_a_contradiction():
+    assert sources.settle([CODES["positive"]]) == (1, "codes: S2241XA")
+    _, why = sources.settle([CODES["positive"], REPORT["denied"]])
+    assert why == "codes: S2241XA against report: 4-16 (negation)"

@@ -1,0 +1,210 @@
+"""Scoring anybody's tables: files in, numbers and a page out, or nothing at all."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from aals_jax.evaluation import faults, score, submissions
+from aals_jax.metrics import records, table
+
+ROOT = Path(__file__).parents[2]
+
+
+def write_tables(folder: Path, *, split: bool = False, n: int = 40, seed: int = 0):
+    """n images of n / 2 patients, every fourth with a lesion; two systems."""
+    rng = np.random.default_rng(seed)
+    images, lesions = ["image,patient,label,sex" + ",split" * split], []
+    found = {"a": ["image,x,y,score"], "b": ["image,x,y,score"]}
+    for i in range(n):
+        name, label = f"film{i}.png", int(i % 4 == 0)
+        part = f",{'validation' if i < n / 2 else 'test'}" if split else ""
+        images.append(f"{name},patient{i // 2},{label},{'FM'[i % 3 == 0]}{part}")
+        if label:
+            lesions.append(f"{name},1,10,10,30,30")
+        for system, skill in (("a", 0.5), ("b", 0.1)):
+            if label:
+                found[system].append(f"{name},20,20,{skill + rng.random() / 2:.3f}")
+            found[system].append(f"{name},50,50,{rng.random() / 2:.3f}")
+    tables = {
+        "images": images,
+        "lesions": ["image,lesion,x0,y0,x1,y1", *lesions],
+        "detections_a": found["a"],
+        "detections_b": found["b"],
+    }
+    for name, rows in tables.items():
+        (folder / f"{name}.csv").write_text("\n".join(rows) + "\n")
+
+
+def files(folder: Path, *names: str) -> submissions.Files:
+    return submissions.Files(
+        images=folder / "images.csv",
+        lesions=folder / "lesions.csv",
+        detections=tuple(folder / f"detections_{name}.csv" for name in names),
+    )
+
+
+def options(**changes) -> score.Options:
+    defaults = {"hit": records.Hit(), "bootstrap": table.Bootstrap(100, 0)}
+    return score.Options(**{**defaults, **changes})
+
+
+def run(folder: Path, *names: str, **changes) -> dict:
+    path = score.score(
+        files(folder, *names), folder / "out", options=options(**changes)
+    )
+    return json.loads(path.read_text())
+
+
+def test_a_metric_says_its_value_interval_definition_and_set(tmp_path):
+    write_tables(tmp_path)
+    result = run(tmp_path, "a")
+    assert result["metrics"].keys() == {"detections"}
+    for name, entry in result["metrics"]["detections"].items():
+        if name != "expected_calibration_error":
+            assert entry["low"] <= entry["value"] <= entry["high"], name
+            assert entry["rejected"] >= 0
+        assert entry["definition"]
+        assert (entry["n_images"], entry["n_lesions"]) == (40, 10)
+        assert entry["prevalence"] == 0.25
+    assert result["metrics"]["detections"]["auroc"]["n_patients"] == 20
+    assert result["disclaimer"] == "Research only, not a medical device."
+    assert result["differences"] == []
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Research only, not a medical device" in page
+
+
+def test_known_detections_have_known_metrics(tmp_path):
+    (tmp_path / "images.csv").write_text("image,label\na,1\nb,0\nc,0\nd,1\n")
+    (tmp_path / "lesions.csv").write_text(
+        "image,lesion,x0,y0,x1,y1\na,1,0,0,10,10\nd,1,0,0,10,10\n"
+    )
+    (tmp_path / "detections_a.csv").write_text(
+        "image,x,y,score\na,5,5,0.9\nb,5,5,0.6\nd,5,5,0.5\nd,6,6,0.4\n"
+    )
+    metrics = run(tmp_path, "a")["metrics"]["detections"]
+    assert metrics["auroc"]["value"] == 0.75  # of (a, d) x (b, c), d loses to b
+    # a alone below 0.25 false positives an image, both lesions from there on
+    assert metrics["froc_count"]["value"] == pytest.approx((2 * 0.5 + 4 * 1.0) / 6)
+    brier = (0.1**2 + 0.6**2 + 0 + 0.5**2) / 4
+    assert metrics["brier_score"]["value"] == pytest.approx(brier)
+
+
+def test_two_systems_are_paired_with_p_values(tmp_path):
+    write_tables(tmp_path)
+    result = run(tmp_path, "a", "b")
+    assert result["metrics"].keys() == {"detections", "detections_b"}
+    rows = {(r["metric"], "DeLong" in r["method"]): r for r in result["differences"]}
+    better = rows["froc_count", False]
+    values = [result["metrics"][m]["froc_count"]["value"] for m in result["metrics"]]
+    assert better["value"] == pytest.approx(values[0] - values[1])
+    assert (better["a"], better["b"]) == ("detections", "detections_b")
+    assert better["low"] > 0 and better["p_value"] < 0.05
+    assert rows["auroc", True]["value"] == pytest.approx(rows["auroc", False]["value"])
+
+
+def test_thresholds_come_from_the_validation_rows_and_numbers_from_the_test_rows(
+    tmp_path,
+):
+    write_tables(tmp_path, split=True)
+    split = run(tmp_path, "a")
+    assert split["metrics"]["detections"]["auroc"]["n_images"] == 20
+    chosen = split["operating_points"]["detections"]
+    assert {point["chosen_on"] for point in chosen} == {"the validation rows"}
+    write_tables(tmp_path)
+    joined = run(tmp_path, "a")["operating_points"]["detections"]
+    assert all("the same images" in point["chosen_on"] for point in joined)
+
+
+def test_groups_are_reported_with_their_counts(tmp_path):
+    write_tables(tmp_path)
+    rows = run(tmp_path, "a")["subgroups"]["detections"]
+    sexes = {row["group"]: row["n_images"] for row in rows if row["column"] == "sex"}
+    assert sexes == {"F": 26, "M": 14}
+
+
+def test_pictures_are_shown_where_the_images_are(tmp_path):
+    write_tables(tmp_path)
+    for i in range(0, 40, 2):
+        film = np.full((80, 100), 40 + i, np.uint8)
+        cv2.imwrite(str(tmp_path / f"film{i}.png"), film)
+    run(tmp_path, "a", pictures=tmp_path)
+    with_pictures = (tmp_path / "out/report.html").read_text()
+    run(tmp_path, "a")
+    without = (tmp_path / "out/report.html").read_text()
+    assert "data:image/jpeg" in with_pictures
+    assert "data:image/jpeg" not in without
+
+
+def test_neither_the_numbers_nor_the_page_name_an_image_or_a_patient(tmp_path):
+    write_tables(tmp_path)
+    for i in range(40):
+        cv2.imwrite(str(tmp_path / f"film{i}.png"), np.zeros((80, 100), np.uint8))
+    run(tmp_path, "a", "b", pictures=tmp_path)
+    for name in ("metrics.json", "report.html"):
+        text = (tmp_path / "out" / name).read_text()
+        assert not any(word in text for word in ("film0", "patient1", str(tmp_path)))
+
+
+def test_points_need_the_rule_for_points(tmp_path):
+    write_tables(tmp_path)
+    (tmp_path / "lesions.csv").write_text("image,lesion,x,y\nfilm0.png,1,20,20\n")
+    with pytest.raises(ValueError, match="--hit_rule=distance --distance"):
+        run(tmp_path, "a")
+    assert not (tmp_path / "out").exists()
+    near = run(tmp_path, "a", hit=records.Hit("distance", max_distance=5.0))
+    assert near["settings"]["max_distance"] == 5.0
+    assert "iou_threshold" not in near["settings"]
+    with pytest.raises(ValueError, match="needs boxes"):
+        write_tables(tmp_path)
+        run(tmp_path, "a", hit=records.Hit("iou"))
+
+
+def test_the_calibration_error_has_no_interval_and_says_why(tmp_path):
+    write_tables(tmp_path)
+    result = run(tmp_path, "a", "b")
+    entry = result["metrics"]["detections"]["expected_calibration_error"]
+    assert entry["value"] > 0 and entry["low"] is None
+    assert "upward bias" in entry["reason"]
+    compared = {row["metric"] for row in result["differences"]}
+    assert "expected_calibration_error" not in compared and "brier_score" in compared
+
+
+def test_faults_leave_nothing_behind(tmp_path):
+    write_tables(tmp_path)
+    with (tmp_path / "detections_a.csv").open("a") as stream:
+        stream.write("nowhere.png,1,1,0.5\n")
+    with pytest.raises(faults.SubmissionError, match="row 52"):
+        run(tmp_path, "a")
+    assert not (tmp_path / "out").exists()
+
+
+def launch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "launch.py"), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_command_line_scores_and_tells_what_is_missing(tmp_path):
+    write_tables(tmp_path)
+    given = [
+        "--mode=score",
+        "--images=images.csv",
+        "--lesions=lesions.csv",
+        "--detections=detections_a.csv",
+    ]
+    told = launch(*given, cwd=tmp_path)
+    assert told.returncode
+    assert "--mode=score needs --out" in told.stdout + told.stderr
+    done = launch(*given, "--out=out", "--replicates=50", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    entry = json.loads((tmp_path / "out/metrics.json").read_text())["metrics"]
+    assert entry["detections"]["auroc"]["replicates"] == 50

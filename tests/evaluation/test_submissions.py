@@ -1,0 +1,305 @@
+"""Anybody's tables: what is read, and every fault at once with file and row."""
+
+import json
+
+import numpy as np
+import pytest
+
+from aals_jax.evaluation import faults as faults_module
+from aals_jax.evaluation import submissions
+
+IMAGES = """image,patient,label,sex,width,height
+a.png,p1,1,F,100,80
+b.png,p1,0,F,100,80
+c.png,p2,1,M,100,80
+d.png,p3,0,,100,80
+"""
+LESIONS = """image,lesion,x0,y0,x1,y1
+a.png,1,10,10,20,30
+a.png,2,50,40,60,50
+"""
+DETECTIONS = """image,x,y,score
+a.png,15,20,0.9
+a.png,90,70,0.2
+d.png,5,5,0.4
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(images=IMAGES, lesions=LESIONS, *detections, **options):
+        detections = detections or (DETECTIONS,)
+        paths = {"images": tmp_path / "images.csv", "lesions": tmp_path / "lesions.csv"}
+        paths["images"].write_text(images)
+        paths["lesions"].write_text(lesions)
+        found = []
+        for number, text in enumerate(detections):
+            found.append(tmp_path / f"detections{number}.csv")
+            found[-1].write_text(text)
+        return submissions.Files(**paths, detections=tuple(found), **options)
+
+    return write
+
+
+def faults(files) -> list[str]:
+    with pytest.raises(faults_module.SubmissionError) as caught:
+        submissions.read(files)
+    return list(caught.value.faults)
+
+
+def test_tables_become_the_truth_and_the_reading(files):
+    read = submissions.read(files())
+    assert read.image.tolist() == ["a.png", "b.png", "c.png", "d.png"]
+    assert read.truth.label.tolist() == [True, False, True, False]
+    # c is positive without a marked lesion: no detection on it can be judged
+    assert read.truth.judged.tolist() == [True, True, False, True]
+    assert read.truth.patient.tolist() == ["p1", "p1", "p2", "p3"]
+    assert read.truth.lesions[0].tolist() == [[10, 10, 20, 30], [50, 40, 60, 50]]
+    assert [len(each) for each in read.truth.lesions] == [2, 0, 0, 0]
+    assert {k: v.tolist() for k, v in read.truth.groups.items()} == {
+        "sex": ["other", "other", "other", ""]  # each of one patient
+    }
+    assert read.detections[0][0].tolist() == [[15, 20, 0.9], [90, 70, 0.2]]
+    assert read.scores[0].tolist() == [0.9, 0.0, 0.0, 0.4]
+    assert read.score_source == "its highest detection"
+    assert set(read.split) == {""}
+
+
+def test_the_order_of_rows_changes_nothing(files):
+    header, *rows = DETECTIONS.splitlines()
+    turned = "\n".join([header, *rows[::-1]])
+    a, b = (submissions.read(files(IMAGES, LESIONS, t)) for t in (DETECTIONS, turned))
+    for one, two in zip(a.detections[0], b.detections[0], strict=True):
+        assert sorted(one.tolist()) == sorted(two.tolist())
+
+
+def test_image_scores_win_over_the_highest_detection(files):
+    text = "image,label,score\na.png,1,-3\nb.png,0,2.5\n"
+    read = submissions.read(files(text, LESIONS, "image,x,y,score\na.png,1,1,0.5\n"))
+    assert read.scores[0].tolist() == [-3.0, 2.5]
+    assert read.score_source == "the images table"
+    assert read.truth.patient.tolist() == ["a.png", "b.png"]
+
+
+def test_silence_is_below_every_score():
+    found = [np.array([[0, 0, -2.0]]), np.empty((0, 3)), np.array([[0, 0, 0.5]])]
+    assert submissions.highest(found).tolist() == [-2.0, -np.inf, 0.5]
+    assert submissions.highest(found[1:]).tolist() == [0.0, 0.5]
+
+
+def test_boxes_and_points_are_both_detections_and_lesions(files):
+    boxes = "image,x0,y0,x1,y1,score\na.png,10,10,20,20,0.5\n"
+    points = "image,lesion,x,y\na.png,1,15,20\n"
+    read = submissions.read(files(IMAGES, points, boxes))
+    assert read.truth.lesions[0].tolist() == [[15, 20]]
+    assert read.detections[0][0].tolist() == [[10, 10, 20, 20, 0.5]]
+
+
+def test_all_faults_of_all_files_are_told_at_once(files):
+    images = IMAGES + "a.png,p4,1,F,100,80\ne.png,p4,2,F,100,0\n,p5,0,F,,\n"
+    lesions = LESIONS + (
+        "a.png,2,70,40,80,50\n"  # lesion 2 of the image again
+        "b.png,1,10,10,20,20\n"  # on a negative
+        "a.png,3,20,20,20,30\n"  # no area
+        "z.png,1,0,0,5,5\n"  # unknown
+        "a.png,4,200,0,220,5\n"  # outside
+    )
+    detections = DETECTIONS + (
+        "a.png,15,20,0.9\n"  # again
+        "a.png,15,21,nan\n"
+        "a.png,15,21,inf\n"
+        "a.png,,21,0.5\n"
+        "y.png,1,1,0.5\n"
+        "b.png,1,80,0.5\n"  # below the last row of pixels
+    )
+    assert faults(files(images, lesions, detections)) == [
+        "images.csv row 6: the image of row 2 again",
+        "images.csv row 7: label must be 0 or 1",
+        "images.csv row 8: image is empty",
+        "images.csv row 7: width and height must both be pixels, or empty",
+        "lesions.csv row 4: the lesion of row 3 again",
+        "lesions.csv row 5: a lesion on an image with label 0",
+        "lesions.csv row 6: a box without area: it needs x0 < x1 and y0 < y1",
+        "lesions.csv row 7: its image is not in the images table",
+        "lesions.csv row 8: it lies outside the image: check the order and scale of "
+        "coordinates",
+        "detections0.csv row 5: the detection of row 2 again",
+        "detections0.csv row 6: score must be finite numbers",
+        "detections0.csv row 7: score must be finite numbers",
+        "detections0.csv row 8: x must be finite numbers",
+        "detections0.csv row 9: its image is not in the images table",
+        "detections0.csv row 10: it lies outside the image: check the order and scale "
+        "of coordinates",
+    ]
+
+
+def test_messages_repeat_no_cell(files):
+    secret = "DOE-JANE-19540302"
+    images = IMAGES + f"{secret},{secret},x,F,1,1\n"
+    detections = DETECTIONS + f"{secret}2,1,1,{secret}\n"
+    assert not any(secret in fault for fault in faults(files(images, detections)))
+
+
+def test_missing_columns_are_named_with_those_that_are_there(files):
+    assert faults(files("name,label\na,1\n")) == [
+        "images.csv: no column image; it has label and 1 unknown"
+    ]
+    told = faults(files(IMAGES, "image,cx,cy\n", "image,x,y\n"))
+    assert told[0].startswith("lesions.csv: no column x, y (a box")
+    assert told[1].startswith("detections0.csv: no column score")
+
+
+def test_a_split_column_needs_its_words_and_whole_patients(files):
+    images = "image,patient,label,split\na.png,p,1,test\nb.png,p,0,validation\n"
+    assert faults(files(images + "c.png,q,1,train\nd.png,r,0,test\n")) == [
+        "images.csv row 4: split must be one of validation, test",
+        "images.csv row 3: its patient is in the other split, too",
+    ]
+
+
+def test_identifiers_are_patients_and_never_groups(files):
+    images = "image,patient_id,label,accession,site\n"
+    images += "".join(f"{i}.png,MRN{i // 2},{i % 2},ACC{i},{i % 2}\n" for i in range(8))
+    read = submissions.read(files(images, "image,lesion,x,y\n", "image,x,y,score\n"))
+    assert read.truth.patient.tolist() == [f"MRN{i // 2}" for i in range(8)]
+    assert set(read.truth.groups) == {"site"}
+    assert read.left_out == ("accession",)
+    both = "image,patient,patient_id,label\na.png,p,q,1\n"
+    assert "has both patient and patient_id" in faults(files(both))[0]
+
+
+def test_two_systems_need_two_image_scores_or_none(files):
+    images = "image,label,score,score_b\na.png,1,1,2\nd.png,0,3,4\n"
+    read = submissions.read(files(images, LESIONS, DETECTIONS, DETECTIONS))
+    assert [scores.tolist() for scores in read.scores] == [[1, 3], [2, 4]]
+    one = images.replace("score_b", "site")
+    told = faults(files(one, LESIONS, DETECTIONS, DETECTIONS))
+    assert told == [
+        "images.csv: has score and not score_b: give each system its image scores, "
+        "or none"
+    ]
+
+
+def test_a_split_without_test_rows_is_a_fault(files):
+    images = "image,label,split\na.png,1,validation\nd.png,0,validation\n"
+    assert faults(files(images)) == [
+        "images.csv: no row is of the split test: nothing to measure"
+    ]
+
+
+def test_rows_are_numbered_as_in_the_file_past_blank_lines(files):
+    told = faults(files(IMAGES, LESIONS, DETECTIONS + "\n\nz.png,1,1,0.5\n"))
+    assert told == ["detections0.csv row 7: its image is not in the images table"]
+
+
+def test_labels_come_as_spreadsheets_write_them(files):
+    images = "image,label\na.png,1.0\nb.png,False\nd.png,0\n"
+    assert submissions.read(files(images)).truth.label.tolist() == [True, False, False]
+
+
+def test_bad_image_scores_are_faults(files):
+    images = "image,label,score\na.png,1,0.5\nd.png,0,\n"
+    assert faults(files(images)) == ["images.csv row 3: score must be a finite number"]
+
+
+def test_long_lists_are_cut_in_the_message_and_whole_in_the_record(files):
+    rows = "".join(f"q{i}.png,1,1,0.5\n" for i in range(80))
+    with pytest.raises(faults_module.SubmissionError, match="80 fault") as caught:
+        submissions.read(files(IMAGES, LESIONS, DETECTIONS + rows))
+    assert "... and 30 more" in str(caught.value)
+    assert len(caught.value.faults) == 80
+
+
+def test_missing_files_are_named_at_once(files, tmp_path):
+    given = files()
+    given.lesions.unlink()
+    given.detections[0].unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"lesions.csv, detections0.csv: no such"
+    ):
+        submissions.read(given)
+
+
+COCO = {
+    "images": [
+        {"id": 7, "file_name": "a.png", "width": 100, "height": 80, "patient": "p1"},
+        {"id": 9, "file_name": "b.png", "width": 100, "height": 80},
+    ],
+    "categories": [{"id": 1, "name": "rib"}, {"id": 2, "name": "clavicle"}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 1, "bbox": [10, 10, 10, 20]},
+        {"id": 2, "image_id": 9, "category_id": 2, "bbox": [1, 1, 2, 2]},
+    ],
+}
+RESULTS = [
+    {"image_id": 7, "category_id": 1, "bbox": [12, 12, 6, 6], "score": 0.75},
+    {"image_id": 9, "category_id": 2, "bbox": [12, 12, 6, 6], "score": 0.5},
+]
+
+
+@pytest.fixture
+def coco(tmp_path):
+    def write(truth=COCO, results=RESULTS, category="rib"):
+        for name, value in (("truth.json", truth), ("results.json", results)):
+            (tmp_path / name).write_text(json.dumps(value))
+        found = (tmp_path / "results.json",)
+        return submissions.Files(None, tmp_path / "truth.json", found, category)
+
+    return write
+
+
+def test_coco_gives_what_tables_give(coco, files):
+    read = submissions.read(coco())
+    same = submissions.read(
+        files(
+            "image,patient,label,width,height\na.png,p1,1,100,80\nb.png,,0,100,80\n",
+            "image,lesion,x0,y0,x1,y1\na.png,1,10,10,20,30\n",
+            "image,x0,y0,x1,y1,score\na.png,12,12,18,18,0.75\n",
+        )
+    )
+    assert read.image.tolist() == same.image.tolist()
+    assert read.truth.label.tolist() == same.truth.label.tolist() == [True, False]
+    assert read.truth.patient.tolist() == same.truth.patient.tolist()
+    for one, two in zip(
+        [*read.truth.lesions, *read.detections[0]],
+        [*same.truth.lesions, *same.detections[0]],
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_category_must_be_named_where_there_are_several(coco):
+    with pytest.raises(ValueError, match=r"one of \['clavicle', 'rib'\]"):
+        submissions.read(coco(category=None))
+
+
+def test_faults_of_coco_are_counted_by_entry(coco):
+    results = [
+        *RESULTS,
+        {"image_id": 8, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1},
+        {"image_id": 7, "category_id": 1, "bbox": [0, 0, 0, 1], "score": 1},
+    ]
+    assert faults(coco(results=results)) == [
+        "results.json entry 3: its image is not in the images table",
+        "results.json entry 4: a box without area: it needs x0 < x1 and y0 < y1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("truth", "results", "told"),
+    [
+        (RESULTS, RESULTS, "truth.json: is not an object"),
+        (COCO, COCO, "results.json: is not a list"),
+        ({"images": []}, RESULTS, "truth.json: is no COCO file"),
+        (COCO, [{**RESULTS[0], "category_id": 0}], "entry 1 .*category_id is none of"),
+        (
+            {**COCO, "annotations": [{**COCO["annotations"][0], "iscrowd": 1}]},
+            RESULTS,
+            "truth.json entry 1 .*iscrowd",
+        ),
+        (COCO, [{"image_id": 7}], "results.json: is no COCO file"),
+    ],
+)
+def test_what_is_no_coco_is_told(coco, truth, results, told):
+    with pytest.raises(ValueError, match=told):
+        submissions.read(coco(truth, results))

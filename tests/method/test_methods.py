@@ -1,0 +1,378 @@
+"""Laws that hold for every row of the table, then what single rows are."""
+
+import functools
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy.special import expit, logit
+
+from aals_jax.method import ema, guides, methods, steps
+from aals_jax.method.methods import METHODS
+from aals_jax.runs import check, stages
+from aals_jax.runtime import devices
+from configs import base
+from tests.support.small import Net, constants, make_batch
+
+TX = optax.sgd(0.3)  # Adam's first step turns 1e-9 of noise into 1e-4
+RAMP = 10  # steps; a test picks the weight of the term on P by the state's step
+OPTIONS = {"distill_weight": 0.7, "ramp_steps": RAMP, "ema_decay": 0.9}
+IMAGES = 8  # of P
+USING_P = [name for name, row in METHODS.items() if row.weak is not None]
+WITH_TEACHER = [n for n in USING_P if METHODS[n].guide in ("average", "first_stage")]
+
+
+@functools.cache
+def weights():
+    return steps.init_state(Net(), TX, jax.random.key(0), side=32).student
+
+
+@functools.cache
+def other_weights():
+    return jax.tree.map(lambda x: 1.1 * x, weights())
+
+
+def fresh_state(method: str):
+    """A state whose untrained maps lie about t; its guide is another net."""
+    memory = steps.initial_memory(method, other_weights(), images=IMAGES, side=4)
+    state = steps.restart(weights(), TX, memory=memory)
+    return state.replace(teacher=other_weights())
+
+
+@functools.cache
+def compiled(method: str, **changes):
+    """The step on one device; compiled once for all tests that use it."""
+    return jax.jit(make_step(method, Net(), **changes))
+
+
+def make_step(method: str, net, *, axis_name=None, **changes):
+    options = {"constants": constants(), **OPTIONS, **changes}
+    # its terms are sums over cells, and grow what rounding there is
+    tx = optax.sgd(0.003) if METHODS[method].cells else TX
+    return steps.make_distill_step(method, net, tx, axis_name=axis_name, **options)
+
+
+@functools.cache
+def begun(method: str, *, at: int = RAMP):
+    """The state after one step, which fills a memory; its clock then set to `at`."""
+    state, _ = compiled(method)(fresh_state(method), make_batch())
+    return state.replace(step=jnp.int32(at))
+
+
+def largest_difference(a, b):
+    differences = jax.tree.map(
+        lambda x, y: np.abs(np.asarray(x) - np.asarray(y)).max(), a, b
+    )
+    return max(jax.tree.leaves(differences))
+
+
+# --- the whole table
+
+
+@pytest.mark.parametrize("method", USING_P)
+def test_the_term_on_p_moves_the_student(method):
+    """A term whose gradient is zero fails: with more weight the update is another."""
+    full, metrics = compiled(method)(begun(method), make_batch(seed=1))
+    little, _ = compiled(method)(begun(method, at=0), make_batch(seed=1))
+    # one program: the difference of two dead terms would be exactly 0
+    assert largest_difference(full.student["params"], little.student["params"]) > 1e-7
+    assert metrics["pseudo/distill_grad_norm"] > 1e-6
+
+
+@functools.cache
+def student_pass():
+    return jax.jit(
+        lambda x: Net().apply(weights(), x, train=True, mutable=["batch_stats"])[0]
+    )
+
+
+def maps_of(method: str, batch):
+    """The student's logits on R and N, and on P, and what its guide sees there."""
+    weak, row = batch.weak, METHODS[method]
+    views = [batch.labelled.image, weak.student_image]
+    views += [weak.image] if row.guide == "second_view" else []
+    labelled, *on_p = np.split(student_pass()(np.concatenate(views)), [16, 24])
+    if row.guide == "second_view":
+        return labelled, on_p[0], on_p[1]
+    look = guides.GUIDES[row.guide].look if row.guide else None
+    state = begun(method).replace(student=weights())
+    seen = (
+        look(jax.jit(partial(Net().apply, train=False)), state, weak) if look else None
+    )
+    return labelled, on_p[0], seen
+
+
+@pytest.mark.parametrize("method", USING_P)
+def test_each_term_is_the_mean_over_its_own_images(method):
+    """By closed form: a term divided by any count but its own fails. And an image's
+    value depends on no other image."""
+    row, batch, fixed = METHODS[method], make_batch(seed=1), constants()
+    labelled, on_p, seen = maps_of(method, batch)
+
+    @jax.jit
+    def each(labels, labelled, weak, on_p, seen):
+        target = row.target(seen, weak, fixed) if row.guide else None
+        of_p = row.weak(target, on_p, weak, fixed)
+        return row.labelled(labelled, labels, fixed), of_p
+
+    images = (batch.labelled, labelled, batch.weak, on_p, seen)
+    values = each(*images)
+    state = begun(method).replace(student=weights())
+    _, metrics = compiled(method)(state, batch)
+    turned = each(*jax.tree.map(lambda x: np.roll(x, 1, axis=0), images))
+    for value, rolled, name in zip(
+        values, turned, ("supervised", "distill"), strict=True
+    ):
+        np.testing.assert_allclose(metrics[f"loss/{name}"], value.mean(), rtol=1e-4)
+        np.testing.assert_allclose(rolled, np.roll(value, 1), rtol=1e-5)
+        assert value[0] == 0.0 < value[-1]  # the first is all padding
+    counts = [metrics[f"images/{name}"] for name in ("labelled", "image_level")]
+    assert counts == [len(value) for value in values]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_teacher_is_the_average_of_the_student_and_of_its_statistics(method):
+    state = begun(method)
+    after, metrics = compiled(method)(state, make_batch(seed=1))
+    expected = ema.update(state.teacher, after.student, metrics["ema_decay"])
+    assert largest_difference(after.teacher, expected) < 1e-6
+    assert largest_difference(
+        after.teacher["batch_stats"], state.teacher["batch_stats"]
+    )
+
+
+@pytest.mark.parametrize("method", WITH_TEACHER)
+def test_a_teacher_is_not_normalised_by_its_own_batch(method):
+    """Images that change places between two batches are to it what they were."""
+    one, other = make_batch(seed=1), make_batch(seed=2)
+    mine = np.arange(IMAGES) % 2 == 0
+
+    def mixed(a, b):
+        chosen = jax.tree.map(
+            lambda x, y: np.where(mine.reshape(-1, *[1] * (x.ndim - 1)), x, y),
+            a.weak,
+            b.weak,
+        )
+        return a.replace(weak=chosen)
+
+    def said(*batches):
+        both = [compiled(method)(begun(method), batch)[1] for batch in batches]
+        return [
+            sum(m[f"pseudo/{n}"] for m in both) for n in ("mean_peak", "mean_target")
+        ]
+
+    expected = said(one, other)
+    got = said(mixed(one, other), mixed(other, one))
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_four_devices_equal_one_with_the_whole_batch(method):
+    state, batches = fresh_state(method), [make_batch(), make_batch(seed=1)]
+    step = devices.data_parallel(
+        make_step(method, Net(devices.AXIS), axis_name=devices.AXIS)
+    )
+    many, one = devices.replicate(state), state
+    for batch in batches:
+        many, of_many = step(many, devices.shard(batch))
+        one, of_one = compiled(method)(one, batch)
+    devices.assert_replicated(many)
+    assert largest_difference(devices.to_host(many), one) < 5e-6
+    for name, value in of_one.items():
+        np.testing.assert_allclose(of_many[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_missing_reduction_of_the_memory_raises_under_vmap():
+    split = jax.tree.map(lambda x: x.reshape(4, -1, *x.shape[1:]), make_batch())
+    method = "temporal_ensembling"
+
+    def run(axis_name):
+        step = make_step(method, Net("batch"), axis_name=axis_name)
+        mapped = jax.vmap(step, axis_name="batch", in_axes=(None, 0), out_axes=None)
+        return jax.eval_shape(mapped, fresh_state(method), split)
+
+    run("batch")
+    with pytest.raises(ValueError, match="out_axes"):
+        run(None)
+
+
+def config_of(method: str):
+    config = base.get_config("clavicle")
+    config.method = method
+    return config
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_compares_two_views_starts_with_almost_no_weight(method):
+    """As configured: consistency ramps, the other methods have full weight at once."""
+    config = config_of(method)
+    ramp = stages.ramp_steps(config)
+    assert METHODS[method].ramps == (ramp > 0)
+    assert ramp < config.distill.steps
+    config.distill.ramp_steps = 7
+    assert stages.ramp_steps(config) == 7
+
+
+@pytest.mark.parametrize("method", USING_P)
+def test_the_weight_follows_the_ramp(method):
+    for number, share in ((0, np.exp(-5.0)), (RAMP // 2, np.exp(-1.25)), (RAMP, 1.0)):
+        _, m = compiled(method)(begun(method, at=number), make_batch(seed=1))
+        ratio = m["loss/distill_weighted"] / m["loss/distill"]
+        np.testing.assert_allclose(ratio, 0.7 * share, rtol=1e-4)
+        total = m["loss/supervised"] + m["loss/distill_weighted"]
+        np.testing.assert_allclose(m["loss/total"], total, rtol=1e-6)
+
+
+def test_rows_of_the_table_fit_together():
+    for row in METHODS.values():
+        assert row.guide is None or row.guide in guides.GUIDES
+        assert (row.guide is None) or row.weak is not None
+        # stage 1 has no teacher yet
+        assert not (row.from_start and row.guide)
+
+
+# --- what single rows are
+
+
+def test_without_strength_the_sharpened_methods_are_one_bit_for_bit():
+    """a0 = 1: the average's own map, whichever operator; and the fixed teacher's,
+    where it is the average."""
+
+    def after(method, **changes):
+        state = fresh_state(method).replace(step=jnp.int32(RAMP))
+        return compiled(method, **changes)(state, make_batch())[0].student
+
+    weak_constants = constants(max_strength=1.0)
+    plain = after("self_training")
+    for method in ("aals", "asymmetric", "temperature"):
+        assert largest_difference(plain, after(method, constants=weak_constants)) == 0.0
+        assert largest_difference(plain, after(method)) > 1e-5
+
+
+def target_of(method: str, probability: float, lesions=-1, **changes) -> float:
+    """The target at the peak of a map that is low elsewhere."""
+    logits = jnp.full((1, 4, 4), -4.0).at[0, 1, 1].set(logit(probability))
+    weak = make_batch(weak=1, side=16).weak
+    weak = weak.replace(valid=np.ones((1, 4, 4)), lesions=np.array([lesions]))
+    target = METHODS[method].target(logits, weak, constants(**changes))
+    return float(jax.nn.sigmoid(target)[0, 1, 1])
+
+
+@pytest.mark.parametrize("method, peak, expected", [
+    ("aals", 0.60, 0.7988),
+    ("aals", 0.20, 0.2000),
+    ("asymmetric", 0.60, 0.9447),
+    ("asymmetric", 0.45, 0.6020),
+    ("asymmetric", 0.20, 0.2000),
+    ("temperature", 0.60, 0.8351),
+    ("temperature", 0.45, 0.3095),
+    ("pseudo_label", 0.51, 1.0000),
+    ("pseudo_label", 0.49, 0.0000),
+    ("self_training", 0.49, 0.4900),
+    ("mean_teacher", 0.49, 0.4900),
+])  # fmt: skip
+def test_golden_targets_at_the_peak(method, peak, expected):
+    assert target_of(method, peak) == pytest.approx(expected, abs=5e-5)
+
+
+def test_our_options_of_aals_move_the_center_and_only_where_they_say():
+    """Closed forms: t is half the peak of a dead image; or the second pixel of one
+    lesion's pixel."""
+
+    def expected(peak, center):
+        a = 4.0 - 3.0 * peak
+        return expit(a * logit(peak) + (1 - a) * center)
+
+    raised = {"dead_zone": "raise", "dead_zone_share": 0.5}
+    got = target_of("aals", 0.2, **raised)
+    assert got == pytest.approx(expected(0.2, logit(0.1)), abs=1e-5)
+    for peak in (0.45, 0.8):
+        assert target_of("aals", peak, **raised) == target_of("aals", peak)
+    counted = {"lesion_area": 1 / 16}
+    assert target_of("aals", 0.2, **counted) == target_of("aals", 0.2)  # unknown
+    got = target_of("aals", 0.2, lesions=1, **counted)
+    assert got == pytest.approx(expected(0.2, -4.0), abs=1e-5)
+
+
+@pytest.mark.parametrize("peak", [0.05, 0.3, 0.45, 0.7, 0.97])
+@pytest.mark.parametrize("strength", [1.0, 2.0, 8.0])
+def test_fixed_strength_is_the_papers_operator_without_its_adaptation(peak, strength):
+    sharpened = expit(strength * logit(peak) + (1 - strength) * logit(0.4))
+    expected = max(sharpened, peak)
+    got = target_of("asymmetric", peak, max_strength=strength)
+    assert got == pytest.approx(expected, abs=1e-5)
+    got = target_of("temperature", peak, max_strength=strength)
+    assert got == pytest.approx(expit(strength * logit(peak)), abs=1e-5)
+
+
+def test_the_fixed_teacher_stays_and_is_the_first_stages_student():
+    memory = steps.initial_memory("self_training", weights(), images=1, side=1)
+    assert largest_difference(memory, weights()) == 0.0
+    state = begun("self_training")
+    after, _ = compiled("self_training")(state, make_batch(seed=1))
+    assert largest_difference(after.memory, state.memory) == 0.0
+    assert largest_difference(after.teacher, state.teacher) > 1e-5
+
+
+def test_the_image_level_method_reads_no_box():
+    state, batch = begun("image_level"), make_batch(seed=1)
+    moved = batch.labelled.replace(target=1.0 - batch.labelled.target)
+    step = compiled("image_level")
+    a, b = (step(state, x)[0] for x in (batch, batch.replace(labelled=moved)))
+    assert largest_difference(a, b) == 0.0
+    other = batch.labelled.replace(label=1.0 - batch.labelled.label)
+    assert largest_difference(a, step(state, batch.replace(labelled=other))[0]) > 1e-4
+
+
+def test_cells_are_likelihoods_of_li_et_al():
+    """Products over cells, as printed, in float64."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(2, 4, 4)).astype(np.float32)
+    batch = make_batch(2, 2, side=16)
+    target = np.zeros((2, 4, 4), np.float32)
+    target[0, 1, 1] = 1.0  # in the first of four cells
+    valid = np.ones((2, 4, 4), np.float32)
+    labelled = batch.labelled.replace(target=target, valid=valid)
+    fixed = constants(box_weight=5.0)
+    p = expit(logits.astype(np.float64).reshape(2, 2, 2, 2, 2).mean(axis=(2, 4)))
+    boxed, bare = p[0].ravel(), p[1].ravel()
+    got = methods.boxed_cells(jnp.array(logits), labelled, fixed)
+    expected = [
+        -5 * np.log(boxed[0] * np.prod(1 - boxed[1:])),
+        -np.log(np.prod(1 - bare)),
+    ]
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    weak = batch.weak.replace(valid=valid)
+    got = methods.any_cell(None, jnp.array(logits), weak, fixed)
+    expected = [-np.log(1 - np.prod(1 - boxed)), -np.log(1 - np.prod(1 - bare))]
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_the_grid_is_of_the_net_in_training_and_testing():
+    config = config_of("mil")
+    assert stages.make_model(config, axis_name=None).cell == config.distill.cell
+    assert stages.make_model(config_of("aals"), axis_name=None).cell == 1
+
+
+def test_the_example_of_the_docs_is_a_method(monkeypatch):
+    """docs/methods.md: its function and its row, trained for one step."""
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
+    _, code = page.split("```python\n")
+    example = {}
+    exec(code.split("```")[0], example)
+    for name, row in example["ROW"].items():
+        monkeypatch.setitem(METHODS, name, row)
+    check.check_config(config_of("capped"))
+    test_the_term_on_p_moves_the_student("capped")
+    assert target_of("capped", 0.97) == pytest.approx(0.9)
+    assert target_of("capped", 0.6) == pytest.approx(0.6)
+
+
+def test_the_docs_have_each_method_once():
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
+    rows = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert rows == list(METHODS)

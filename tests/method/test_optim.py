@@ -1,0 +1,84 @@
+"""Laws of the optimisers: what is decayed, what is clipped, and by which rule."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from aals_jax.method import optim
+
+PARAMS = {
+    "conv": {"kernel": jnp.full((2, 3), 2.0), "bias": jnp.full(3, 2.0)},
+    "norm": {"scale": jnp.full(3, 2.0)},
+}
+ZERO = jax.tree.map(jnp.zeros_like, PARAMS)
+
+
+def updates(name, gradients, *, weight_decay=0.0, clip_norm=0.0, num_steps=1):
+    tx = optim.make_optimizer(name, 0.1, weight_decay=weight_decay, clip_norm=clip_norm)
+    state, made = tx.init(PARAMS), []
+    for _ in range(num_steps):
+        update, state = tx.update(gradients, state, PARAMS)
+        made.append(update)
+    return made
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_weight_decay_pulls_kernels_and_leaves_the_rest(name):
+    (update,) = updates(name, ZERO, weight_decay=0.5)
+    assert np.all(update["conv"]["kernel"] < 0)
+    assert np.all(np.asarray(update["conv"]["bias"]) == 0)
+    assert np.all(np.asarray(update["norm"]["scale"]) == 0)
+
+
+def test_decay_is_decoupled_in_adamw_and_in_the_gradient_elsewhere():
+    step = {
+        name: float(updates(name, ZERO, weight_decay=0.5)[0]["conv"]["kernel"][0, 0])
+        for name in ("adam", "adamw", "sgd")
+    }
+    # rate * decay * weight; Adam normalises it away to the rate
+    np.testing.assert_allclose(step["adamw"], -0.1 * 0.5 * 2.0, rtol=1e-6)
+    np.testing.assert_allclose(step["sgd"], -0.1 * 0.5 * 2.0, rtol=1e-6)
+    np.testing.assert_allclose(step["adam"], -0.1, rtol=1e-5)
+
+
+def test_sgd_has_momentum_nine_tenths():
+    gradients = jax.tree.map(jnp.ones_like, PARAMS)
+    sizes = [
+        float(update["norm"]["scale"][0])
+        for update in updates("sgd", gradients, num_steps=3)
+    ]
+    np.testing.assert_allclose(sizes, [-0.1, -0.19, -0.271], rtol=1e-6)
+
+
+@pytest.mark.parametrize("length, expected", [(8.0, 0.5), (0.25, 0.25)])
+def test_only_a_gradient_longer_than_the_clip_is_shortened(length, expected):
+    ones = jax.tree.map(jnp.ones_like, PARAMS)
+    gradients = jax.tree.map(lambda g: g * (length / optax.tree.norm(ones)), ones)
+    (update,) = updates("sgd", gradients, clip_norm=0.5)
+    np.testing.assert_allclose(optax.tree.norm(update), 0.1 * expected, rtol=1e-5)
+
+
+def test_the_gradient_is_clipped_before_the_decay_is_added():
+    (update,) = updates("sgd", ZERO, weight_decay=0.5, clip_norm=1e-3)
+    np.testing.assert_allclose(update["conv"]["kernel"], -0.1, rtol=1e-6)
+
+
+def test_no_clip_norm_clips_nothing():
+    gradients = jax.tree.map(lambda p: 1e6 * jnp.ones_like(p), PARAMS)
+    (update,) = updates("sgd", gradients)
+    np.testing.assert_allclose(update["norm"]["scale"], -1e5, rtol=1e-6)
+
+
+def test_the_rate_may_be_a_schedule_of_the_step():
+    tx = optim.make_optimizer(
+        "sgd", optax.linear_schedule(0.0, 1.0, 10), weight_decay=0.0, clip_norm=0.0
+    )
+    update, _ = tx.update(jax.tree.map(jnp.ones_like, PARAMS), tx.init(PARAMS), PARAMS)
+    assert np.all(np.asarray(update["norm"]["scale"]) == 0)
+
+
+def test_an_unknown_name_is_refused_with_the_choices():
+    with pytest.raises(ValueError, match=r"'lion'.*\['adam', 'adamw', 'sgd'\]"):
+        updates("lion", ZERO)

@@ -1,0 +1,244 @@
+"""Peaks, regions and scores of maps: laws, then numbers."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from aals_jax.metrics import detection, froc, matching
+
+exhaustive = settings(derandomize=True, deadline=None, max_examples=300, database=None)
+
+
+@st.composite
+def maps(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 100_000)))
+    shape = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    return rng.integers(0, draw(st.integers(1, 6)) + 1, shape).astype(np.float32) / 8
+
+
+def peaks_by_definition(values, distance, threshold):
+    """Plateaus with nothing higher in reach, thinned out from the highest down."""
+    height, width = values.shape
+    places = []
+    for level in np.unique(values[values >= threshold]):
+        labels, count = ndimage.label(values == level, np.ones((3, 3)))
+        for k in range(1, count + 1):
+            pixels = np.argwhere(labels == k)
+            reach = [
+                values[y, x]
+                for py, px in pixels
+                for y in range(max(py - distance, 0), min(py + distance + 1, height))
+                for x in range(max(px - distance, 0), min(px + distance + 1, width))
+            ]
+            if max(reach) > level:
+                continue
+            center = pixels.mean(axis=0)
+            squared = np.square(pixels - center).sum(axis=1)
+            if squared.min() > 1:
+                center = pixels[squared.argmin()]
+            places.append((-level, center[0] + 0.5, center[1] + 0.5))
+    kept = []
+    for place in sorted(places):
+        if all(
+            max(abs(place[1] - y), abs(place[2] - x)) > distance for _, y, x in kept
+        ):
+            kept.append(place)
+    return [(x, y, -level) for level, y, x in kept]
+
+
+def gaussian(shape, x, y, sigma=2.0):
+    rows, columns = np.indices(shape) + 0.5
+    return np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))
+
+
+@exhaustive
+@given(maps(), st.integers(1, 3))
+def test_a_detection_is_a_plateau_with_nothing_higher_in_reach(values, distance):
+    found = detection.find_detections(values, min_distance=distance, threshold=0.2)
+    expected = peaks_by_definition(values, distance, 0.2)
+    np.testing.assert_allclose(
+        found.rows(), np.reshape(expected, (-1, 3)), rtol=0, atol=1e-12
+    )
+
+
+@exhaustive
+@given(maps(), st.integers(1, 3))
+def test_detections_are_apart_sorted_and_in_the_map(values, distance):
+    found = detection.find_detections(values, min_distance=distance, threshold=0.2)
+    assert (np.diff(found.score) <= 0).all()
+    assert (found.score >= 0.2).all()
+    height, width = values.shape
+    assert ((found.x > 0) & (found.x < width)).all()
+    assert ((found.y > 0) & (found.y < height)).all()
+    apart = np.maximum(abs(found.x[:, None] - found.x), abs(found.y[:, None] - found.y))
+    np.fill_diagonal(apart, np.inf)
+    assert (apart > distance).all()
+    matching.match(found.rows(), [], image_shape=values.shape)
+    fewer = detection.find_detections(
+        values, min_distance=distance, threshold=0.2, max_detections=2
+    )
+    np.testing.assert_array_equal(fewer.rows(), found.rows()[:2])
+
+
+def test_a_mirrored_map_has_mirrored_detections():
+    values = ndimage.gaussian_filter(np.random.default_rng(0).random((40, 60)), 2)
+    found = detection.find_detections(values, min_distance=3, threshold=0.0)
+    mirrored = detection.find_detections(values[:, ::-1], min_distance=3, threshold=0.0)
+    assert len(found.x) > 5
+    np.testing.assert_allclose(mirrored.x, 60 - found.x)
+    np.testing.assert_array_equal(mirrored.y, found.y)
+
+
+def test_a_blob_is_found_where_it_is():
+    values = gaussian((30, 40), 12.5, 7.5) + 0.5 * gaussian((30, 40), 31.5, 20.5)
+    found = detection.find_detections(values, min_distance=3, threshold=0.1)
+    np.testing.assert_allclose(
+        found.rows(), [[12.5, 7.5, 1.0], [31.5, 20.5, 0.5]], atol=1e-6
+    )
+
+
+def test_a_blob_between_pixels_is_a_plateau_of_two_by_two():
+    values = np.zeros((8, 8))
+    values[2:4, 4:6] = 0.75
+    found = detection.find_detections(values, min_distance=1, threshold=0.1)
+    np.testing.assert_array_equal(found.rows(), [[5.0, 3.0, 0.75]])
+
+
+def test_a_shelf_beside_a_peak_is_no_detection():
+    values = np.zeros((5, 20))
+    values[2, 2:18] = 0.5
+    values[2, 2] = 0.9
+    found = detection.find_detections(values, min_distance=2, threshold=0.1)
+    np.testing.assert_array_equal(found.rows(), [[2.5, 2.5, 0.9]])
+
+
+def test_a_ring_is_one_detection_on_the_ring():
+    values = np.zeros((9, 9))
+    values[1:8, 1:8] = 0.5
+    values[2:7, 2:7] = 0.25
+    found = detection.find_detections(values, min_distance=1, threshold=0.4)
+    assert len(found.x) == 1
+    assert values[int(found.y[0]), int(found.x[0])] == 0.5
+
+
+def test_equal_peaks_in_reach_of_each_other_are_one():
+    values = np.zeros((5, 9))
+    values[2, [2, 4]] = 0.5
+    for distance, count in ((1, 2), (2, 1)):
+        found = detection.find_detections(values, min_distance=distance, threshold=0.1)
+        assert len(found.x) == count
+
+
+def test_a_constant_map_is_one_detection_or_none():
+    values = np.full((6, 10), 0.5, np.float16)
+    found = detection.find_detections(values, min_distance=2, threshold=0.5)
+    np.testing.assert_array_equal(found.rows(), [[5.0, 3.0, 0.5]])
+    none = detection.find_detections(values, min_distance=2, threshold=0.6)
+    assert none.rows().shape == (0, 3)
+
+
+def test_padding_holds_no_peak_and_hides_none():
+    values = gaussian((20, 20), 4.5, 4.5)
+    values[:, 8:] = 0.9
+    values[0, 19] = np.nan
+    valid = np.arange(20) < 8 + np.zeros((20, 1))
+    found = detection.find_detections(
+        values, min_distance=5, threshold=0.5, valid=valid
+    )
+    np.testing.assert_allclose(found.rows(), [[4.5, 4.5, 1.0]])
+    assert len(detection.regions(values, 0.5, valid=valid).score) == 1
+    assert detection.image_score(values, valid) == 1.0
+    empty = detection.regions(values, 0.5, valid=np.zeros_like(valid))
+    assert empty.rows().shape == (0, 5)
+
+
+@exhaustive
+@given(maps())
+def test_regions_are_those_of_a_plain_labelling(values):
+    found = detection.regions(values, 0.3)
+    labels, count = ndimage.label(values >= 0.3, np.ones((3, 3)))
+    boxes = detection.boxes_from_labels(labels)
+    expected = [
+        (*box, values[labels == k + 1].max(), (labels == k + 1).sum())
+        for k, box in enumerate(boxes)
+    ]
+    assert len(found.score) == count
+    rows = np.c_[found.rows(), found.area].tolist()
+    assert sorted(map(tuple, rows)) == sorted(map(tuple, expected))
+    assert (np.diff(found.score) <= 0).all()
+
+
+def test_ids_with_gaps_are_no_missed_lesions():
+    labels = np.zeros((8, 8), int)
+    labels[1:3, 2:5] = 2
+    labels[6, 7] = 9
+    boxes = detection.boxes_from_labels(labels)
+    np.testing.assert_array_equal(boxes, [[2, 1, 5, 3], [7, 6, 8, 7]])
+    data = froc.count_data([[[3, 2, 0.9], [7.5, 6.5, 0.8]]], [boxes])
+    assert froc.froc_score(data, froc.COUNT_LIMITS) == 1.0
+    assert detection.boxes_from_labels(np.zeros((3, 3), int)).shape == (0, 4)
+
+
+def test_a_stride_multiplies_and_an_affine_maps():
+    points = np.array([[0.5, 1.5], [4.0, 2.0]])
+    np.testing.assert_array_equal(detection.to_image(points, 4), points * 4)
+    affine = np.array([[0.0, 2.0, 1.0], [3.0, 0.0, -1.0]])
+    np.testing.assert_array_equal(
+        detection.to_image(points, affine), [[4.0, 0.5], [5.0, 11.0]]
+    )
+    boxes = np.array([[0.0, 1.0, 2.0, 3.0]])
+    corners = detection.to_image(boxes.reshape(-1, 2, 2), 2.5)
+    np.testing.assert_array_equal(corners.reshape(-1, 4), boxes * 2.5)
+
+
+def test_a_coarse_map_finds_the_place_of_the_fine_one():
+    fine = gaussian((64, 64), 22.0, 42.0, sigma=6.0)
+    coarse = fine.reshape(16, 4, 16, 4).mean(axis=(1, 3))
+    found = detection.find_detections(coarse, min_distance=2, threshold=0.5)
+    place = detection.to_image(found.rows()[:, :2], 4)
+    np.testing.assert_allclose(place, [[22.0, 42.0]])
+
+
+def test_image_scores_lie_between_mean_and_max():
+    values = np.random.default_rng(0).random((16, 16))
+    largest = np.sort(values, axis=None)[::-1]
+    assert detection.image_score(values) == values.max()
+    mean = detection.image_score(values, pooling="top_k_mean", top_k=5)
+    assert mean == pytest.approx(largest[:5].mean())
+    everything = detection.image_score(values, pooling="top_k_mean", top_k=999)
+    assert everything == pytest.approx(values.mean())
+    for sharpness, limit in ((1e-5, values.mean()), (1e5, values.max())):
+        smooth = detection.image_score(
+            values, pooling="log_sum_exp", sharpness=sharpness
+        )
+        assert smooth == pytest.approx(limit, abs=1e-4)
+    direct = np.log(np.mean(np.exp(10 * values))) / 10
+    assert detection.image_score(values, pooling="log_sum_exp") == pytest.approx(direct)
+
+
+def test_bad_input_is_named():
+    values = np.zeros((4, 4))
+    find = detection.find_detections
+    with pytest.raises(ValueError, match="min_distance=0"):
+        find(values, min_distance=0, threshold=0.5)
+    with pytest.raises(ValueError, match="threshold=nan"):
+        find(values, min_distance=1, threshold=np.nan)
+    with pytest.raises(ValueError, match="non-finite"):
+        find(values + np.inf, min_distance=1, threshold=0.5)
+    with pytest.raises(ValueError, match="take one channel"):
+        find(values[..., None], min_distance=1, threshold=0.5)
+    with pytest.raises(ValueError, match="must agree"):
+        find(values, min_distance=1, threshold=0.5, valid=np.ones((3, 4), bool))
+    with pytest.raises(ValueError, match="must be finite"):
+        detection.regions(values, -np.inf)
+    with pytest.raises(ValueError, match="without a valid pixel"):
+        detection.image_score(values, np.zeros((4, 4), bool))
+    with pytest.raises(ValueError, match="pooling='mean'"):
+        detection.image_score(values, pooling="mean")
+    with pytest.raises(ValueError, match="must be >= 1"):
+        detection.image_score(values, pooling="top_k_mean", top_k=0)
+    for stride in (0.0, -2.0):
+        with pytest.raises(ValueError, match="stride > 0"):
+            detection.to_image(np.zeros((1, 2)), stride)

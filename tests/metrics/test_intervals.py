@@ -1,0 +1,224 @@
+"""Laws of the bootstrap over patients."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from aals_jax.metrics import froc, intervals, roc
+from tests.support.simulations import auroc_of, simulated
+
+
+def weighted_mean(values):
+    return lambda weights: weights @ values / weights.sum(axis=1)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_does_not():
+    scores, labels = simulated()
+    run = functools.partial(
+        intervals.patient_bootstrap,
+        range(120),
+        auroc_of(scores, labels),
+        replicates=200,
+    )
+    assert run(seed=1) == run(seed=1)
+    assert run(seed=1).low != run(seed=2).low
+
+
+def test_the_chunk_changes_nothing():
+    scores, labels = simulated()
+    results = {
+        intervals.patient_bootstrap(
+            np.arange(120) // 3,
+            auroc_of(scores, labels),
+            replicates=101,
+            seed=0,
+            chunk=chunk,
+        )
+        for chunk in (1, 7, 101, 1000)
+    }
+    assert len(results) == 1
+
+
+def test_renamed_patients_give_the_same_interval():
+    scores, labels = simulated()
+    ids = np.random.default_rng(5).integers(0, 40, 120)
+    results = {
+        intervals.patient_bootstrap(
+            names, auroc_of(scores, labels), replicates=100, seed=0
+        )
+        for names in (ids, [f"p{1000 - i}" for i in ids], [(i, "x") for i in ids])
+    }
+    assert len(results) == 1
+
+
+def test_images_of_a_patient_are_drawn_together():
+    patients = [0, 0, 1, 2, 1]
+
+    def statistic(weights):
+        np.testing.assert_array_equal(weights[:, 0], weights[:, 1])
+        np.testing.assert_array_equal(weights[:, 2], weights[:, 4])
+        drawn = weights[:, 0] + weights[:, 2] + weights[:, 3]
+        np.testing.assert_array_equal(drawn, np.full(len(weights), 3.0))
+        return weights[:, 0]
+
+    values = np.concatenate(
+        [
+            statistic(w)
+            for w in intervals._draws(patients, replicates=3000, seed=0, chunk=100)
+        ]
+    )
+    # Binomial(3, 1/3): mean 1, variance 2/3.
+    assert values.mean() == pytest.approx(1.0, abs=0.05)
+    assert values.var() == pytest.approx(2 / 3, abs=0.06)
+
+
+def test_the_interval_of_a_mean_is_the_normal_one():
+    values = np.random.default_rng(0).normal(size=400)
+    found = intervals.patient_bootstrap(range(400), weighted_mean(values), seed=0)
+    half = 1.96 * values.std() / 20
+    assert found.value == pytest.approx(values.mean())
+    assert found.low == pytest.approx(values.mean() - half, abs=0.15 * half)
+    assert found.high == pytest.approx(values.mean() + half, abs=0.15 * half)
+    assert (found.rejected, found.replicates, found.seed) == (0, 2000, 0)
+
+
+def test_few_patients_widen_the_interval():
+    values = np.repeat(np.random.default_rng(0).normal(size=20), 20)
+    width = [
+        found.high - found.low
+        for found in (
+            intervals.patient_bootstrap(ids, weighted_mean(values), seed=0)
+            for ids in (np.arange(400), np.arange(400) // 20)
+        )
+    ]
+    assert width[1] / width[0] == pytest.approx(np.sqrt(20), rel=0.15)
+
+
+def test_replicates_with_one_class_are_rejected_and_counted():
+    labels = np.array([1, 0, 0, 0])
+    found = intervals.patient_bootstrap(
+        range(4), auroc_of(np.array([0.9, 0.1, 0.2, 0.95]), labels), seed=0
+    )
+    # The positive is missing with 0.75^4 = 0.316, the negatives with 0.25^4 = 0.004.
+    assert found.rejected / found.replicates == pytest.approx(0.320, abs=0.03)
+    assert found.value == pytest.approx(2 / 3)
+    assert 0.0 <= found.low <= found.value <= found.high <= 1.0
+
+
+def test_no_value_has_a_reason():
+    labels = np.zeros(5, int)
+    statistic = auroc_of(np.arange(5.0), labels)
+    for found in (
+        intervals.patient_bootstrap(
+            range(5), statistic, seed=0, reason=roc.undefined_reason(labels)
+        ),
+        intervals.paired_bootstrap(
+            range(5), statistic, statistic, seed=0, reason="one class only"
+        ),
+    ):
+        assert np.isnan([found.value, found.low, found.high, found.p_value]).all()
+        assert found.rejected == found.replicates
+        assert "one class only" in found.reason
+    unnamed = intervals.patient_bootstrap(range(5), statistic, seed=0)
+    assert unnamed.reason == "the statistic is nan on the whole set"
+
+
+def test_froc_in_a_bootstrap_equals_froc_of_repeated_images():
+    rng = np.random.default_rng(0)
+    points = [rng.random((4, 3)) * (8, 8, 1) for _ in range(30)]
+    boxes = [[[2, 2, 6, 6]] if i % 3 == 0 else [] for i in range(30)]
+    data = froc.count_data(points, boxes)
+    (weights,) = intervals._draws(range(30), replicates=20, seed=0, chunk=20)
+    values = froc.froc_score(data, froc.COUNT_LIMITS, weights=weights)
+    for row, value in zip(weights.astype(int), values, strict=True):
+        again = np.repeat(np.arange(30), row)
+        repeated = froc.count_data(
+            [points[i] for i in again], [boxes[i] for i in again]
+        )
+        assert value == froc.froc_score(repeated, froc.COUNT_LIMITS)
+
+
+def test_several_statistics_on_one_draw_are_those_of_each_alone():
+    scores, labels = simulated()
+    statistics = {
+        "auroc": auroc_of(scores, labels),
+        "nothing": auroc_of(scores, np.zeros_like(labels)),
+        "mean": weighted_mean(scores),
+    }
+    ids, reason = np.arange(120) // 2, "one class only"
+    together = intervals.patient_bootstraps(
+        ids, statistics, replicates=300, seed=4, reasons={"nothing": reason}
+    )
+    assert list(together) == list(statistics)
+    assert np.isnan(together["nothing"].value)
+    assert together["nothing"].reason == reason
+    for name in ("auroc", "mean"):
+        alone = intervals.patient_bootstrap(
+            ids, statistics[name], replicates=300, seed=4
+        )
+        # by repr, as nan is not equal to itself
+        assert repr(together[name]) == repr(alone)
+
+
+def test_paired_replicates_are_shared():
+    scores, labels = simulated()
+    statistic = auroc_of(scores, labels)
+    same = intervals.paired_bootstrap(range(120), statistic, statistic, seed=0)
+    assert (same.value, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
+    shifted = intervals.paired_bootstrap(
+        range(120), statistic, lambda w: statistic(w) - 0.25, seed=0
+    )
+    np.testing.assert_allclose([shifted.low, shifted.high], 0.25)
+    assert shifted.p_value == 2 / 2001  # the least that 2,000 replicates can say
+
+
+def test_kept_replicates_of_two_systems_are_paired():
+    rng = np.random.default_rng(1)
+    a, labels = simulated()
+    b, ids = a + rng.normal(size=120), np.arange(120) // 2
+    first, second = auroc_of(a, labels), auroc_of(b, labels)
+    paired = intervals.paired_bootstrap(ids, first, second, replicates=300, seed=4)
+    one, two = (
+        intervals.replicate_values(ids, {"auroc": f}, replicates=300, seed=4)["auroc"]
+        for f in (first, second)
+    )
+    assert np.ptp(one - two) > 0
+    np.testing.assert_allclose(
+        np.percentile(one - two, [2.5, 97.5]), [paired.low, paired.high], rtol=1e-12
+    )
+
+
+def test_swapping_the_pair_turns_the_sign():
+    rng = np.random.default_rng(1)
+    a, labels = simulated()
+    b = a + rng.normal(size=120)
+    first, second = auroc_of(a, labels), auroc_of(b, labels)
+    one = intervals.paired_bootstrap(range(120), first, second, seed=0)
+    two = intervals.paired_bootstrap(range(120), second, first, seed=0)
+    assert one.value == -two.value
+    np.testing.assert_allclose([one.low, one.high], [-two.high, -two.low])
+    assert one.p_value == two.p_value
+    assert one.value == float(roc.auroc(a, labels) - roc.auroc(b, labels))
+
+
+def test_a_band_is_pointwise_and_ignores_what_is_not_there():
+    values = np.random.default_rng(0).normal(size=50)
+
+    def statistic(weights):
+        mean = weights @ values / weights.sum(axis=1)
+        sometimes = np.where(weights[:, 0] > 0, mean, np.nan)
+        return np.stack([mean, sometimes, np.full(len(weights), np.nan)], axis=1)
+
+    low, high = intervals.patient_band(range(50), statistic, seed=0)
+    single = intervals.patient_bootstrap(range(50), weighted_mean(values), seed=0)
+    assert (low[0], high[0]) == (single.low, single.high)
+    assert low[1] < high[1]
+    assert np.isnan(low[2]) and np.isnan(high[2])
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ValueError, match="one value a replicate"):
+        intervals.patient_bootstrap([1, 2], lambda w: w, seed=0)
+    with pytest.raises(ValueError, match="must be >= 1"):
+        intervals.patient_bootstrap([1], lambda w: w[:, 0], seed=0, replicates=0)

@@ -1,0 +1,105 @@
+"""Subgroups: each is measured as if it stood alone, with its counts."""
+
+import numpy as np
+import pytest
+
+from aals_jax.metrics import records, subgroups, table
+
+HIT = records.Hit()
+DRAWS = table.Bootstrap(100, 0)
+SIDES = (4.0, 4.0, 8.0, 8.0, 16.0, 16.0)
+
+
+def simulated(sizes=SIDES, n=60):
+    """Positives have one box each, found well when it is large."""
+    rng = np.random.default_rng(0)
+    label = np.arange(n) % 2 == 0
+    lesions, detections = [], []
+    for i in range(n):
+        side = sizes[(i // 2) % len(sizes)]
+        lesions.append(np.array([[0.0, 0.0, side, side]])[: int(label[i])])
+        hits = [[side / 2, side / 2, rng.random() * 0.2 + side / 20]] * int(label[i])
+        detections.append(np.array([*hits, [90, 90, rng.random() * 0.6]]))
+    truth = records.Truth(
+        label=label,
+        judged=np.ones(n, bool),
+        patient=(np.arange(n) // 3).astype(str),
+        lesions=lesions,
+        groups={
+            "sex": np.array(["F", "M", "M"] * (n // 3)),
+            "view": np.array(["PA"] * n),
+            "site": np.where(np.arange(n) < 10, "", "north"),
+        },
+    )
+    score = np.array([each[:, 2].max() for each in detections])
+    return truth, records.read(truth, score, detections, hit=HIT)
+
+
+def rows(truth, reading, column):
+    made = subgroups.measure_groups(truth, reading, bootstrap=DRAWS, hit=HIT)
+    return {row["group"]: row for row in made if row["column"] == column}
+
+
+def test_a_group_is_what_it_would_be_alone():
+    truth, reading = simulated()
+    women = np.flatnonzero(truth.groups["sex"] == "F")
+    alone = truth.select(women)
+    found = records.read(
+        alone, reading.score[women], [reading.detections[i] for i in women], hit=HIT
+    )
+    row = rows(truth, reading, "sex")["F"]
+    for name in subgroups.METRICS:
+        alone_too = table.measure(alone, found, bootstrap=DRAWS, hit=HIT)
+        assert row["metrics"][name] == alone_too[name]
+    assert row["n_images"] == len(women)
+    assert row["n_lesions"] == row["n_positive"] == int(alone.label.sum())
+
+
+def test_the_groups_of_a_column_are_all_images_once():
+    truth, reading = simulated()
+    for column, names in {"sex": ["F", "M"], "site": ["north", "unknown"]}.items():
+        found = rows(truth, reading, column)
+        assert sorted(found) == names
+        assert sum(row["n_images"] for row in found.values()) == len(truth)
+
+
+def test_a_column_of_one_value_is_no_grouping():
+    truth, reading = simulated()
+    assert not rows(truth, reading, "view")
+
+
+def test_a_group_of_one_class_has_no_auroc_but_a_reason():
+    truth, reading = simulated()
+    truth.groups["sex"][truth.label] = "F"
+    metrics = rows(truth, reading, "sex")["M"]["metrics"]
+    assert metrics["auroc"]["value"] is None
+    assert metrics["auroc"]["reason"].startswith("one class only")
+    assert metrics["froc_count"]["reason"].startswith("no lesion")
+
+
+def test_sizes_are_thirds_whose_mean_is_the_whole():
+    truth, reading = simulated()
+    found = rows(truth, reading, "lesion size")
+    assert list(found) == [
+        "small, 4 to 4 px", "middle, 8 to 8 px", "large, 16 to 16 px"
+    ]  # fmt: skip
+    assert [row["n_lesions"] for row in found.values()] == [10, 10, 10]
+    values = [row["metrics"]["froc_count"]["value"] for row in found.values()]
+    assert values == sorted(values) and values[0] < values[-1]
+    # false positives are those of the whole set, so sensitivities average
+    whole = table.measure(truth, reading, bootstrap=DRAWS, hit=HIT)["froc_count"]
+    assert np.mean(values) == pytest.approx(whole["value"])
+
+
+def test_points_have_no_size():
+    truth, _ = simulated()
+    points = records.Truth(
+        label=truth.label,
+        judged=truth.judged,
+        patient=truth.patient,
+        lesions=[each[:, :2] for each in truth.lesions],
+        groups={},
+    )
+    hit = records.Hit("distance", max_distance=3.0)
+    reading = records.read(points, np.zeros(60), [np.empty((0, 3))] * 60, hit=hit)
+    assert subgroups.measure_groups(points, reading, bootstrap=DRAWS, hit=hit) == []

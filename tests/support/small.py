@@ -1,0 +1,65 @@
+"""The smallest nets of the detector's kind, and random batches for them."""
+
+import numpy as np
+from flax import linen as nn
+
+from aals_jax.method.methods import Constants
+from aals_jax.types import Batch, Labelled, Weak
+from configs import base
+
+IDENTITY = np.eye(2, 3, dtype=np.float32)
+
+
+def constants(**changes) -> Constants:
+    """Those of the config, with cells that fit the smallest map."""
+    return Constants.of(
+        dict(base.get_config("clavicle").distill) | {"cell": 2} | changes
+    )
+
+
+class Net(nn.Module):
+    """Stride 4 and synchronised BatchNorm."""
+
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, image, *, train):
+        x = nn.Conv(8, (4, 4), strides=4)(image)
+        x = nn.BatchNorm(not train, axis_name=self.axis_name if train else None)(x)
+        return nn.Conv(1, (3, 3))(nn.relu(x))[..., 0]
+
+
+def make_batch(labelled=16, weak=8, *, side=32, seed=0):
+    """Unequal shares of film, so that devices and hosts have unequal counts; one
+    image of each kind is all padding. The first half of `labelled` is R."""
+    rng = np.random.default_rng(seed)
+    pixels = (side // 4, side // 4)
+
+    def draw(n, *shape):
+        return rng.random((n, *shape), np.float32)
+
+    def film(n):
+        share = np.linspace(0.4, 1.0, n, dtype=np.float32)[:, None, None]
+        valid = (draw(n, *pixels) < share).astype(np.float32)
+        valid[0] = 0.0
+        return valid
+
+    label = (np.arange(labelled) < labelled // 2).astype(np.float32)
+    boxes = (draw(labelled, *pixels) < 0.1).astype(np.float32)
+    views = draw(weak, side, side, 1)
+    return Batch(
+        labelled=Labelled(
+            image=draw(labelled, side, side, 1),
+            target=boxes * label[:, None, None],
+            valid=film(labelled),
+            label=label,
+        ),
+        weak=Weak(
+            image=views,
+            student_image=0.9 * views,
+            valid=film(weak),
+            row=np.arange(weak, dtype=np.int32)[::-1],
+            lesions=np.arange(weak, dtype=np.int32) - 1,
+            to_view=np.tile(IDENTITY, (weak, 1, 1)),
+        ),
+    )
