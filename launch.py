@@ -37,8 +37,8 @@ from aals_jax.evaluation import score as scores
 from aals_jax.evaluation import submissions
 from aals_jax.input import audit as audits
 from aals_jax.input import prepare
-from aals_jax.metrics import records as readings
-from aals_jax.metrics import table as measure
+from aals_jax.metrics import definitions as measure
+from aals_jax.metrics import readings
 from aals_jax.runs import evaluate as rescore
 from aals_jax.runs import run as runs
 from aals_jax.runtime import devices as parallel
@@ -47,7 +47,7 @@ from aals_jax.study import page as studies
 from aals_jax.sweeps import driver as sweeps
 from data.cxr_registry.guard import failures
 from data.cxr_registry.labels import report_text as texts
-from data.cxr_registry.tables import registry as records
+from data.cxr_registry.tables import records
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config file, such as configs/clavicle.py or :paper after it."

@@ -14,6 +14,18 @@ from flax import struct
 Variables = Mapping[str, Any]  # {"params": ..., "batch_stats": ...}, float32 leaves
 Metrics = dict[str, jax.Array]  # name -> f32[]
 
+STAGES = ("pretrain", "distill")
+# Stage -> the field of its state whose validation AUROC chooses the checkpoint.
+SELECTED_BY = {"pretrain": "student", "distill": "teacher"}
+# A model that is measured -> the stage and the field of its state that it is.
+MODELS: Mapping[str, tuple[str, str]] = {
+    "pretrained": ("pretrain", "student"),
+    "pretrained_average": ("pretrain", "teacher"),
+    "student": ("distill", "student"),
+    "teacher": ("distill", "teacher"),
+}
+SHOWN = "teacher"  # the model of the page's pictures
+
 
 @struct.dataclass
 class TrainState:

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 
 from benchmarks import full_size, one_core
-from data.cxr_registry.build import dataset
+from data.cxr_registry.build import builds
 
 REGISTRY_IMAGES = 65_845
 FILMS = 11  # distinct drawings; prime to ten, so that each meets every syntax
@@ -84,7 +84,7 @@ def make_registry(root: Path, images: int, workers: int) -> None:
 
 
 def run_build(root: Path, data_dir: Path, side: int, workers: int) -> None:
-    dataset.prepare(
+    builds.prepare(
         root,
         data_dir=data_dir,
         findings=["rib"],

@@ -36,7 +36,7 @@ from rich.table import Table
 
 from data.cxr_registry.dicom import reader
 from data.cxr_registry.guard import problems
-from data.cxr_registry.tables import registry as records
+from data.cxr_registry.tables import records
 
 MEMORY_GB = 4.0  # address space of the child; its imports take 1.5
 SWELL_MB = 1024  # resident memory that one small file may add

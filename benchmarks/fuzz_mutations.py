@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from pydicom.datadict import tag_for_keyword
 
-from data.cxr_registry.dicom import header
+from data.cxr_registry.dicom import headers
 
 CANARY = "CANARY"  # stands where patients' names and numbers stand: never in a message
 _NUMBERS = (
@@ -35,7 +35,7 @@ _VRS = (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"
         b"LT", b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"PN", b"SH", b"SL", b"SQ",
         b"SS", b"ST", b"SV", b"TM", b"UC", b"UI", b"UL", b"UN", b"UR", b"US", b"UT",
         b"UV", b"\0\0", b"zz")  # fmt: skip
-_NAMES = (*header.WHITELIST, "PatientName", "PatientID")
+_NAMES = (*headers.WHITELIST, "PatientName", "PatientID")
 _TAGS = (
     *(
         struct.pack("<HH", tag >> 16, tag & 0xFFFF)

@@ -37,17 +37,12 @@ from pydicom.encaps import generate_frames
 
 from benchmarks import full_size
 from data.cxr_registry.build import encode, encode_pool
-from data.cxr_registry.dicom import (
-    codecs,
-    decoding,
-    grayscale,
-    header,
-)
+from data.cxr_registry.dicom import codecs, decoding, grayscale, headers
 from data.cxr_registry.dicom import (
     reader as dicom,
 )
 from data.cxr_registry.guard import pool
-from data.cxr_registry.tables import registry
+from data.cxr_registry.tables import records
 
 PACKAGES = (
     "numpy", "opencv-python-headless", "pydicom", "imagecodecs", "torchxrayvision",
@@ -57,7 +52,7 @@ PACKAGES = (
 OURS, SQUARE = "ours", "ours, without PNG"
 STAGES: tuple[tuple[str, Any, str], ...] = (
     ("read", dicom, "_read_bytes"),
-    ("header", header, "read_header"),
+    ("header", headers, "read_header"),
     ("decode and check", decoding, "decode"),
     ("window", grayscale, "brightness_table"),
     ("window", grayscale, "apply_table"),
@@ -69,9 +64,9 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
 # --- the two sides
 
 
-def study(path: Path) -> registry.Study:
+def study(path: Path) -> records.Study:
     """A row of the registry around the file."""
-    return registry.Study(
+    return records.Study(
         row=2, image=path.name, path=path, patient="1", days=0,
         labels={"rib": 1}, evidence={}, counts={"rib": -1}, regions=(), split=None,
         view="PA", sex="F", age=50, year=2016,

@@ -3,11 +3,11 @@
     pip install -r requirements-bench.txt      # PyTorch; no need of the project
     python benchmarks/input_pipeline.py [--data DIR] [--steps 8] [--repeats 5]
 
-Ours is aals_jax/input/batches.py. Theirs is a torch DataLoader over the same files
+Ours is aals_jax/input/pipeline.py. Theirs is a torch DataLoader over the same files
 with the same work: random reads of array_record, PNG by OpenCV, the same warp,
-photometry and maps, the examples stacked. Both are given the same rows, P (two views an image), R
-and N in equal parts. Nothing is cached, as with a dataset larger than the memory.
-
+photometry and maps, the examples stacked. Both are given the same rows, P (two
+views an image), R and N in equal parts. Nothing is cached, as with a dataset larger
+than the memory.
 Without --data a phantom of 1024 x 1024 pixels is drawn and built in a temporary folder.
 """
 
@@ -35,9 +35,9 @@ if __name__ == "__main__":
 import cv2
 import numpy as np
 
-from aals_jax.input import augment, views
-from aals_jax.input import batches as pipeline
-from data.cxr_registry.build import dataset as build
+from aals_jax.input import augment, pipeline, views
+from aals_jax.input.dataset import Dataset, ImageTable, split_streams
+from data.cxr_registry.build import builds
 from data.phantom import registry as phantom
 
 PACKAGES = ("numpy", "opencv-python-headless", "grain", "array-record", "torch")
@@ -47,7 +47,7 @@ SIDE, IMAGES, EACH = 1024, 64, 4  # px; of the phantom; of each stream in a batc
 STREAMS = ("region", "negative", "image_level")
 
 
-class Uncached(pipeline.Dataset):
+class Uncached(Dataset):
     """A dataset that decodes at each read, as one larger than the memory does."""
 
     def __init__(self, path: Path, finding: str):
@@ -59,7 +59,7 @@ def make_dataset(folder: Path) -> Path:
     phantom.generate(
         folder / "registry", images=IMAGES, seed=0, conspicuity=1.0, height=1100
     )
-    return build.prepare(
+    return builds.prepare(
         folder / "registry",
         data_dir=folder,
         findings=["rib", "clavicle"],
@@ -68,19 +68,19 @@ def make_dataset(folder: Path) -> Path:
     )
 
 
-def stream_tables(dataset: pipeline.Dataset) -> dict[str, pipeline.Table]:
+def stream_tables(dataset: Dataset) -> dict[str, ImageTable]:
     """R, N and P; half of the boxed positives give up their boxes for P.
 
     Each row stands there a thousand times: Grain's shuffle is slow for a few rows only.
     """
     table = dataset.table
     boxed = int(((table.label == 1) & table.boxed).sum())
-    rows = pipeline.split_streams(table, region_images=boxed // 2, seed=0)
+    rows = split_streams(table, region_images=boxed // 2, seed=0)
     return {name: table.select(np.tile(getattr(rows, name), 1000)) for name in STREAMS}
 
 
 def ours(
-    dataset: pipeline.Dataset, tables: Mapping[str, pipeline.Table], threads: int
+    dataset: Dataset, tables: Mapping[str, ImageTable], threads: int
 ) -> Iterator[Any]:
     return pipeline.batches(
         dataset,
@@ -110,12 +110,12 @@ class Batches:
         return self.steps
 
     @functools.cached_property
-    def dataset(self) -> pipeline.Dataset:
+    def dataset(self) -> Dataset:
         cv2.setNumThreads(1)
         return Uncached(self.path, "rib")
 
     @functools.cached_property
-    def tables(self) -> dict[str, pipeline.Table]:
+    def tables(self) -> dict[str, ImageTable]:
         return stream_tables(self.dataset)
 
     def example(self, stream: str, index: int) -> dict[str, np.ndarray]:
@@ -195,7 +195,7 @@ def print_table(path: Path, steps: int, repeats: int) -> None:
     os.sched_setaffinity(0, cores)
 
 
-def print_stages(dataset: pipeline.Dataset, repeats: int) -> None:
+def print_stages(dataset: Dataset, repeats: int) -> None:
     """CPU milliseconds of each step of one image of R."""
     table = stream_tables(dataset)["region"]
     place = table.split[0], table.position[0]

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from data.cxr_registry.dicom import reader
 from data.cxr_registry.guard import problems
 from data.cxr_registry.survey import duplicates
-from data.cxr_registry.tables import registry
+from data.cxr_registry.tables import records
 
 BITS = (256, 64)
 REGISTRY = 65_845  # radiographs of the paper
@@ -69,11 +69,11 @@ def main() -> None:
     parser.add_argument("--registry", type=Path, required=True)
     parser.add_argument("--images", type=int, default=1_000)
     flags = parser.parse_args()
-    studies = registry.scan_registry(
+    studies = records.scan_registry(
         flags.registry,
         findings=None,
         audit=problems.Audit(()),
-        options=registry.Options(),
+        options=records.Options(),
     ).studies[: flags.images]
     patients = np.array([study.patient for study in studies])
     rng = np.random.default_rng(0)

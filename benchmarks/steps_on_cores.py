@@ -19,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from aals_jax.runs import loop
 from configs import clavicle
 
 
@@ -46,7 +47,7 @@ def work(folder: str, cores: list[int], steps: int, rounds: int, gate: Any) -> N
     step = devices.data_parallel(stage.step)
     state, batches = (
         devices.replicate(stage.initial),
-        stages._batches(stage, data, made, 0),
+        loop._batches(stage, data, made, 0),
     )
     for number in range(rounds + 1):  # the first compiles and fills the memory
         for _ in range(steps):

@@ -29,7 +29,7 @@ FLOORS = (
 # A package from outside -> the only places that may import it.
 OUTSIDE = {
     "orbax": {"aals_jax.runs.checkpoints"},
-    "grain": {"aals_jax.input.batches"},
+    "grain": {"aals_jax.input.pipeline"},
     "tensorboardX": {"aals_jax.runs.history"},
     "tensorflow_datasets": {"aals_jax.input.dataset", "data"},
     "absl": {"aals_jax.commands", "launch", "configs"},

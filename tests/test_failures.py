@@ -87,7 +87,7 @@ def test_values_of_variables_are_never_shown():
 
 SCRIPT = f"""
 import sys, threading
-from data.cxr_registry import failures
+from data.cxr_registry.guard import failures
 failures.guard()
 def fail():
     open("{SECRET[:3]}" + "{SECRET[3:]}")

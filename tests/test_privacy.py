@@ -29,12 +29,11 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 
 from aals_jax.evaluation import score, submissions
 from aals_jax.input import audit
-from aals_jax.metrics import records as readings
-from aals_jax.metrics import table as measure
-from data.cxr_registry.build import dataset, ledger, plan
+from aals_jax.metrics import definitions, readings
+from data.cxr_registry.build import builds, ledger, plan
 from data.cxr_registry.guard import failures
 from data.cxr_registry.labels import report_text
-from data.cxr_registry.tables import registry as records
+from data.cxr_registry.tables import records
 from data.public import nih_cxr14, vindr_cxr
 from tests.support import canaries, planted, registry_files
 
@@ -148,7 +147,7 @@ def prepare(root: Path, tmp: Path, **changes) -> Path:
         "max_bad_share": 0.5,
         "allow": planted.ALLOW,
     }
-    return dataset.prepare(root, **(options | changes))
+    return builds.prepare(root, **(options | changes))
 
 
 # --- the search itself: what it could not find would prove nothing
@@ -320,7 +319,7 @@ def scored(files: submissions.Files, folder: Path, out: Path) -> str:
     """What was said on the way."""
     options = score.Options(
         hit=readings.Hit("distance", 0.2, 20.0),
-        bootstrap=measure.Bootstrap(20, 0),
+        bootstrap=definitions.Bootstrap(20, 0),
         pictures=folder,
     )
     with everything_said() as said:

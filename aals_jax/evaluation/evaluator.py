@@ -10,13 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from aals_jax.evaluation import examples, inference, model_maps
-from aals_jax.input import batches, views
-from aals_jax.input.prepare import Data
-from aals_jax.metrics import operating, records
-from aals_jax.metrics import table as measure
+from aals_jax.evaluation import examples, model_maps
+from aals_jax.input import views
+from aals_jax.input.dataset import Data, ImageTable
+from aals_jax.metrics import definitions, operating, readings
 from aals_jax.metrics.summary import Measured, summarise
-from aals_jax.runtime import log
+from aals_jax.runtime import files
 from aals_jax.types import Variables
 
 
@@ -35,7 +34,7 @@ class Assessor:
 
     data: Data
     settings: Any  # config.evaluation
-    predictor: inference.Predictor
+    predictor: model_maps.Predictor
     cache: Path  # folder of maps
 
     def measure(self, subject: Subject, split: str) -> Measured:
@@ -54,11 +53,11 @@ class Assessor:
 
     def read(
         self, subject: Subject, split: str
-    ) -> tuple[records.Truth, records.Reading]:
+    ) -> tuple[readings.Truth, readings.Reading]:
         """The truth of a split and what the model says of it."""
         table = self.table(split)
         truth = model_maps.truth_of(table)
-        valid = inference.film(table, side=self.data.dataset.side)
+        valid = model_maps.film(table, side=self.data.dataset.side)
         maps = self.maps(subject, split)
         return truth, model_maps.read_maps(
             maps, truth, valid=valid, settings=self.settings
@@ -76,10 +75,10 @@ class Assessor:
         path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.save(buffer, maps)
-        log.write_bytes(path, buffer.getvalue())
+        files.write_bytes(path, buffer.getvalue())
         return maps
 
-    def table(self, split: str) -> batches.Table:
+    def table(self, split: str) -> ImageTable:
         return getattr(self.data, split)
 
     def examples(
@@ -108,5 +107,5 @@ def _digest(variables: Variables) -> str:
     return sha.hexdigest()[:12]
 
 
-def bootstrap(settings: Any) -> measure.Bootstrap:
-    return measure.Bootstrap(settings.replicates, settings.seed)
+def bootstrap(settings: Any) -> definitions.Bootstrap:
+    return definitions.Bootstrap(settings.replicates, settings.seed)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aals_jax.metrics import detection, matching, operating
-from aals_jax.metrics.records import Hit, Reading, Truth
+from aals_jax.metrics.readings import Hit, Reading, Truth
 from aals_jax.report import Detection, Example
 from aals_jax.report.pictures import KINDS
 

@@ -1,23 +1,28 @@
-"""Maps of a model to its reading: image scores, detections, activated pixels."""
+"""A model's maps of a dataset's images, and what they say: a reading."""
 
 from typing import Any
 
 import numpy as np
+from flax import linen as nn
 
-from aals_jax.input import batches, views
-from aals_jax.metrics import detection, froc, records
+from aals_jax.input import augment, pipeline, views
+from aals_jax.input.dataset import GROUPS, Dataset, ImageTable
+from aals_jax.method import steps
+from aals_jax.metrics import detection, froc, readings
+from aals_jax.runtime import devices
+from aals_jax.types import Variables
 
-HIT = records.Hit()  # a local peak of the map lies in the box
+HIT = readings.Hit()  # a local peak of the map lies in the box
 
 
-def truth_of(table: batches.Table) -> records.Truth:
+def truth_of(table: ImageTable) -> readings.Truth:
     """What the maps of a table are measured against, lesions in pixels of the map."""
-    return records.Truth(
+    return readings.Truth(
         label=table.label == 1,
         judged=(table.label == 0) | table.boxed,
         patient=table.patient,
         lesions=[boxes / views.MAP_STRIDE for boxes in table.boxes],
-        groups={name: getattr(table, name) for name in batches.GROUPS},
+        groups={name: getattr(table, name) for name in GROUPS},
         unit=(views.MAP_STRIDE, "px of the square"),
     )
 
@@ -29,8 +34,8 @@ def image_scores(maps: np.ndarray, *, valid: np.ndarray, pooling: str) -> np.nda
 
 
 def read_maps(
-    maps: np.ndarray, truth: records.Truth, *, valid: np.ndarray, settings: Any
-) -> records.Reading:
+    maps: np.ndarray, truth: readings.Truth, *, valid: np.ndarray, settings: Any
+) -> readings.Reading:
     """The reading of one model.
 
     Args:
@@ -55,4 +60,44 @@ def read_maps(
         maps[rows], [truth.lesions[i] for i in rows], valid=valid[rows] > 0
     )
     scores = image_scores(maps, valid=valid, pooling=settings.pooling)
-    return records.read(truth, scores, detections, hit=HIT, area=area)
+    return readings.read(truth, scores, detections, hit=HIT, area=area)
+
+
+class Predictor:
+    """A model's evaluation step, compiled once for one batch size."""
+
+    def __init__(self, model: nn.Module, *, batch_size: int):
+        devices.check_divisible(
+            {"evaluation.batch_size": batch_size}, devices.local_device_count()
+        )
+        self._batch_size = batch_size
+        self._step = devices.data_parallel_map(steps.make_eval_step(model))
+
+    def maps(
+        self, variables: Variables, dataset: Dataset, table: ImageTable
+    ) -> np.ndarray:
+        """f32[n, side/4, side/4] probabilities, 0 on padding, every image once."""
+        placed: Any = devices.replicate(variables)
+        batches = pipeline.evaluation_batches(
+            dataset, table, batch_size=self._batch_size
+        )
+        maps = [
+            devices.gather(self._step(placed, devices.shard(images)))
+            for images in batches
+        ]
+        return np.concatenate(maps)[: len(table)] * film(table, side=dataset.side)
+
+
+def film(table: ImageTable, *, side: int) -> np.ndarray:
+    """f32[n, side/4, side/4], 1 where a map's pixel lies on film."""
+    return np.stack(
+        [
+            augment.draw_content(
+                content,
+                augment.identity(),
+                side=side,
+                map_side=side // views.MAP_STRIDE,
+            )
+            for content in table.content
+        ]
+    )

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from aals_jax.metrics import intervals, table
-from aals_jax.metrics.records import Reading, Truth
-from aals_jax.runtime import log
+from aals_jax.metrics import definitions, intervals
+from aals_jax.metrics.readings import Reading, Truth
+from aals_jax.runtime import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,20 +26,22 @@ class Replicates:
     labels: np.ndarray  # i8[n]
 
 
-def of(truth: Truth, reading: Reading, *, bootstrap: table.Bootstrap) -> Replicates:
-    """The values behind the intervals of `table.measure`."""
+def of(
+    truth: Truth, reading: Reading, *, bootstrap: definitions.Bootstrap
+) -> Replicates:
+    """The values behind the intervals of `definitions.measure`."""
     values: dict[str, np.ndarray] = {}
     for is_image_level in (True, False):
         names = [
             name
-            for name in table.available(reading)
-            if table.METRICS[name].is_image_level == is_image_level
-            and not table.METRICS[name].no_interval
+            for name in definitions.available(reading)
+            if definitions.METRICS[name].is_image_level == is_image_level
+            and not definitions.METRICS[name].no_interval
         ]
-        rows = table.judged(table.METRICS[names[0]], truth)
+        rows = definitions.judged(definitions.METRICS[names[0]], truth)
         values |= intervals.replicate_values(
             truth.patient[rows].tolist(),
-            {name: table.statistic(name, truth, reading) for name in names},
+            {name: definitions.statistic(name, truth, reading) for name in names},
             **dataclasses.asdict(bootstrap),
         )
     return Replicates(
@@ -56,7 +58,7 @@ def write(path: Path, kept: Replicates) -> None:
         f"values/{name}": drawn for name, drawn in kept.values.items()
     }
     np.savez_compressed(buffer, scores=kept.scores, labels=kept.labels, **arrays)
-    log.write_bytes(path, buffer.getvalue())
+    files.write_bytes(path, buffer.getvalue())
 
 
 def read(path: Path) -> Replicates:

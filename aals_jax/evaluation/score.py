@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from aals_jax.evaluation import examples, submissions
-from aals_jax.metrics import operating, records, table
+from aals_jax.metrics import definitions, operating, readings
 from aals_jax.metrics.summary import Measured, sections, summarise
 from aals_jax.report import ModelCurves, write_report
-from aals_jax.runtime import log
+from aals_jax.runtime import files, log, provenance
 from data.cxr_registry.dicom import reader
 
 
@@ -19,21 +19,21 @@ from data.cxr_registry.dicom import reader
 class Options:
     """How to score; see `launch.py --help`."""
 
-    hit: records.Hit
-    bootstrap: table.Bootstrap
+    hit: readings.Hit
+    bootstrap: definitions.Bootstrap
     title: str = "Scores"
     pictures: Path | None = None  # folder of the images, for the page's pictures
 
 
-def score(files: submissions.Files, out: Path, *, options: Options) -> Path:
+def score(submitted: submissions.Files, out: Path, *, options: Options) -> Path:
     """Writes metrics.json and report.html to `out`; returns the path of the first.
 
     Raises:
         SubmissionError: every fault of the files at once; nothing is written.
     """
-    submission = submissions.read(files)
+    submission = submissions.read(submitted)
     check_hit(submission, options.hit)
-    names = ("detections", "detections_b")[: len(files.detections)]
+    names = ("detections", "detections_b")[: len(submitted.detections)]
     with log.progress("scoring") as update:
         measured = {}
         for number, name in enumerate(names):
@@ -46,7 +46,7 @@ def score(files: submissions.Files, out: Path, *, options: Options) -> Path:
     result = {
         "kind": "score",
         "title": options.title,
-        "disclaimer": log.DISCLAIMER,
+        "disclaimer": provenance.DISCLAIMER,
         **sections(measured),
         "differences": _differences(measured, options),
         "data": {"source": "tables of detections", **_counts(test)},
@@ -55,8 +55,8 @@ def score(files: submissions.Files, out: Path, *, options: Options) -> Path:
             **options.hit.described(),
             **dataclasses.asdict(options.bootstrap),
         },
-        "versions": log.versions(),
-        "commit": log.commit(),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
     }
     out.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page may show images
     write_report(
@@ -66,14 +66,14 @@ def score(files: submissions.Files, out: Path, *, options: Options) -> Path:
         history=[],
         examples=_pictures(submission, measured, options),
     )
-    log.write_json(out / "metrics.json", result)
+    files.write_json(out / "metrics.json", result)
     log.log_metrics(result["metrics"])
     log.log.info("the metrics: %s", out / "metrics.json")
     log.log.info("the page: %s", out / "report.html")
     return out / "metrics.json"
 
 
-def check_hit(submission: submissions.Submission, hit: records.Hit) -> None:
+def check_hit(submission: submissions.Submission, hit: readings.Hit) -> None:
     """Raises ValueError for a hit rule that these coordinates can't have."""
     points = any(np.shape(each)[-1] == 2 for each in submission.truth.lesions)
     if points and hit.rule != "distance":
@@ -97,10 +97,10 @@ def _measure(
     truth = submission.truth
     score, found = submission.scores[number], submission.detections[number]
 
-    def part(rows: np.ndarray) -> tuple[records.Truth, records.Reading]:
+    def part(rows: np.ndarray) -> tuple[readings.Truth, readings.Reading]:
         chosen = truth.select(rows)
         detections = [found[i] for i in rows]
-        return chosen, records.read(chosen, score[rows], detections, hit=options.hit)
+        return chosen, readings.read(chosen, score[rows], detections, hit=options.hit)
 
     test_truth, test = part(_rows(submission, "test"))
     chosen_on = "the same images, so these look better than they are"
@@ -130,7 +130,7 @@ def _differences(
     if len(measured) < 2:
         return []
     (name_a, a), (name_b, b) = measured.items()
-    return table.differences(
+    return definitions.differences(
         a.truth,
         (name_a, a.reading),
         (name_b, b.reading),
@@ -138,9 +138,9 @@ def _differences(
     )
 
 
-def _counts(truth: records.Truth) -> dict[str, Any]:
+def _counts(truth: readings.Truth) -> dict[str, Any]:
     return {
-        **table.image_set(truth, np.arange(len(truth))),
+        **definitions.image_set(truth, np.arange(len(truth))),
         "n_judged": len(truth.judged_rows),
     }
 

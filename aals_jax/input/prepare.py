@@ -1,6 +1,5 @@
 """From a config to a dataset that can be trained on: phantom or registry, checked."""
 
-import dataclasses
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,41 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from aals_jax.input import batches
+from aals_jax.input.dataset import Data, Dataset, ImageTable, split_streams
 from aals_jax.method.methods import METHODS
 from aals_jax.runtime import locks, log
-from data.cxr_registry.build import dataset as build
-from data.cxr_registry.build import folds
+from data.cxr_registry.build import builds, folds
 from data.cxr_registry.labels import report_text
 from data.phantom import registry as phantom
 
 PHANTOM_FINDINGS = ("rib", "clavicle")
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """An opened dataset and the rows of this run's fold."""
-
-    dataset: batches.Dataset
-    train: batches.Table
-    validation: batches.Table
-    test: batches.Table
-    streams: batches.Streams  # rows of `train`
-    source: str  # "phantom" or "registry"; never a path
-    data_hash: str
-
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Images by split and supervision; `unknown` are in no set."""
-        train = {name: len(rows) for name, rows in vars(self.streams).items()}
-        counts = {"train": train}
-        for name in ("validation", "test"):
-            table = getattr(self, name)
-            counts[name] = {
-                "region": int(np.sum((table.label == 1) & table.boxed)),
-                "image_level": int(np.sum((table.label == 1) & ~table.boxed)),
-                "negative": int(np.sum(table.label == 0)),
-            }
-        return counts
 
 
 def prepare_dataset(config: Any) -> tuple[Path, str]:
@@ -58,9 +30,9 @@ def prepare_dataset(config: Any) -> tuple[Path, str]:
         registry, findings = _generate_phantom(config, data_dir), PHANTOM_FINDINGS
     else:
         registry, findings = Path(config.registry), (config.finding,)
-    build.warm_up()
+    builds.warm_up()
     with log.progress("building the dataset") as update:
-        path = build.prepare(
+        path = builds.prepare(
             registry,
             data_dir=data_dir,
             findings=findings,
@@ -98,7 +70,7 @@ def _reports(settings: Any) -> report_text.Options:
 
 def data_hash(path: Path) -> str:
     """The hash of a prepared dataset's pixels, labels, boxes and parts."""
-    return build.describe(path)["data_hash"]
+    return builds.describe(path)["data_hash"]
 
 
 def _generate_phantom(config: Any, data_dir: Path) -> Path:
@@ -146,14 +118,14 @@ def open_data(config: Any) -> Data:
 
 def load_data(path: Path, config: Any, *, source: str) -> Data:
     """Opens a prepared dataset and splits it."""
-    dataset = batches.Dataset(path, config.finding)
+    dataset = Dataset(path, config.finding)
     table = dataset.table
     known = table.select(np.flatnonzero(table.label >= 0))
     parts = {
         name: known.select(np.flatnonzero(np.isin(known.split, list(names))))
         for name, names in _fold_splits(known, config.data.fold).items()
     }
-    streams = batches.split_streams(
+    streams = split_streams(
         parts["train"],
         region_images=config.data.region_images,
         seed=config.data.seed,
@@ -168,7 +140,7 @@ def load_data(path: Path, config: Any, *, source: str) -> Data:
     )
 
 
-def _fold_splits(table: batches.Table, fold: int) -> dict[str, tuple[str, ...]]:
+def _fold_splits(table: ImageTable, fold: int) -> dict[str, tuple[str, ...]]:
     """Which TFDS splits train, validate and test; a user's own splits win."""
     if set(np.unique(table.split)) <= {"train", "validation", "test"}:
         return {name: (name,) for name in ("train", "validation", "test")}

@@ -1,8 +1,9 @@
-"""Optimisers by name."""
+"""Optimisers and learning rates by name, and the ramp of a loss's weight."""
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 
@@ -38,3 +39,22 @@ def make_optimizer(
         raise ValueError(f"optimizer={name!r}: use one of {sorted(optimizers)}")
     clip = optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
     return optax.chain(clip, optimizers[name]())
+
+
+def learning_rate(
+    shape: str, *, peak: float, warmup_steps: int, steps: int
+) -> optax.Schedule:
+    """Linear warm-up to `peak`, then `constant` or `cosine` (to 0 at `steps`)."""
+    if shape not in ("constant", "cosine"):
+        raise ValueError(f"schedule={shape!r}: use 'constant' or 'cosine'")
+    if shape == "cosine":
+        return optax.warmup_cosine_decay_schedule(
+            0.0 if warmup_steps else peak, peak, warmup_steps, max(steps, 1)
+        )
+    return optax.linear_schedule(0.0 if warmup_steps else peak, peak, warmup_steps)
+
+
+def ramp_up(step: jax.Array, ramp_steps: int) -> jax.Array:
+    """exp(-5 (1 - x)^2) with x = step / ramp_steps up to 1; 1 when there is no ramp."""
+    x = jnp.clip(jnp.asarray(step, jnp.float32) / max(ramp_steps, 1), 0.0, 1.0)
+    return jnp.where(ramp_steps > 0, jnp.exp(-5.0 * (1.0 - x) ** 2), 1.0)

@@ -16,9 +16,8 @@ from flax import linen as nn
 from jax import lax
 from jax.scipy.special import logit
 
-from aals_jax.method import ema, losses, schedule
-from aals_jax.method.guides import GUIDES, Guide
-from aals_jax.method.methods import METHODS, Constants
+from aals_jax.method import ema, losses, optim
+from aals_jax.method.methods import GUIDES, METHODS, Constants, Guide
 from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables, Weak
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -158,7 +157,7 @@ def make_distill_step(
         seen = guide.look(apply, state, weak) if guide.look else None
         made = rule.target(seen, weak, constants) if guide.look else None
         target = lax.stop_gradient(made)
-        weight = distill_weight * schedule.ramp_up(state.step, ramp_steps)
+        weight = distill_weight * optim.ramp_up(state.step, ramp_steps)
         gradients, (stats, terms, logits) = gradient_of(
             params, jnp.zeros_like(weak.valid), state, batch, target, weight
         )

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aals_jax.metrics import levels, pixels
+from aals_jax.metrics import counts
 from aals_jax.metrics.matching import Match, check_boxes, match_images
 from aals_jax.metrics.roc import check_weights
 
@@ -40,7 +40,7 @@ class FrocData:
     lesion_score: np.ndarray  # f64[m], -inf: never recalled
     lesion_image: np.ndarray  # i64[m], index of the image, 0 .. n - 1
     threshold: np.ndarray  # f64[t], the distinct finite lesion scores, descending
-    false: levels.Sparse | levels.Dense  # false units at or above each threshold
+    false: counts.Sparse | counts.Dense  # false units at or above each threshold
     total_false: np.ndarray  # i64[n], false units with any score
     units: np.ndarray  # f64[n], what a rate is per: 1 image, or its outside pixels
 
@@ -90,7 +90,7 @@ def matched_data(found: Match, num_images: int) -> FrocData:
         lesion_score=found.lesion_score,
         lesion_image=found.lesion_image,
         threshold=threshold,
-        false=levels.sparse_counts(
+        false=counts.sparse_counts(
             found.false_score, found.false_image, threshold, num_images
         ),
         total_false=np.bincount(found.false_image, minlength=num_images),
@@ -122,13 +122,13 @@ def area_data(
     masks = valid if valid is not None else [None] * len(maps)
     boxes = [check_boxes(each) for each in boxes]
     scores = [
-        pixels.values_at_centers(maps[i], boxes[i], masks[i])
+        counts.values_at_centers(maps[i], boxes[i], masks[i])
         for i in range(len(maps))
         if len(boxes[i])
     ]
     lesion_score = np.concatenate([np.empty(0), *scores])
     threshold = _distinct(lesion_score)
-    false, units = pixels.activated_outside(maps, boxes, masks, threshold)
+    false, units = counts.activated_outside(maps, boxes, masks, threshold)
     return FrocData(
         definition="froc_area",
         lesion_score=lesion_score,
@@ -243,13 +243,13 @@ def _last_levels(
     false = data.false.weighted(columns)
     shape = (len(data.threshold) + 1, columns.shape[1])
     # The rate is divided, not the limit multiplied: k / n rounds as a literal does.
-    return levels.last_within(lambda level: false(level) / per, limits, shape), units
+    return counts.last_within(lambda level: false(level) / per, limits, shape), units
 
 
-def _hits(data: FrocData) -> tuple[levels.Sparse, np.ndarray]:
+def _hits(data: FrocData) -> tuple[counts.Sparse, np.ndarray]:
     """Recalled lesions at or above each threshold, and all lesions i64[n]."""
     n = len(data.units)
-    hits = levels.sparse_counts(data.lesion_score, data.lesion_image, data.threshold, n)
+    hits = counts.sparse_counts(data.lesion_score, data.lesion_image, data.threshold, n)
     return hits, np.bincount(data.lesion_image, minlength=n)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from aals_jax.metrics import intervals, roc
-from aals_jax.metrics.records import Reading, Truth
-from aals_jax.metrics.table import Bootstrap, entry, number
+from aals_jax.metrics.definitions import Bootstrap, entry, number
+from aals_jax.metrics.readings import Reading, Truth
 
 SPECIFICITIES = (0.90, 0.95)
 FALSE_POSITIVES = (0.5, 1.0)  # an image

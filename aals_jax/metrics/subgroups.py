@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from aals_jax.metrics import froc, intervals
-from aals_jax.metrics.records import Hit, Reading, Truth
-from aals_jax.metrics.table import Bootstrap, entry, image_set, measure
+from aals_jax.metrics.definitions import Bootstrap, entry, image_set, measure
+from aals_jax.metrics.readings import Hit, Reading, Truth
 
 METRICS = ("auroc", "froc_count")
 SIZES = ("small", "middle", "large")

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from aals_jax.report import plots, readings, wording
+from aals_jax.report import entries, plots, wording
 
 SCORES = ("expected_calibration_error", "brier_score")  # told beside the curve
 _WIDTH, _HEIGHT = 340.0, 410.0  # points
@@ -95,7 +95,7 @@ def _figure(
                 wording.number(one.get("count")),
             )
             for one in bins
-            for reading in [readings.read({**one, "value": one.get("observed")})]
+            for reading in [entries.read({**one, "value": one.get("observed")})]
         ),
     )
 

@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from aals_jax.report import readings, tables, wording
+from aals_jax.report import entries, tables, wording
 
-_KNOWN = readings.KNOWN | {"a", "b", "metric", "p_value", "method", "n_images"}
+_KNOWN = entries.KNOWN | {"a", "b", "metric", "p_value", "method", "n_images"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Row:
 
     title: str
     lower_is_better: bool
-    reading: readings.Reading
+    reading: entries.Reading
     p_value: str
     facts: str  # method and image set
 
@@ -25,7 +25,7 @@ class Pair:
 
     a: tuple[str, int]  # name, slot
     b: tuple[str, int]
-    scale: readings.Scale | None
+    scale: entries.Scale | None
     rows: tuple[Row, ...]
 
 
@@ -44,7 +44,7 @@ def pairs(differences: Sequence[Mapping], *, slots: Mapping[str, int]) -> list[P
         Pair(
             a=(a, slots[a]),
             b=(b, slots[b]),
-            scale=(scale := readings.scale_around_zero(records)),
+            scale=(scale := entries.scale_around_zero(records)),
             rows=tuple(
                 _row(record, scale)
                 for name in tables.in_order(record["metric"] for record in records)
@@ -56,13 +56,13 @@ def pairs(differences: Sequence[Mapping], *, slots: Mapping[str, int]) -> list[P
     ]
 
 
-def _row(record: Mapping, scale: readings.Scale | None) -> Row:
+def _row(record: Mapping, scale: entries.Scale | None) -> Row:
     method = record.get("method") or f"method {wording.UNRECORDED}"
     parts = [str(method), wording.count(record.get("n_images"), "image")]
     return Row(
         title=wording.title(record["metric"]),
         lower_is_better=record["metric"] in wording.LOWER_IS_BETTER,
-        reading=readings.read(record, scale=scale, write=wording.signed),
+        reading=entries.read(record, scale=scale, write=wording.signed),
         p_value=wording.p_value(record.get("p_value")),
         facts=wording.SEPARATOR.join(parts + wording.extras(record, known=_KNOWN)),
     )

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
-from aals_jax.report import readings, tables, wording
+from aals_jax.report import entries, tables, wording
 
 COUNTS = {  # field of a group: what is counted
     "n_images": "image",
@@ -18,7 +18,7 @@ class Row:
     model: str
     slot: int
     counts: str  # where the models of a group were measured on different images
-    reading: readings.Reading
+    reading: entries.Reading
     whole: float | None  # the model's value on the whole set, in percent of the scale
 
 
@@ -36,7 +36,7 @@ class Forest:
     title: str
     name: str
     lower_is_better: bool
-    scale: readings.Scale | None
+    scale: entries.Scale | None
     groups: tuple[Group, ...]
 
 
@@ -80,7 +80,7 @@ def columns(
         whole[name] = {model: metrics.get(model, {}).get(name, {}) for model in slots}
         alike = [cell.record for cell in cells if cell.metric == name]
         drawn = [whole[name][model] for model in subgroups]
-        scales[name] = readings.scale_around([*alike, *drawn])
+        scales[name] = entries.scale_around([*alike, *drawn])
     return [
         Column(
             title=column.replace("_", " "),
@@ -122,7 +122,7 @@ def _cells(subgroups: Mapping[str, Sequence[Mapping]]) -> Iterator[_Cell]:
 def _forest(
     cells: Sequence[_Cell],
     *,
-    scale: readings.Scale | None,
+    scale: entries.Scale | None,
     whole: Mapping[str, Mapping],
     slots: Mapping[str, int],
 ) -> Forest:
@@ -141,7 +141,7 @@ def _forest(
                         model=cell.model,
                         slot=slots[cell.model],
                         counts="" if common else cell.counts,
-                        reading=readings.read(cell.record, scale=scale),
+                        reading=entries.read(cell.record, scale=scale),
                         whole=_place(whole[cell.model].get("value"), scale),
                     )
                     for cell in members
@@ -157,5 +157,5 @@ def _forest(
     )
 
 
-def _place(value: object, scale: readings.Scale | None) -> float | None:
+def _place(value: object, scale: entries.Scale | None) -> float | None:
     return scale.at(value) if scale and wording.is_number(value) else None

@@ -3,7 +3,8 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from aals_jax.report import readings, tables, wording
+from aals_jax.report import entries as readings
+from aals_jax.report import tables, wording
 
 LEVELS = {"image": "image level", "lesion": "lesion level"}
 _KNOWN = frozenset(

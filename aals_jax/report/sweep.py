@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from aals_jax.report import page, readings
+from aals_jax.report import entries, page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Dots:
     groups: tuple[tuple[str, str, tuple[float, ...]], ...]  # label, mean ± SD, values
 
     @property
-    def scale(self) -> readings.Scale | None:
-        return readings.scale_around(
+    def scale(self) -> entries.Scale | None:
+        return entries.scale_around(
             {"value": value} for *_, values in self.groups for value in values
         )
 

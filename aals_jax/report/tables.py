@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Iterable, Mapping
 
-from aals_jax.report import readings, wording
+from aals_jax.report import entries, wording
 
-_KNOWN = readings.KNOWN | {"definition", "n_images", "n_patients", "n_lesions"}
+_KNOWN = entries.KNOWN | {"definition", "n_images", "n_patients", "n_lesions"}
 _KNOWN |= {"prevalence"}
 
 
@@ -13,7 +13,7 @@ _KNOWN |= {"prevalence"}
 class Row:
     model: str
     slot: int
-    reading: readings.Reading
+    reading: entries.Reading
     facts: str  # image set, where the rows of a block differ; else ""
 
 
@@ -26,7 +26,7 @@ class Block:
     lower_is_better: bool
     definitions: tuple[tuple[str, str], ...]  # (models or "", definition)
     facts: str  # image set, where it is the same for all rows; else ""
-    scale: readings.Scale | None
+    scale: entries.Scale | None
     rows: tuple[Row, ...]
 
 
@@ -55,7 +55,7 @@ def _block(
 ) -> Block:
     facts = {model: image_set(cell) for model, cell in cells.items()}
     common = len(set(facts.values())) == 1
-    scale = readings.scale_around(cells.values())
+    scale = entries.scale_around(cells.values())
     return Block(
         name=name,
         title=wording.title(name),
@@ -72,7 +72,7 @@ def _block(
             Row(
                 model=model,
                 slot=slots[model],
-                reading=readings.read(cell, scale=scale),
+                reading=entries.read(cell, scale=scale),
                 facts="" if common else facts[model],
             )
             for model, cell in cells.items()

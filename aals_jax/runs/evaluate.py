@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from aals_jax import types
 from aals_jax.evaluation import evaluator
-from aals_jax.input import prepare
-from aals_jax.metrics import table
-from aals_jax.runs import check, run, stages
-from aals_jax.runtime import log
 from aals_jax.evaluation.evaluator import Assessor, Subject
-from aals_jax.runs.checkpoints import Checkpoints
-from aals_jax.report import ModelCurves, write_report
+from aals_jax.input import prepare
+from aals_jax.metrics import definitions
 from aals_jax.metrics.summary import Measured, sections
-from data.cxr_registry.build import dataset
+from aals_jax.report import ModelCurves, write_report
+from aals_jax.runs import identity, run
+from aals_jax.runs.checkpoints import Checkpoints
+from aals_jax.runs.workdir import claimed
+from aals_jax.runtime import files, log, provenance
+from data.cxr_registry.build import builds
 
 SPLITS = ("train", "validation", "test")
 
@@ -67,7 +69,7 @@ def compare(
     one = assessor.measure(subject, first.split)
     two = other_assessor.measure(other, second.split)
     names = _names((first, subject), (second, other))
-    differences = table.differences(
+    differences = definitions.differences(
         one.truth,
         (names[0], one.reading),
         (names[1], two.reading),
@@ -107,17 +109,17 @@ def open_run(
     request: Request, load_config: Callable[[dict], Any], data_dir: Path
 ) -> tuple[Any, Assessor, Subject]:
     """The run's config, what measures it, and the model asked for."""
-    if request.model not in stages.MODELS:
-        raise ValueError(f"model={request.model!r}: use one of {sorted(stages.MODELS)}")
+    if request.model not in types.MODELS:
+        raise ValueError(f"model={request.model!r}: use one of {sorted(types.MODELS)}")
     if request.split not in SPLITS:
         raise ValueError(f"split={request.split!r}: use one of {SPLITS}")
-    record = run.claimed(request.workdir)
+    record = claimed(request.workdir)
     if record is None:
         raise FileNotFoundError(
             f"{request.workdir} holds no run: it has no config.json"
         )
     config = load_config(record["config"])
-    path = dataset.find(data_dir, record["data_hash"])
+    path = builds.find(data_dir, record["data_hash"])
     source = "registry" if record["config"]["registry"] else "phantom"
     data = prepare.load_data(path, config, source=source)
     assessor = Assessor(
@@ -130,7 +132,7 @@ def open_run(
 
 
 def _subject(request: Request) -> Subject:
-    stage, field = stages.MODELS[request.model]
+    stage, field = types.MODELS[request.model]
     folder = request.workdir / "checkpoints" / stage
     if not folder.is_dir():
         raise FileNotFoundError(f"{request.workdir} has no checkpoint of {stage} yet")
@@ -194,15 +196,15 @@ def _write(
     result = {
         "kind": "score",
         "title": title,
-        "disclaimer": log.DISCLAIMER,
+        "disclaimer": provenance.DISCLAIMER,
         "finding": config.finding,
         **sections(measured),
         "differences": differences or [],
         "notes": notes,
         "data": run.describe_data(config, assessor.data),
-        "config": check.identity(config),
-        "versions": log.versions(),
-        "commit": log.commit(),
+        "config": identity.of(config),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_report(
@@ -212,7 +214,7 @@ def _write(
         history=[],
         examples=examples,
     )
-    log.write_json(folder / "metrics.json", result)
+    files.write_json(folder / "metrics.json", result)
     log.log_metrics(result["metrics"])
     for row in differences or []:
         log.log.info("%s", log.difference(row))

@@ -4,19 +4,22 @@
 writes result.json last. Nothing in that file depends on clocks or interruptions.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-from aals_jax.evaluation import evaluator, inference, replicates
+from aals_jax import types
+from aals_jax.evaluation import evaluator, model_maps, replicates
 from aals_jax.input import prepare
-from aals_jax.metrics import table
-from aals_jax.runs import check, sharing, stages
-from aals_jax.runtime import devices, log
-from aals_jax.report import ModelCurves, write_report
+from aals_jax.input.dataset import Data
+from aals_jax.metrics import definitions
 from aals_jax.metrics.summary import Measured, sections
+from aals_jax.report import ModelCurves, write_report
+from aals_jax.runs import check, identity, loop, sharing, stages
+from aals_jax.runs.history import read_history
+from aals_jax.runs.workdir import check_claim, check_data, claim
+from aals_jax.runtime import devices, files, log, provenance
+from aals_jax.types import SHOWN
 
-SHOWN = "teacher"  # the model of the page's pictures
 PAIRS = (("teacher", "pretrained"), ("teacher", "pretrained_average"))
 
 
@@ -43,7 +46,7 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
         config.seed,
         "the PHANTOM (drawn, no patients)" if not config.registry else "a registry",
     )
-    log.log.info("%s  %s", devices.describe(), log.DISCLAIMER)
+    log.log.info("%s  %s", devices.describe(), provenance.DISCLAIMER)
     data = prepare.open_data(config)
     for split, counts in data.counts().items():
         log.log.info("%-10s %s", split, counts)
@@ -57,53 +60,8 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
     return result_path
 
 
-def check_claim(config: Any, workdir: Path) -> None:
-    """Raises ValueError when the workdir belongs to another config."""
-    record = claimed(workdir)
-    if record is None:
-        return
-    differing = check.differences(record["config"], check.identity(config))
-    if differing:
-        raise ValueError(
-            f"the workdir {workdir} belongs to another config; choose another "
-            "--workdir or delete it:\n- " + "\n- ".join(differing)
-        )
-
-
-def check_data(data_hash: str, workdir: Path) -> None:
-    """Raises ValueError when the workdir was begun on other data."""
-    record = claimed(workdir)
-    if record is not None and record["data_hash"] != data_hash:
-        raise ValueError(
-            f"the workdir {workdir} belongs to other data (data_hash "
-            f"{record['data_hash'][:12]} there, {data_hash[:12]} now); choose "
-            "another --workdir or delete it"
-        )
-
-
-def claim(config: Any, data_hash: str, workdir: Path) -> None:
-    """Ties a workdir to this config and these data."""
-    workdir.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page shows images
-    record = {"config": check.identity(config), "data_hash": data_hash}
-    log.write_json(workdir / "config.json", record)
-
-
-def claimed(workdir: Path) -> dict[str, Any] | None:
-    """The config and data_hash that a workdir is tied to; None: it is free."""
-    path = workdir / "config.json"
-    if not path.exists():
-        return None
-    try:
-        record = json.loads(path.read_text())
-        return {name: record[name] for name in ("config", "data_hash")}
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(
-            f"{path} is damaged: restore it, or choose another --workdir"
-        ) from None
-
-
 def train_models(
-    config: Any, data: prepare.Data, workdir: Path, shared: Path | None = None
+    config: Any, data: Data, workdir: Path, shared: Path | None = None
 ) -> list[evaluator.Subject]:
     """Both stages; every model that is measured, at the best step of its stage."""
     predictor = make_predictor(config)
@@ -113,31 +71,31 @@ def train_models(
             shared / key,
             workdir,
             data.data_hash,
-            lambda folder: stages.run_stage(first, data, config, folder, predictor),
+            lambda folder: loop.run_stage(first, data, config, folder, predictor),
         )
-    pretrained = stages.run_stage(first, data, config, workdir, predictor)
+    pretrained = loop.run_stage(first, data, config, workdir, predictor)
     second = stages.distill_stage(
         config,
         pretrained[1].student,
         images=len(data.streams.image_level),
         side=data.dataset.side,
     )
-    distilled = stages.run_stage(second, data, config, workdir, predictor)
+    distilled = loop.run_stage(second, data, config, workdir, predictor)
     of_stage = {"pretrain": pretrained, "distill": distilled}
     subjects = []
-    for model, (stage, field) in stages.MODELS.items():
+    for model, (stage, field) in types.MODELS.items():
         step, state = of_stage[stage]
         subjects.append(evaluator.Subject(model, step, getattr(state, field)))
     return subjects
 
 
-def make_predictor(config: Any) -> inference.Predictor:
+def make_predictor(config: Any) -> model_maps.Predictor:
     model = stages.make_model(config, axis_name=None)
-    return inference.Predictor(model, batch_size=config.evaluation.batch_size)
+    return model_maps.Predictor(model, batch_size=config.evaluation.batch_size)
 
 
 def finish(
-    config: Any, data: prepare.Data, subjects: list[evaluator.Subject], workdir: Path
+    config: Any, data: Data, subjects: list[evaluator.Subject], workdir: Path
 ) -> None:
     """Measures every model on the test set; writes the page, then result.json."""
     assessor = evaluator.Assessor(
@@ -158,7 +116,7 @@ def finish(
         workdir / "report.html",
         result=result,
         curves={n: ModelCurves(**m.curves) for n, m in measured.items()},
-        history=log.read_history(workdir),
+        history=read_history(workdir),
         examples=assessor.examples(shown, "test", measured[SHOWN]),
     )
     shown_one, draws = measured[SHOWN], evaluator.bootstrap(config.evaluation)
@@ -166,7 +124,7 @@ def finish(
         workdir / "replicates.npz",
         replicates.of(shown_one.truth, shown_one.reading, bootstrap=draws),
     )
-    log.write_json(workdir / "result.json", result)
+    files.write_json(workdir / "result.json", result)
     log.log_metrics(result["metrics"])
     log.log.info("the result: %s", workdir / "result.json")
     log.log.info("the page: %s", workdir / "report.html")
@@ -174,7 +132,7 @@ def finish(
 
 def make_result(
     config: Any,
-    data: prepare.Data,
+    data: Data,
     subjects: list[evaluator.Subject],
     measured: dict[str, Measured],
 ) -> dict[str, Any]:
@@ -182,7 +140,7 @@ def make_result(
     steps_of = ", ".join(f"{s.model} at step {s.step}" for s in subjects)
     return {
         "title": config.finding,
-        "disclaimer": log.DISCLAIMER,
+        "disclaimer": provenance.DISCLAIMER,
         "finding": config.finding,
         "method": config.method,
         "scale": config.scale,
@@ -195,7 +153,7 @@ def make_result(
         "differences": [
             row
             for a, b in PAIRS
-            for row in table.differences(
+            for row in definitions.differences(
                 measured[a].truth,
                 (a, measured[a].reading),
                 (b, measured[b].reading),
@@ -203,14 +161,14 @@ def make_result(
             )
         ],
         "data": describe_data(config, data),
-        "config": check.identity(config),
-        "versions": log.versions(),
-        "commit": log.commit(),
+        "config": identity.of(config),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
         "hardware": devices.hardware(),
     }
 
 
-def describe_data(config: Any, data: prepare.Data) -> dict[str, Any]:
+def describe_data(config: Any, data: Data) -> dict[str, Any]:
     """What was trained and measured on; no path."""
     return {
         "source": data.source,

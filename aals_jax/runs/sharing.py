@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aals_jax.runs import check
-from aals_jax.runtime import locks, log
 from aals_jax.method.methods import METHODS
+from aals_jax.runs import identity
+from aals_jax.runtime import files, locks, log
 
 # Fields that stage 1 does not read where the method trains in two stages. Validation,
 # which chooses its checkpoint, reads the others of `evaluation`.
@@ -34,14 +34,14 @@ def key(config: Any) -> str | None:
     """What names stage 1: equal for all runs that may share it; None: it may not."""
     if METHODS[config.method].from_start:
         return None  # stage 1 is the method's own
-    fields = check.identity(config)
+    fields = identity.of(config)
     for name in UNREAD:
         section, _, field = name.partition(".")
         if field:
             fields[section].pop(field)
         else:
             fields.pop(section)
-    return check.digest(fields)
+    return identity.digest(fields)
 
 
 def take_over(
@@ -76,7 +76,7 @@ def take_over(
 def _check_data(folder: Path, data_hash: str) -> None:
     path = folder / "data.json"
     if not path.exists():
-        log.write_json(path, {"data_hash": data_hash})
+        files.write_json(path, {"data_hash": data_hash})
     there = json.loads(path.read_text())["data_hash"]
     if there != data_hash:
         raise ValueError(

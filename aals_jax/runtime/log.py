@@ -1,40 +1,17 @@
 """What a run tells while it works: log lines, progress bars, JSONL, TensorBoard."""
 
 import contextlib
-import json
 import logging
-import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import rich.console
 import rich.logging
 import rich.progress
-import tensorboardX
 
 log = logging.getLogger("aals_jax")
 console = rich.console.Console(stderr=True)
-
-DISCLAIMER = "Research only, not a medical device."
-PACKAGES = (
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "grain",
-    "tensorflow-datasets",
-    "array-record",
-    "numpy",
-    "scipy",
-    "opencv-python-headless",
-    "pydicom",
-    "ml-collections",
-)
 
 
 def set_up_logging() -> None:
@@ -108,97 +85,3 @@ def difference(entry: Mapping[str, Any]) -> str:
         f"{entry['a']} minus {entry['b']}: {entry['metric']} {interval(entry)}, "
         f"p {shown} ({entry['method']})"
     )
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes aside, then renames: the file is whole or absent."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """As `write_json`; line ends are kept as they are."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """As `write_json`."""
-    aside = path.with_name(path.name + ".partial")
-    aside.write_bytes(content)
-    os.replace(aside, path)
-
-
-class History:
-    """metrics.jsonl and TensorBoard, continued after `step` of `stage` on resume.
-
-    Of several hosts that share a workdir, one `writes`.
-    """
-
-    def __init__(self, workdir: Path, stage: str, *, step: int, writes: bool = True):
-        self._writes = writes
-        if not writes:
-            return
-        self._path = workdir / "metrics.jsonl"
-        self._stage = stage
-        rows = [r for r in read_history(workdir) if self._is_kept(r, step)]
-        aside = self._path.with_name("metrics.jsonl.partial")
-        aside.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        os.replace(aside, self._path)
-        self._file = self._path.open("a")
-        self._board = tensorboardX.SummaryWriter(
-            str(workdir / "tensorboard" / stage), purge_step=step + 1
-        )
-
-    def _is_kept(self, row: Mapping[str, Any], step: int) -> bool:
-        return row["stage"] != self._stage or row["step"] <= step
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        if not self._writes:
-            return
-        row = {"stage": self._stage, "step": step, **values}
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        if not self._writes:
-            return
-        self._file.close()
-        self._board.close()
-
-
-def read_history(workdir: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl."""
-    return read_rows(workdir / "metrics.jsonl")
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSONL file; a line cut off by a kill is left out."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError):
-            rows.append(json.loads(line))
-    return rows
-
-
-def versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in PACKAGES}
-
-
-def commit() -> str:
-    """The code's commit, with `+changes` where the tree differs from it."""
-    root = Path(__file__).parents[2]
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-
-    try:
-        head = git("rev-parse", "HEAD")
-        return head + ("+changes" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

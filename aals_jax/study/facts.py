@@ -10,12 +10,12 @@ from typing import Any
 
 from aals_jax.report import wording
 from aals_jax.report.markdown import table
-from aals_jax.runs.run import SHOWN
 from aals_jax.study.block import Part
 from aals_jax.study.kept import FIRST, Kept
 from aals_jax.study.plan import Planned, label, place
 from aals_jax.study.tables import NOT_RUN
 from aals_jax.sweeps.results import METRICS
+from aals_jax.types import SHOWN
 
 
 def progress(all_of: Part) -> str:

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from aals_jax.evaluation import replicates
-from aals_jax.runs import check
-from aals_jax.runs.run import SHOWN
-from aals_jax.runtime import log
+from aals_jax.runs import identity
+from aals_jax.runs.history import read_history
+from aals_jax.runtime import files
 from aals_jax.study.plan import Planned
+from aals_jax.types import SHOWN
 
 FIRST = "pretrained"  # stage 1 alone, beside the model shown
 REPEATS = "repeats"  # folder of trials that other hardware had finished before
@@ -123,8 +124,8 @@ def _keep_one(made: Kept, folder: Path) -> bool:
                 f"{path.name} to take this one"
             )
         return False
-    log.write_bytes(path.with_suffix(".npz"), _packed(made.replicates))
-    log.write_json(path, made.record)  # last: it says that both are there
+    files.write_bytes(path.with_suffix(".npz"), _packed(made.replicates))
+    files.write_json(path, made.record)  # last: it says that both are there
     return True
 
 
@@ -132,7 +133,7 @@ def _differing(a: Kept, b: Kept) -> list[str]:
     """Parts in which two results of a trial differ; how long it took, and on
     what, is none."""
     a_fields, b_fields = (
-        check.flat({k: v for k, v in each.record.items() if k != "training"})
+        identity.flat({k: v for k, v in each.record.items() if k != "training"})
         for each in (a, b)
     )
     names = a_fields.keys() | b_fields.keys()
@@ -144,7 +145,7 @@ def _read_trial(trial: Planned, source: Path) -> Kept:
     """A finished trial, as it is kept."""
     try:
         result = json.loads((source / "result.json").read_text())
-        there = check.differences(result["config"], dict(trial.identity))
+        there = identity.differences(result["config"], dict(trial.identity))
     except (ValueError, KeyError, TypeError):
         raise ValueError("its result.json is damaged") from None
     if there:
@@ -157,7 +158,7 @@ def _read_trial(trial: Planned, source: Path) -> Kept:
     drawn = replicates.read(path).values
     return Kept(
         trial.name,
-        _record(trial, result, log.read_history(source)),
+        _record(trial, result, read_history(source)),
         {name: _decoded(_encoded(name, values)) for name, values in drawn.items()},
     )
 

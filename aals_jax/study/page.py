@@ -9,7 +9,7 @@ Neither data nor devices are needed, and the same results give the same bytes.
 from pathlib import Path
 
 from aals_jax.report import study_blocks
-from aals_jax.runtime import log
+from aals_jax.runtime import files, log
 from aals_jax.study import (
     blocks,
     facts,
@@ -66,9 +66,9 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     for block in made.values():
         for name, (_, svg) in block.figures.items():
-            log.write_text(folder / name, svg)
+            files.write_text(folder / name, svg)
     table = facts.as_csv(all_of)
-    log.write_text(folder / "results.csv", table)
-    log.write_text(page, filled)
+    files.write_text(folder / "results.csv", table)
+    files.write_text(page, filled)
     known = sum(name in all_of.results for name in study.trials)
     log.log.info("%d of %d trials; written: %s", known, len(study.trials), page)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from aals_jax.method.methods import METHODS
-from aals_jax.runs import check
+from aals_jax.runs import identity
 from aals_jax.sweeps import sweep_file
 
 NO_SHARPENING = "no sharpening (a0 = 1)"
@@ -36,7 +36,7 @@ class Planned:
 
     @property
     def fields(self) -> Fields:
-        return check.flat(dict(self.identity))
+        return identity.flat(dict(self.identity))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Study:
 
         def key(trial: Planned) -> str:
             fixed = {k: v for k, v in trial.fields.items() if k not in free}
-            return check.digest(fixed)
+            return identity.digest(fixed)
 
         own = {trial.name: trial for trial in self.part(name)}
         keys = {key(trial) for trial in own.values()}
@@ -100,9 +100,9 @@ def load(file: str) -> Study:
 def _planned(configs: Iterable[Any]) -> list[Planned]:
     made = {}
     for config in configs:
-        identity = check.identity(config)
-        name = check.digest(identity)
-        made[name] = Planned(name, identity)
+        decisive = identity.of(config)
+        name = identity.digest(decisive)
+        made[name] = Planned(name, decisive)
     return list(made.values())
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from aals_jax.report import sweep, wording
 from aals_jax.report.markdown import table
-from aals_jax.runs.run import SHOWN
-from aals_jax.runtime import log
+from aals_jax.runtime import files, log, provenance
 from aals_jax.sweeps.sweep_file import SEED
 from aals_jax.sweeps.trials import Trial
+from aals_jax.types import SHOWN
 
 METRICS = ("auroc", "average_precision", "froc_area", "froc_count")
 _PHANTOM = "**Drawn phantom**: these numbers say that the code works, nothing else."
@@ -60,8 +60,8 @@ def write(trials: Sequence[Trial], root: Path) -> None:
     """Writes the three files, each whole or not at all."""
     rows = [read(trial) for trial in trials]
     found = groups(rows)
-    log.write_text(root / "results.csv", as_csv(rows))
-    log.write_text(root / "results.md", as_markdown(rows, found))
+    files.write_text(root / "results.csv", as_csv(rows))
+    files.write_text(root / "results.md", as_markdown(rows, found))
     sweep.write_sweep(root / "sweep.html", **_for_page(rows, found))
     for name in ("results.csv", "results.md", "sweep.html"):
         log.log.info("written: %s", root / name)
@@ -140,7 +140,7 @@ def as_markdown(rows: Sequence[Row], found: Sequence[Group]) -> str:
     done = sum(bool(row.cells) for row in rows)
     parts = [
         "# Sweep",
-        f"{log.DISCLAIMER} {done} of {len(rows)} trials done; test split, model "
+        f"{provenance.DISCLAIMER} {done} of {len(rows)} trials done; test split, model "
         f"`{SHOWN}`, each at the checkpoint that validation chose.",
         *([_PHANTOM] if _any_phantom(rows) else []),
         "## By group: mean ± standard deviation over seeds",

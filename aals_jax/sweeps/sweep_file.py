@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from aals_jax.runs import check, sharing
+from aals_jax.runs import check, identity, sharing
 from aals_jax.sweeps.search import Search
 from aals_jax.sweeps.trials import Trial
 
@@ -113,9 +113,9 @@ def make_trials(configs: Sequence[Any], root: Path) -> list[Trial]:
     Raises:
       ValueError: configs that can't be run, or are the same run twice; all at once.
     """
-    identities = [check.identity(config) for config in configs]
-    flats = [check.flat(identity) for identity in identities]
-    names = [check.digest(identity) for identity in identities]
+    identities = [identity.of(config) for config in configs]
+    flats = [identity.flat(each) for each in identities]
+    names = [identity.digest(each) for each in identities]
     _check(configs, names)
     differing = [
         field
@@ -141,7 +141,7 @@ def make_trial(
 ) -> Trial:
     return Trial(
         index=index,
-        name=check.digest(check.identity(config)),
+        name=identity.digest(identity.of(config)),
         label=label(differing),
         differing=dict(differing),
         fields=json.loads(config.to_json_best_effort()),

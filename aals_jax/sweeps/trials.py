@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aals_jax.runtime import locks
-from aals_jax.runtime import log as reporting
+from aals_jax.runs.history import read_history
+from aals_jax.runtime import files, locks
+from aals_jax.types import SELECTED_BY
 
 # what a trial can be: finished, at work, ended with an error, ended by the scheduler,
 # begun and interrupted, not begun
 STATES = ("done", "running", "failed", "stopped", "interrupted", "waiting")
-SHOWN_BY = {"pretrain": "student", "distill": "teacher"}  # stage -> model that counts
 _LAST_LINES = 12
 
 
@@ -65,7 +65,7 @@ class Trial:
         self.folder.mkdir(parents=True, exist_ok=True)
         record = dataclasses.asdict(self)
         del record["root"]
-        reporting.write_json(self.folder / "trial.json", record)
+        files.write_json(self.folder / "trial.json", record)
 
     @contextlib.contextmanager
     def attempt(self, cores: Sequence[int]) -> Iterator[None]:
@@ -84,7 +84,7 @@ class Trial:
             stream.write(json.dumps(row) + "\n")
 
     def attempts(self) -> list[dict[str, Any]]:
-        return reporting.read_rows(self.folder / "attempts.jsonl")
+        return files.read_rows(self.folder / "attempts.jsonl")
 
     def state(self) -> str:
         """One of STATES."""
@@ -98,16 +98,16 @@ class Trial:
         return states.get(event, "interrupted")
 
     def progress(self) -> Progress:
-        rows = reporting.read_history(self.folder)
+        rows = read_history(self.folder)
         if not rows and self.first_stage:  # it trains stage 1 for others too
-            rows = reporting.read_history(self.root / "shared" / self.first_stage)
+            rows = read_history(self.root / "shared" / self.first_stage)
         pretrain, distill = (self.fields[s]["steps"] for s in ("pretrain", "distill"))
         total = pretrain + distill
         if not rows:
             return Progress(total=total)
         stage, step = rows[-1]["stage"], rows[-1]["step"]
         steps = step + (pretrain if stage == "distill" else 0)
-        key = f"validation/auroc_{SHOWN_BY[stage]}"
+        key = f"validation/auroc_{SELECTED_BY[stage]}"
         aurocs = [r[key] for r in rows if r["stage"] == stage and key in r]
         pace = [r["time/steps_per_s"] for r in rows if r.get("time/steps_per_s")]
         return Progress(

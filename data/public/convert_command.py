@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data.cxr_registry.guard import failures, problems
-from data.cxr_registry.tables import registry
+from data.cxr_registry.tables import records
 from data.public import conversion
 
 # Checks of the registry that a converter can let pass too, with the same effect.
@@ -75,7 +75,7 @@ def report(made: conversion.Conversion) -> str:
     patients = len({study.patient for study in made.studies})
     lines = [f"{len(made.studies)} images, {patients} patients"]
     used = {study.split for study in made.studies}
-    splits = [name for name in registry.SPLITS if name in used]
+    splits = [name for name in records.SPLITS if name in used]
     for name, found in made.counts().items():
         parts = []
         for kind in conversion.SUPERVISION:

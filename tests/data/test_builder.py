@@ -18,7 +18,7 @@ from data.cxr_registry.build import (
     __main__ as build_command,
 )
 from data.cxr_registry.build import (
-    dataset,
+    builds,
     encode,
     encode_pool,
     folds,
@@ -28,7 +28,7 @@ from data.cxr_registry.build import (
 )
 from data.cxr_registry.dicom import reader
 from data.cxr_registry.guard import privacy, problems
-from data.cxr_registry.tables import registry as records
+from data.cxr_registry.tables import records
 from tests.support.registry_files import film, registry, table, write
 
 BOUNDS = encode_pool.Bounds()
@@ -43,7 +43,7 @@ def prepare(root: Path, tmp: Path, **changes) -> Path:
         "key_file": tmp / "key",
         "workers": 0,
     }
-    return dataset.prepare(root, **(options | changes))
+    return builds.prepare(root, **(options | changes))
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -128,7 +128,7 @@ def test_finished_build_is_found_and_not_made_again(built):
 def test_data_hash_does_not_depend_on_the_key(built, tmp_path):
     root, path, _ = built
     other = prepare(root, tmp_path)
-    assert dataset.describe(other)["data_hash"] == dataset.describe(path)["data_hash"]
+    assert builds.describe(other)["data_hash"] == builds.describe(path)["data_hash"]
     first = {record["patient"] for record in source(path, "part_0")}
     assert not first & {record["patient"] for record in source(other, "part_0")}
 
@@ -190,7 +190,7 @@ def test_one_image_under_two_patients_stops_the_build(tmp_path):
         prepare(root, tmp_path)
     assert not datasets(tmp_path)
     path = prepare(root, tmp_path, allow=["same_pixels"])
-    assert dataset.describe(path)["same_pixels_of_patients"] == [[6, 2]]
+    assert builds.describe(path)["same_pixels_of_patients"] == [[6, 2]]
     with pytest.raises(problems.RegistryError, match=r"row 6: same pixels as row 2"):
         prepare(root, tmp_path)
 
@@ -202,7 +202,7 @@ def test_burned_in_text_is_quarantined_unless_allowed(tmp_path):
     path = prepare(root, tmp_path, max_bad_share=0.1)
     assert "burned-in" in (path / ledger.QUARANTINE_FILE).read_text()
     path = prepare(root, tmp_path, allow=["burned_in"])
-    assert dataset.describe(path)["quarantined"] == 0
+    assert builds.describe(path)["quarantined"] == 0
 
 
 def test_own_splits_replace_the_parts(tmp_path):
@@ -212,7 +212,7 @@ def test_own_splits_replace_the_parts(tmp_path):
     rows = [f"{line},{name}" for line, name in zip(lines, splits, strict=True)]
     (root / "studies.csv").write_text("\n".join(rows))
     path = prepare(root, tmp_path, bits=16, side=48)
-    assert dataset.describe(path)["splits"] == ["train", "validation", "test"]
+    assert builds.describe(path)["splits"] == ["train", "validation", "test"]
     record = source(path, "validation")[0]
     assert record["image"].dtype == np.uint16 and record["image"].shape == (48, 48, 1)
     assert not (path / ledger.PARTS_FILE).exists()
@@ -328,7 +328,7 @@ def test_files_lost_in_a_busy_hour_are_tried_again(tmp_path):
     root = registry(tmp_path / "registry")
     with pytest.raises(ValueError, match=r"took longer than 1e-06 s"):
         prepare(root, tmp_path, workers=1, timeout_s=1e-6)
-    assert dataset.describe(prepare(root, tmp_path))["quarantined"] == 0
+    assert builds.describe(prepare(root, tmp_path))["quarantined"] == 0
 
 
 def test_another_key_is_refused_beside_datasets_of_the_first(built, tmp_path):
@@ -373,7 +373,7 @@ def test_several_shards_a_split_read_back_in_order_even_an_empty_one(
 
 def test_card_states_the_builds_own_figures(built):
     _, path, _ = built
-    facts = dataset.describe(path)
+    facts = builds.describe(path)
     card = (path / ledger.CARD_FILE).read_text()
     assert "not a medical device" in card and facts["data_hash"] in card
     for split, counts in facts["split_counts"].items():
@@ -408,11 +408,11 @@ def test_a_build_says_that_it_waits_for_another(tmp_path, caplog):
     done = []
 
     def second():
-        with dataset.staging.lock(tmp_path):
+        with builds.staging.lock(tmp_path):
             done.append("second")
 
     caplog.set_level("INFO", logger="aals_jax")
-    with dataset.staging.lock(tmp_path):
+    with builds.staging.lock(tmp_path):
         other = threading.Thread(target=second)
         other.start()
         deadline = time.monotonic() + 30

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from aals_jax.input import augment, views
-from aals_jax.input import batches as pipeline
-from aals_jax.input import problems as audits
-from data.cxr_registry.build import dataset as build
-from data.cxr_registry.build import encode, ledger, plan
+from aals_jax.input import audit, augment, pipeline, views
+from aals_jax.input.dataset import Dataset, split_streams
+from data.cxr_registry.build import builds, encode, ledger, plan
 from data.cxr_registry.guard import problems
-from data.cxr_registry.tables import registry as records
+from data.cxr_registry.tables import records
 from data.cxr_registry.tables.cells import MOST_LESIONS
 from tests.support.registry_files import film, registry, table, write
 
@@ -145,7 +143,7 @@ def test_a_box_where_the_record_counts_none_is_a_box_on_a_negative(tmp_path):
 def test_codes_and_a_report_that_disagree_stay_unknown(tmp_path):
     pytest.importorskip("negspacy")
     cells = {"diagnosis_codes": "S22.41XA", "report": "No rib fracture."}
-    options = {"reports": records.texts.Options(read="always")}
+    options = {"reports": records.report_text.Options(read="always")}
     one_image(tmp_path, {**cells, "rib_count": 2})
     assert read(tmp_path, **options)[0] == -1
     one_image(tmp_path, {**cells, "rib": 1, "rib_count": 2})
@@ -185,7 +183,7 @@ def counted(root, *, images=40):
 
 
 def prepare(root, tmp):
-    return build.prepare(
+    return builds.prepare(
         root,
         data_dir=tmp / "data",
         findings=["rib"],
@@ -206,9 +204,9 @@ def test_from_the_table_to_the_batch(tmp_path):
         for position, record in enumerate(builder.as_data_source(split=split)):
             row_of[split, position] = row = int(record["row"])
             assert int(record["lesion_counts"]["rib"]) == stated.get(row, -1)
-    dataset = pipeline.Dataset(path, "rib")
+    dataset = Dataset(path, "rib")
     every = dataset.table
-    streams = pipeline.split_streams(every, region_images=2, seed=0)
+    streams = split_streams(every, region_images=2, seed=0)
     tables = {name: every.select(rows) for name, rows in vars(streams).items()}
     weak = tables["image_level"]
     expected = [
@@ -238,14 +236,14 @@ def test_build_and_audit_count_the_positives_that_say_a_number(tmp_path):
     stated = counted(root)
     positives = {row: n for row, n in stated.items() if n}
     path = prepare(root, tmp_path)
-    facts = build.describe(path)
+    facts = builds.describe(path)
     assert facts["counts"]["rib"]["with_count"] == len(positives) == 11
     assert "| 11 |" in (path / ledger.CARD_FILE).read_text()
     with (path / ledger.AUDIT_FILE).open() as stream:
         lines = {int(line["row"]): line["count"] for line in csv.DictReader(stream)}
     assert {row: int(n) for row, n in lines.items() if n} == stated
-    request = audits.Request(registry=root, out=tmp_path / "out", pixels=False)
-    assert audits.audit(request)
+    request = audit.Request(registry=root, out=tmp_path / "out", pixels=False)
+    assert audit.audit(request)
     found = json.loads((tmp_path / "out/audit.json").read_text())["counts"]["rib"]
     assert found["positives"] == 20 and found["stated"] == 11
     assert found["lesions"] == {"1": 4, "2": 3, "3": 3, "5": 1}
@@ -279,9 +277,9 @@ def test_numbers_belong_to_the_hash_of_the_data_and_their_absence_does_not():
 def test_a_dataset_of_earlier_features_is_not_found_and_is_built_again(tmp_path):
     counted(tmp_path / "registry", images=24)
     path = prepare(tmp_path / "registry", tmp_path)
-    number = build.describe(path)["data_hash"]
-    assert build.find(tmp_path / "data", number) == path
+    number = builds.describe(path)["data_hash"]
+    assert builds.find(tmp_path / "data", number) == path
     old = path.with_name("1.0.0")
     path.rename(old)
     with pytest.raises(FileNotFoundError, match=r"and version 1\.1\.0 .* again"):
-        build.find(tmp_path / "data", number)
+        builds.find(tmp_path / "data", number)

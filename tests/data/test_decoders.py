@@ -127,7 +127,7 @@ def test_no_other_decoder_is_needed(tmp_path):
         "for name in ('gdcm', 'PIL', 'jpeg_ls', 'openjpeg', 'rle', 'pylibjpeg'):\n"
         "    sys.modules[name] = None\n"
         "from pathlib import Path\n"
-        "from data.cxr_registry import dicom\n"
+        "from data.cxr_registry.dicom import reader as dicom\n"
         "for path in sorted(Path(sys.argv[1]).iterdir()):\n"
         "    print(dicom.read_radiograph(path).pixels.shape)\n"
     )

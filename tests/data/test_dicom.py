@@ -10,8 +10,7 @@ import pytest
 from pydicom import uid
 
 from data.cxr_registry.build import encode
-from data.cxr_registry.dicom import codestream, reader
-from data.cxr_registry.dicom import header as dicom_header
+from data.cxr_registry.dicom import codestream, headers, reader
 from tests.support.registry_files import film, write
 
 # Patient Orientation -> how the upright image was turned to be stored so.
@@ -110,8 +109,8 @@ def test_codestream_larger_than_its_header_is_refused_before_decoding(tmp_path):
 
 def test_only_the_whitelist_enters_the_process(tmp_path):
     path = write(tmp_path / "a.dcm", film(0), PatientName="CANARY^NAME", PatientID="7")
-    header = dicom_header.read_header(path.read_bytes())
-    assert {element.keyword for element in header} <= set(dicom_header.WHITELIST)
+    header = headers.read_header(path.read_bytes())
+    assert {element.keyword for element in header} <= set(headers.WHITELIST)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

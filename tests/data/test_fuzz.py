@@ -20,7 +20,7 @@ import pytest
 from pyarrow import parquet
 
 from benchmarks import fuzz, fuzz_inputs
-from data.cxr_registry.dicom import codestream, header, reader
+from data.cxr_registry.dicom import codestream, headers, reader
 from data.cxr_registry.guard import pool
 from data.cxr_registry.tables import bounds, formats
 from tests.support.registry_files import dataset, film, write
@@ -154,7 +154,7 @@ IMAGES: dict[str, Callable[[], bytes]] = {
 
 
 def test_a_header_is_read_within_its_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr(header, "_MAX_READS", 5_000)
+    monkeypatch.setattr(headers, "_MAX_READS", 5_000)
     path = tmp_path / "image"
     path.write_bytes(IMAGES["items without end"]())
     with pytest.raises(reader.UnreadableRadiograph, match="too many elements"):

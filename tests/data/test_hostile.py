@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from aals_jax.evaluation import score
-from aals_jax.runs import run
+from aals_jax.runs.workdir import claim
 from configs import base
-from data.cxr_registry.build import dataset, folds, ledger
+from data.cxr_registry.build import builds, folds, ledger
 from data.cxr_registry.guard import formulas, problems
-from data.cxr_registry.tables import registry
+from data.cxr_registry.tables import records
 from data.public import conversion
 from tests.support import registry_files
 
@@ -25,8 +25,8 @@ def root(tmp_path):
     return registry_files.registry(tmp_path / "registry", images=2)
 
 
-def read(root: Path) -> registry.Registry:
-    return registry.read_registry(root, findings=["rib"])
+def read(root: Path) -> records.Registry:
+    return records.read_registry(root, findings=["rib"])
 
 
 def point_to(root: Path, cell: str) -> None:
@@ -148,7 +148,7 @@ def test_no_table_of_a_build_has_a_formula(tmp_path):
     (root / "regions.csv").write_text(
         (root / "regions.csv").read_text().replace("rib", "-rib")
     )
-    path = dataset.prepare(
+    path = builds.prepare(
         root,
         data_dir=tmp_path / "data",
         findings=["-rib"],
@@ -184,11 +184,11 @@ def test_folders_that_we_make_are_the_owners_and_others_keep_their_rights(
 ):
     before = os.umask(0o022)
     try:
-        run.claim(base.get_config("clavicle"), "0" * 64, tmp_path / "run")
+        claim(base.get_config("clavicle"), "0" * 64, tmp_path / "run")
         (tmp_path / "shared").mkdir()
         (tmp_path / "shared").chmod(0o750)
-        run.claim(base.get_config("clavicle"), "0" * 64, tmp_path / "shared")
-        with dataset.staging.lock(tmp_path / "data/cxr_registry"):
+        claim(base.get_config("clavicle"), "0" * 64, tmp_path / "shared")
+        with builds.staging.lock(tmp_path / "data/cxr_registry"):
             pass
     finally:
         os.umask(before)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.cxr_registry import keys
-from data.cxr_registry.build import dataset, folds, ledger
+from data.cxr_registry.build import builds, folds, ledger
 from data.cxr_registry.guard import failures, privacy
 from tests.support import canaries, registry_files
 
@@ -130,7 +130,7 @@ def built(tmp_path_factory):
 
 def prepare(root: Path, tmp: Path, **changes) -> Path:
     options = {"findings": ["rib"], "side": 32, "key_file": tmp / "key", "workers": 1}
-    return dataset.prepare(root, **{"data_dir": tmp / "data", **options, **changes})
+    return builds.prepare(root, **{"data_dir": tmp / "data", **options, **changes})
 
 
 def test_a_missing_key_is_made_for_the_first_dataset_only(built, tmp_path):
@@ -175,7 +175,7 @@ def test_a_new_key_changes_pseudonyms_and_nothing_else(built, tmp_path, key_file
         )
         == second
     )
-    facts = [dataset.describe(p) for p in (path, other)]
+    facts = [builds.describe(p) for p in (path, other)]
     assert facts[0]["data_hash"] == facts[1]["data_hash"]
 
 

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from data.cxr_registry.labels import sources
-from data.cxr_registry.labels.sources import Said, Weight
+from data.cxr_registry.labels import settling
+from data.cxr_registry.labels.settling import Said, Weight
 
 CODES = {
     "positive": Said("codes", 1, "S2241XA", Weight.STATED),
@@ -44,30 +44,30 @@ REPORT = {
 )
 def test_codes_and_report_together(codes, report, label):
     said = [CODES[codes], REPORT[report]]
-    assert sources.settle(said)[0] == label
+    assert settling.settle(said)[0] == label
     both = ("codes 1", "report 0") if codes == "positive" else ("codes 0", "report 1")
     disagree = (codes, report) in [("positive", "denied"), ("others", "affirmed")]
-    assert list(sources.conflicts(said)) == ([both] if disagree else [])
+    assert list(settling.conflicts(said)) == ([both] if disagree else [])
 
 
 def test_a_column_wins_over_all_and_contradictions_stay_listed():
     for stated, codes, report in itertools.product((0, 1, -1), CODES, REPORT):
         column = Said("column", stated, "", Weight.STATED)
         said = [column, CODES[codes], REPORT[report]]
-        assert sources.settle(said) == (stated, "column")
+        assert settling.settle(said) == (stated, "column")
     column = Said("column", 0, "", Weight.STATED)
     said = [column, CODES["positive"], REPORT["affirmed"]]
-    assert list(sources.conflicts(said)) == [
+    assert list(settling.conflicts(said)) == [
         ("column 0", "codes 1"),
         ("column 0", "report 1"),
     ]
 
 
 def test_no_source_is_unknown():
-    assert sources.settle([]) == (-1, "nothing")
+    assert settling.settle([]) == (-1, "nothing")
 
 
 def test_the_evidence_names_the_source_and_both_of_a_contradiction():
-    assert sources.settle([CODES["positive"]]) == (1, "codes: S2241XA")
-    _, why = sources.settle([CODES["positive"], REPORT["denied"]])
+    assert settling.settle([CODES["positive"]]) == (1, "codes: S2241XA")
+    _, why = settling.settle([CODES["positive"], REPORT["denied"]])
     assert why == "codes: S2241XA against report: 4-16 (negation)"

@@ -76,7 +76,7 @@ def of_session(number: int) -> list[str]:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 def test_a_killed_drawing_leaves_no_process_behind(tmp_path):
     code = (
-        "from data.cxr_registry import phantom\n"
+        "from data.phantom import registry as phantom\n"
         "if __name__ == '__main__':\n"
         f"    phantom.generate({str(tmp_path / 'x')!r}, images=5000, seed=0, "
         "conspicuity=1, height=160, workers=2)\n"

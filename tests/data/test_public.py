@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from configs import nih_cxr14 as nih_config
 from configs import vindr_clavicle, vindr_rib
-from data.cxr_registry.build import dataset as build
+from data.cxr_registry.build import builds
 from data.cxr_registry.guard import problems as audit
-from data.cxr_registry.tables import registry
+from data.cxr_registry.tables import records
 from data.public import conversion, convert_command, nih_cxr14, readers, vindr_cxr
 from tests.support.registry_files import dataset, film, table
 
@@ -43,7 +43,7 @@ NIH_BOXES = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]", "", "", 
 
 
 def prepare(root: Path, tmp: Path, findings: list[str]) -> Path:
-    return build.prepare(
+    return builds.prepare(
         root,
         data_dir=tmp / "data",
         findings=findings,
@@ -248,7 +248,7 @@ def test_vindr_rows_by_hand_then_registry_then_dataset(tmp_path, capsys):
     # the third box of b, one of c, two of d
     assert "lesions that too few readers drew, left out: 4" in shown
 
-    source = registry.read_registry(root, findings=["rib", "clavicle"])
+    source = records.read_registry(root, findings=["rib", "clavicle"])
     assert source.counts()["rib"] == {
         "positive": 3,
         "negative": 3,
@@ -258,7 +258,7 @@ def test_vindr_rows_by_hand_then_registry_then_dataset(tmp_path, capsys):
         "with_count": 0,
     }
     path = prepare(root, tmp_path, ["rib", "clavicle"])
-    assert build.describe(path)["quarantined"] == 0
+    assert builds.describe(path)["quarantined"] == 0
     train = tfds.builder_from_directory(path).as_data_source(split="train")
     by_row = {int(example["row"]): example for example in train}
     assert by_row[2]["view"] == b"PA" and by_row[2]["labels"]["rib"] == 1
@@ -561,7 +561,7 @@ def test_shared_nih_films_build_cleanly(tmp_path):
     if not folder:
         pytest.skip("AALS_SHARED_DATA does not name the folder of nih_cxr_pneumonia")
     root = Path(folder) / "nih_cxr_pneumonia"
-    source = registry.read_registry(root, findings=["pneumonia"])
+    source = records.read_registry(root, findings=["pneumonia"])
     assert source.counts()["pneumonia"] == {
         "positive": 500,
         "negative": 500,
@@ -570,6 +570,6 @@ def test_shared_nih_films_build_cleanly(tmp_path):
         "regions": 43,
         "with_count": 0,
     }
-    facts = build.describe(prepare(root, tmp_path, ["pneumonia"]))
+    facts = builds.describe(prepare(root, tmp_path, ["pneumonia"]))
     assert (facts["images"], facts["patients"]) == (1_000, 682)
     assert facts["quarantined"] == 0

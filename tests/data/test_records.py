@@ -9,8 +9,7 @@ import pytest
 
 from data.cxr_registry.guard import problems
 from data.cxr_registry.labels import codes
-from data.cxr_registry.tables import cells, formats
-from data.cxr_registry.tables import registry as records
+from data.cxr_registry.tables import cells, formats, records
 from tests.support.registry_files import film, registry, table, write
 
 HEAD = ("image", "patient_id", "study_date")

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from data.cxr_registry.build import dataset
+from data.cxr_registry.build import builds
 from data.cxr_registry.guard import problems
-from data.cxr_registry.labels import report_text
-from data.cxr_registry.labels import rules as text_rules
-from data.cxr_registry.labels import sentences as text_split
-from data.cxr_registry.tables import registry as records
+from data.cxr_registry.labels import report_text, text_rules, text_split
+from data.cxr_registry.tables import records
 from tests.support.registry_files import film, registry, table, write
 
 FINDINGS = ("rib", "clavicle")
@@ -380,7 +378,7 @@ def test_a_build_lists_the_disagreements_and_keeps_the_reports_out(reader, tmp_p
         head, *rows = list(csv.reader(stream))
     told = "CANARY has no rib fracture."
     table(root / "studies.csv", [[*head, "report"], *([*row, told] for row in rows)])
-    path = dataset.prepare(
+    path = builds.prepare(
         root,
         data_dir=tmp_path / "data",
         key_file=tmp_path / "key",
@@ -398,7 +396,7 @@ def test_a_build_lists_the_disagreements_and_keeps_the_reports_out(reader, tmp_p
     assert lines[2]["disagreement"] == "region 1 against report 0"
     assert lines[3]["disagreement"] == "" and lines[3]["label"] == "0"
     assert lines[4]["disagreement"] == "column 1 against report 0"
-    assert dataset.describe(path)["options"]["reports"]["negspacy"]
+    assert builds.describe(path)["options"]["reports"]["negspacy"]
 
 
 def test_reports_left_unread_define_nothing(tmp_path):

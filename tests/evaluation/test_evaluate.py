@@ -7,9 +7,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from aals_jax.evaluation import model_maps
-from aals_jax.input import batches
-from aals_jax.metrics import records
-from aals_jax.metrics import table as measure
+from aals_jax.input.dataset import ImageTable, object_array
+from aals_jax.metrics import definitions, readings
 
 SETTINGS = ConfigDict(
     {
@@ -20,7 +19,7 @@ SETTINGS = ConfigDict(
     }
 )
 SIDE = 16
-DRAWS = measure.Bootstrap(200, 0)
+DRAWS = definitions.Bootstrap(200, 0)
 IMAGE_LEVEL = {
     "auroc", "average_precision", "brier_score", "expected_calibration_error"
 }  # fmt: skip
@@ -32,7 +31,7 @@ BOXES = np.array([[2.0, 3.0, 7.0, 8.0], [10.0, 9.0, 14.0, 14.0]])
 def make_set(negative=8, boxed=6, unboxed=4):
     """Negatives, then positives with two boxes, then positives without."""
     n = negative + boxed + unboxed
-    return records.Truth(
+    return readings.Truth(
         label=np.arange(n) >= negative,
         judged=np.arange(n) < negative + boxed,
         lesions=[
@@ -50,7 +49,7 @@ def read(maps, truth, *, valid=None):
 
 def metrics(maps, truth, *, valid=None, bootstrap=DRAWS):
     reading = read(maps, truth, valid=valid)
-    return measure.measure(truth, reading, bootstrap=bootstrap, hit=model_maps.HIT)
+    return definitions.measure(truth, reading, bootstrap=bootstrap, hit=model_maps.HIT)
 
 
 def peaks(test, *, height=0.9):
@@ -158,12 +157,12 @@ def test_padding_is_no_detection_and_no_false_alarm():
 
 
 def test_the_test_set_has_boxes_in_pixels_of_the_map():
-    table = batches.Table(
+    table = ImageTable(
         split=np.array(["part_0"] * 3),
         position=np.arange(3),
         label=np.array([0, 1, 1], np.int8),
         count=np.full(3, -1),
-        boxes=batches.object_array([BOXES[:0], 4 * BOXES, BOXES[:0]]),
+        boxes=object_array([BOXES[:0], 4 * BOXES, BOXES[:0]]),
         content=np.zeros((3, 4), np.float32),
         patient=np.array(["a", "b", "c"]),
         image_id=np.array(["x", "y", "z"]),
@@ -200,7 +199,7 @@ def test_the_interval_holds_the_value_and_follows_the_seed():
     maps[:, 5, 5] = rng.random(40) + 0.4 * test.label
     first = metrics(maps, test)["auroc"]
     again = metrics(maps, test)["auroc"]
-    other = measure.Bootstrap(200, 1)
+    other = definitions.Bootstrap(200, 1)
     second = metrics(maps, test, bootstrap=other)["auroc"]
     assert first["low"] < first["value"] < first["high"]
     assert first == again

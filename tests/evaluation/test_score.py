@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from aals_jax.evaluation import faults, score, submissions
-from aals_jax.metrics import records, table
+from aals_jax.evaluation import score, submissions
+from aals_jax.metrics import definitions, readings
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +49,7 @@ def files(folder: Path, *names: str) -> submissions.Files:
 
 
 def options(**changes) -> score.Options:
-    defaults = {"hit": records.Hit(), "bootstrap": table.Bootstrap(100, 0)}
+    defaults = {"hit": readings.Hit(), "bootstrap": definitions.Bootstrap(100, 0)}
     return score.Options(**{**defaults, **changes})
 
 
@@ -156,12 +156,12 @@ def test_points_need_the_rule_for_points(tmp_path):
     with pytest.raises(ValueError, match="--hit_rule=distance --distance"):
         run(tmp_path, "a")
     assert not (tmp_path / "out").exists()
-    near = run(tmp_path, "a", hit=records.Hit("distance", max_distance=5.0))
+    near = run(tmp_path, "a", hit=readings.Hit("distance", max_distance=5.0))
     assert near["settings"]["max_distance"] == 5.0
     assert "iou_threshold" not in near["settings"]
     with pytest.raises(ValueError, match="needs boxes"):
         write_tables(tmp_path)
-        run(tmp_path, "a", hit=records.Hit("iou"))
+        run(tmp_path, "a", hit=readings.Hit("iou"))
 
 
 def test_the_calibration_error_has_no_interval_and_says_why(tmp_path):
@@ -178,7 +178,7 @@ def test_faults_leave_nothing_behind(tmp_path):
     write_tables(tmp_path)
     with (tmp_path / "detections_a.csv").open("a") as stream:
         stream.write("nowhere.png,1,1,0.5\n")
-    with pytest.raises(faults.SubmissionError, match="row 52"):
+    with pytest.raises(submissions.SubmissionError, match="row 52"):
         run(tmp_path, "a")
     assert not (tmp_path / "out").exists()
 

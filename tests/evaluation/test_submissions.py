@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from aals_jax.evaluation import faults as faults_module
 from aals_jax.evaluation import submissions
 
 IMAGES = """image,patient,label,sex,width,height
@@ -42,7 +41,7 @@ def files(tmp_path):
 
 
 def faults(files) -> list[str]:
-    with pytest.raises(faults_module.SubmissionError) as caught:
+    with pytest.raises(submissions.SubmissionError) as caught:
         submissions.read(files)
     return list(caught.value.faults)
 
@@ -204,7 +203,7 @@ def test_bad_image_scores_are_faults(files):
 
 def test_long_lists_are_cut_in_the_message_and_whole_in_the_record(files):
     rows = "".join(f"q{i}.png,1,1,0.5\n" for i in range(80))
-    with pytest.raises(faults_module.SubmissionError, match="80 fault") as caught:
+    with pytest.raises(submissions.SubmissionError, match="80 fault") as caught:
         submissions.read(files(IMAGES, LESIONS, DETECTIONS + rows))
     assert "... and 30 more" in str(caught.value)
     assert len(caught.value.faults) == 80

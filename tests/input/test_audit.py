@@ -20,8 +20,8 @@ from aals_jax.input import audit
 from aals_jax.report import audit_page
 from data.cxr_registry.dicom import makers
 from data.cxr_registry.guard import problems
-from data.cxr_registry.survey import counts, duplicates, looks
-from data.cxr_registry.tables import registry as records
+from data.cxr_registry.survey import duplicates, looks, table_survey
+from data.cxr_registry.tables import records
 from data.phantom import registry as phantom
 from tests.support.registry_files import film, registry, table, write
 
@@ -307,7 +307,7 @@ def test_folds_have_the_counts_of_their_parts_and_say_what_lacks(tmp_path):
     for fold in found["folds"]:
         total = {
             kind: sum(fold["rib"][s][kind] for s in records.SPLITS)
-            for kind in counts.SUPERVISION
+            for kind in table_survey.SUPERVISION
         }
         assert total == found["supervision"]["rib"]
         assert fold["rib"]["shortages"] == []

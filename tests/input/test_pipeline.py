@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from aals_jax.input import augment, views
-from aals_jax.input import batches as pipeline
-from data.cxr_registry.build import dataset as build
+from aals_jax.input import augment, pipeline, views
+from aals_jax.input.dataset import (
+    GROUPS,
+    Dataset,
+    ImageTable,
+    object_array,
+    split_streams,
+)
+from data.cxr_registry.build import builds
 from tests.support import registry_files
 
 SIDE = 64
@@ -45,16 +51,16 @@ BOX = np.array([[16.0, 16.0, 32.0, 40.0]], np.float32)
 
 def make_table(label, boxed=None):
     n = len(label)
-    return pipeline.Table(
+    return ImageTable(
         split=np.array(["part_0"] * n),
         position=np.arange(n),
         label=np.array(label, np.int8),
         count=np.full(n, -1),
-        boxes=pipeline.object_array([BOX[: int(b)] for b in boxed or [False] * n]),
+        boxes=object_array([BOX[: int(b)] for b in boxed or [False] * n]),
         content=np.tile(np.float32([0, 0, SIDE, SIDE]), (n, 1)),
         patient=np.array([f"p{i}" for i in range(n)]),
         image_id=np.array([f"i{i}" for i in range(n)]),
-        **{name: np.array([""] * n) for name in pipeline.GROUPS},
+        **{name: np.array([""] * n) for name in GROUPS},
     )
 
 
@@ -285,7 +291,7 @@ BOXED = [True] * 8 + [False] * 12
 
 def split(region_images, seed=0):
     table = make_table(LABELS, BOXED)
-    return pipeline.split_streams(table, region_images=region_images, seed=seed)
+    return split_streams(table, region_images=region_images, seed=seed)
 
 
 @pytest.mark.parametrize("region_images", [0, 1, 5, 8, None])
@@ -310,7 +316,7 @@ def test_the_choice_of_regions_follows_its_seed():
 
 
 def noisy(share):
-    return pipeline.split_streams(
+    return split_streams(
         make_table(LABELS, BOXED), region_images=4, seed=0, label_noise=share
     )
 
@@ -347,7 +353,7 @@ def test_the_boxes_of_p_are_not_used():
 @pytest.mark.parametrize("bits", [8, 16])
 def test_records_are_read_as_tfds_decodes_them(tmp_path, bits):
     registry_files.registry(tmp_path / "registry")
-    path = build.prepare(
+    path = builds.prepare(
         tmp_path / "registry",
         data_dir=tmp_path / "data",
         findings=["rib"],
@@ -355,7 +361,7 @@ def test_records_are_read_as_tfds_decodes_them(tmp_path, bits):
         bits=bits,
         key_file=tmp_path / "key",
     )
-    dataset = pipeline.Dataset(path, "rib")
+    dataset = Dataset(path, "rib")
     for split in set(dataset.table.split):
         source = tfds.builder_from_directory(str(path)).as_data_source(split=split)
         for position, record in enumerate(source):

@@ -7,8 +7,7 @@ import pytest
 
 from aals_jax.input import augment, views
 from aals_jax.method import ensemble
-from aals_jax.method.guides import GUIDES
-from aals_jax.method.methods import METHODS
+from aals_jax.method.methods import GUIDES, METHODS
 from tests.support import small
 from tests.support.small import make_batch
 

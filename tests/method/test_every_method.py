@@ -9,9 +9,11 @@ import jax
 import numpy as np
 import pytest
 
+from aals_jax import types
 from aals_jax.method import ensemble
 from aals_jax.method.methods import METHODS
-from aals_jax.runs import run, stages
+from aals_jax.runs import loop, run, stages
+from aals_jax.runs.checkpoints import Checkpoints
 from tests.runs.test_end_to_end import final_states, small_config
 from tests.support.small import Net
 
@@ -55,7 +57,7 @@ def test_a_method_runs_the_whole_way(scratch, method):
     workdir = finished(method, scratch)
     result = json.loads((workdir / "result.json").read_text())
     assert result["method"] == method
-    assert result["metrics"].keys() == stages.MODELS.keys()
+    assert result["metrics"].keys() == types.MODELS.keys()
     for metrics in result["metrics"].values():
         assert 0.0 <= metrics["auroc"]["value"] <= 1.0
     rows = [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -69,7 +71,7 @@ def test_a_method_runs_the_whole_way(scratch, method):
 def test_a_killed_run_remembers_bit_for_bit(scratch, monkeypatch, method):
     """Killed before the last save of stage 2, after one that holds the memory."""
     done, workdir = finished(method, scratch), scratch / f"{method}-killed"
-    validate, calls = stages.validate, []
+    validate, calls = loop.validate, []
 
     def killed(*arguments):
         calls.append(1)
@@ -78,7 +80,7 @@ def test_a_killed_run_remembers_bit_for_bit(scratch, monkeypatch, method):
         return validate(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stages, "validate", killed)
+        patch.setattr(loop, "validate", killed)
         run.run(config_of(method, scratch), workdir)
     run.run(config_of(method, scratch), workdir)
     pairs = zip(final_states(workdir), final_states(done), strict=True)
@@ -96,7 +98,7 @@ def losses_of(history: str) -> list[dict]:
 def test_every_image_of_p_is_remembered_in_its_own_row(scratch):
     """As many rows as P has images; those drawn have been seen, and only those."""
     workdir = finished("temporal_ensembling", scratch)
-    checkpoints = stages.Checkpoints(workdir / "checkpoints" / "distill")
+    checkpoints = Checkpoints(workdir / "checkpoints" / "distill")
     memory = checkpoints.restore(checkpoints.latest_step())["memory"]
     checkpoints.close()
     result = json.loads((workdir / "result.json").read_text())

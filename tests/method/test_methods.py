@@ -11,7 +11,7 @@ import optax
 import pytest
 from scipy.special import expit, logit
 
-from aals_jax.method import ema, guides, methods, steps
+from aals_jax.method import ema, methods, steps
 from aals_jax.method.methods import METHODS
 from aals_jax.runs import check, stages
 from aals_jax.runtime import devices
@@ -98,7 +98,7 @@ def maps_of(method: str, batch):
     labelled, *on_p = np.split(student_pass()(np.concatenate(views)), [16, 24])
     if row.guide == "second_view":
         return labelled, on_p[0], on_p[1]
-    look = guides.GUIDES[row.guide].look if row.guide else None
+    look = methods.GUIDES[row.guide].look if row.guide else None
     state = begun(method).replace(student=weights())
     seen = (
         look(jax.jit(partial(Net().apply, train=False)), state, weak) if look else None
@@ -229,7 +229,7 @@ def test_the_weight_follows_the_ramp(method):
 
 def test_rows_of_the_table_fit_together():
     for row in METHODS.values():
-        assert row.guide is None or row.guide in guides.GUIDES
+        assert row.guide is None or row.guide in methods.GUIDES
         assert (row.guide is None) or row.weak is not None
         # stage 1 has no teacher yet
         assert not (row.from_start and row.guide)

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from aals_jax.metrics import froc, levels, matching
+from aals_jax.metrics import counts, froc, matching
 from tests.support import brute_force
 from tests.support.brute_force import PARAMETERS
 
@@ -167,7 +167,7 @@ def test_replicates_at_once_equal_a_loop_in_blocks_of_any_size(block, monkeypatc
     weights = rng.integers(0, 4, (2, 5, 60)).astype(float)
     for data in both():
         loop = [froc.sensitivity_at(data, LIMITS, weights=w) for w in weights[0]]
-        for module in (froc, levels):
+        for module in (froc, counts):
             monkeypatch.setattr(module, "_BLOCK", block)
         at_once = froc.sensitivity_at(data, LIMITS, weights=weights)
         assert at_once.shape == (2, 5, len(LIMITS))

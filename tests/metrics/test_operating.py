@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from aals_jax.metrics import froc, operating, records
-from aals_jax.metrics.table import Bootstrap
+from aals_jax.metrics import froc, operating, readings
+from aals_jax.metrics.definitions import Bootstrap
 
-HIT = records.Hit()
+HIT = readings.Hit()
 BOX = np.array([[0.0, 0.0, 10.0, 10.0]])
 NOTHING = np.empty((0, 4))
 DRAWS = Bootstrap(200, 0)
@@ -18,7 +18,7 @@ def reading_of(positives, negatives, *, misses=0):
     alarms = [np.array([[50.0, 50.0, s]]) for s in negatives]
     silent = [np.empty((0, 3))] * misses
     n = len(hits) + len(alarms) + misses
-    truth = records.Truth(
+    truth = readings.Truth(
         label=np.arange(n) < len(hits),
         judged=np.ones(n, bool),
         patient=np.arange(n).astype(str),
@@ -26,7 +26,7 @@ def reading_of(positives, negatives, *, misses=0):
         groups={},
     )
     score = np.array([*positives, *negatives, *[0.0] * misses])
-    return truth, records.read(truth, score, [*hits, *alarms, *silent], hit=HIT)
+    return truth, readings.read(truth, score, [*hits, *alarms, *silent], hit=HIT)
 
 
 def apply(points, truth, reading, chosen_on="validation"):

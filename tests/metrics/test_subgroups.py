@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from aals_jax.metrics import records, subgroups, table
+from aals_jax.metrics import definitions, readings, subgroups
 
-HIT = records.Hit()
-DRAWS = table.Bootstrap(100, 0)
+HIT = readings.Hit()
+DRAWS = definitions.Bootstrap(100, 0)
 SIDES = (4.0, 4.0, 8.0, 8.0, 16.0, 16.0)
 
 
@@ -20,7 +20,7 @@ def simulated(sizes=SIDES, n=60):
         lesions.append(np.array([[0.0, 0.0, side, side]])[: int(label[i])])
         hits = [[side / 2, side / 2, rng.random() * 0.2 + side / 20]] * int(label[i])
         detections.append(np.array([*hits, [90, 90, rng.random() * 0.6]]))
-    truth = records.Truth(
+    truth = readings.Truth(
         label=label,
         judged=np.ones(n, bool),
         patient=(np.arange(n) // 3).astype(str),
@@ -32,7 +32,7 @@ def simulated(sizes=SIDES, n=60):
         },
     )
     score = np.array([each[:, 2].max() for each in detections])
-    return truth, records.read(truth, score, detections, hit=HIT)
+    return truth, readings.read(truth, score, detections, hit=HIT)
 
 
 def rows(truth, reading, column):
@@ -44,12 +44,12 @@ def test_a_group_is_what_it_would_be_alone():
     truth, reading = simulated()
     women = np.flatnonzero(truth.groups["sex"] == "F")
     alone = truth.select(women)
-    found = records.read(
+    found = readings.read(
         alone, reading.score[women], [reading.detections[i] for i in women], hit=HIT
     )
     row = rows(truth, reading, "sex")["F"]
     for name in subgroups.METRICS:
-        alone_too = table.measure(alone, found, bootstrap=DRAWS, hit=HIT)
+        alone_too = definitions.measure(alone, found, bootstrap=DRAWS, hit=HIT)
         assert row["metrics"][name] == alone_too[name]
     assert row["n_images"] == len(women)
     assert row["n_lesions"] == row["n_positive"] == int(alone.label.sum())
@@ -87,19 +87,19 @@ def test_sizes_are_thirds_whose_mean_is_the_whole():
     values = [row["metrics"]["froc_count"]["value"] for row in found.values()]
     assert values == sorted(values) and values[0] < values[-1]
     # false positives are those of the whole set, so sensitivities average
-    whole = table.measure(truth, reading, bootstrap=DRAWS, hit=HIT)["froc_count"]
+    whole = definitions.measure(truth, reading, bootstrap=DRAWS, hit=HIT)["froc_count"]
     assert np.mean(values) == pytest.approx(whole["value"])
 
 
 def test_points_have_no_size():
     truth, _ = simulated()
-    points = records.Truth(
+    points = readings.Truth(
         label=truth.label,
         judged=truth.judged,
         patient=truth.patient,
         lesions=[each[:, :2] for each in truth.lesions],
         groups={},
     )
-    hit = records.Hit("distance", max_distance=3.0)
-    reading = records.read(points, np.zeros(60), [np.empty((0, 3))] * 60, hit=hit)
+    hit = readings.Hit("distance", max_distance=3.0)
+    reading = readings.read(points, np.zeros(60), [np.empty((0, 3))] * 60, hit=hit)
     assert subgroups.measure_groups(points, reading, bootstrap=DRAWS, hit=hit) == []

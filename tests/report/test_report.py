@@ -21,13 +21,13 @@ from aals_jax.report import (
     ModelCurves,
     calibration,
     comparison,
+    entries,
     forest,
     operating,
     page,
     pictures,
     plots,
     progress,
-    readings,
     wording,
 )
 from aals_jax.report import write_report as write
@@ -739,10 +739,10 @@ def test_nan_and_none_are_the_same_page(score, pages):
 )
 def test_bars_stay_inside_their_scale_and_hold_their_value(triples, around_zero):
     cells = [{"low": low, "value": value, "high": high} for low, value, high in triples]
-    make = readings.scale_around_zero if around_zero else readings.scale_around
+    make = entries.scale_around_zero if around_zero else entries.scale_around
     scale = make(cells)
     for cell in cells:
-        bar = readings.read(cell, scale=scale).bar
+        bar = entries.read(cell, scale=scale).bar
         assert (bar is None) == (cell["value"] is None)
         if bar is not None:
             assert -0.01 <= bar.left <= bar.dot + 0.01

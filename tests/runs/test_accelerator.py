@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import optax
 import pytest
-from tests.support import small
 
 from aals_jax.method import sharpening, steps
 from aals_jax.models.detector import Detector
+from tests.support import small
 
 SIDE = 64
 STEPS = 5

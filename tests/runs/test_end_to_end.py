@@ -10,13 +10,15 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from tests.support import registry_files
 from ml_collections import ConfigDict
 
 from aals_jax.evaluation import replicates
 from aals_jax.metrics import roc
-from aals_jax.runs import checkpoints, evaluate, run, stages
+from aals_jax.runs import checkpoints, evaluate, loop, run
+from aals_jax.runs.workdir import check_data
+from aals_jax.runtime import log
 from configs import base
+from tests.support import registry_files
 
 ROOT = Path(__file__).parents[2]
 MODELS = {"pretrained", "pretrained_average", "student", "teacher"}
@@ -160,10 +162,10 @@ def test_a_run_leaves_a_history_with_the_monitors(done):
 
 def test_a_second_call_says_done_and_changes_nothing(done, scratch, caplog):
     before = contents(done)
-    run.reporting.log.addHandler(caplog.handler)
-    caplog.set_level("INFO", logger=run.reporting.log.name)
+    log.log.addHandler(caplog.handler)
+    caplog.set_level("INFO", logger=log.log.name)
     path = run.run(small_config(scratch / "data"), done)
-    run.reporting.log.removeHandler(caplog.handler)
+    log.log.removeHandler(caplog.handler)
     assert path == done / "result.json"
     assert any(f"done already: {path}" in r.getMessage() for r in caplog.records)
     assert contents(done) == before
@@ -175,7 +177,7 @@ def test_an_interrupted_run_ends_where_an_undisturbed_one_does(
 ):
     """Killed before the save at that validation, of two in each stage."""
     config, workdir = small_config(scratch / "data"), scratch / f"killed-{call}"
-    validate, calls = stages.validate, []
+    validate, calls = loop.validate, []
 
     def killed(*arguments):
         calls.append(1)
@@ -184,7 +186,7 @@ def test_an_interrupted_run_ends_where_an_undisturbed_one_does(
         return validate(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stages, "validate", killed)
+        patch.setattr(loop, "validate", killed)
         run.run(config, workdir)
     assert not (workdir / "result.json").exists()
     run.run(config, workdir)
@@ -308,9 +310,9 @@ def test_another_config_on_a_workdir_is_refused_with_its_fields(done, scratch):
 
 
 def test_other_data_on_a_workdir_are_refused(done):
-    run.check_data(result_of(done)["data"]["data_hash"], done)
+    check_data(result_of(done)["data"]["data_hash"], done)
     with pytest.raises(ValueError, match="belongs to other data"):
-        run.check_data("0" * 64, done)
+        check_data("0" * 64, done)
 
 
 def test_where_and_how_fast_may_change(done, scratch):

@@ -9,24 +9,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aals_jax.runs import monitors
-from aals_jax.runtime import devices, log
+from aals_jax.runs.history import History, Window, read_history
+from aals_jax.runtime import devices, files, log, provenance
 
 
 def write_history(workdir, stage, steps, *, start=0):
-    history = log.History(workdir, stage, step=start)
+    history = History(workdir, stage, step=start)
     for step in steps:
         history.write(step, {"loss/total": step / 10})
     history.close()
 
 
 def rows(workdir):
-    return [(row["stage"], row["step"]) for row in log.read_history(workdir)]
+    return [(row["stage"], row["step"]) for row in read_history(workdir)]
 
 
 def test_history_reads_back_what_was_written(tmp_path):
     write_history(tmp_path, "pretrain", [1, 2])
-    assert log.read_history(tmp_path) == [
+    assert read_history(tmp_path) == [
         {"stage": "pretrain", "step": 1, "loss/total": 0.1},
         {"stage": "pretrain", "step": 2, "loss/total": 0.2},
     ]
@@ -54,12 +54,12 @@ def test_a_line_cut_off_by_a_kill_is_dropped(tmp_path):
 
 
 def test_no_history_is_an_empty_one(tmp_path):
-    assert log.read_history(tmp_path) == []
+    assert read_history(tmp_path) == []
 
 
 def test_a_json_file_is_the_new_one_or_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
-    log.write_json(path, {"b": 1, "a": [2]})
+    files.write_json(path, {"b": 1, "a": [2]})
     assert json.loads(path.read_text()) == {"a": [2], "b": 1}
 
     def killed(*names):
@@ -67,18 +67,18 @@ def test_a_json_file_is_the_new_one_or_the_old_one(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, "replace", killed)
-        log.write_json(path, {"new": 1})
+        files.write_json(path, {"new": 1})
     assert json.loads(path.read_text()) == {"a": [2], "b": 1}
     with pytest.raises(TypeError):
-        log.write_json(path, {"new": object()})
+        files.write_json(path, {"new": object()})
     assert json.loads(path.read_text()) == {"a": [2], "b": 1}
 
 
 def test_versions_and_commit_can_be_told():
-    told = log.versions()
+    told = provenance.versions()
     assert told["jax"] == jax.__version__
     assert all(told.values())
-    assert log.commit()
+    assert provenance.commit()
 
 
 def add(window, steps=1, **values):
@@ -90,7 +90,7 @@ def add(window, steps=1, **values):
 
 
 def test_a_window_gives_the_means_of_its_own_steps():
-    window = monitors.Window("distill")
+    window = Window("distill")
     for values in ([1.0, 2.0, 6.0], [4.0, 6.0]):
         for value in values:
             add(window, loss__total=value, grad_norm=2 * value)
@@ -100,7 +100,7 @@ def test_a_window_gives_the_means_of_its_own_steps():
 
 
 def test_the_share_of_waiting_is_a_share():
-    window = monitors.Window("distill")
+    window = Window("distill")
     with window.waiting():
         pass
     add(window, loss__total=1.0)
@@ -111,7 +111,7 @@ def test_the_share_of_waiting_is_a_share():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_non_finite_loss_stops_with_stage_step_and_names(bad):
-    window = monitors.Window("distill")
+    window = Window("distill")
     add(window, steps=3, loss__total=1.0, loss__distill=1.0)
     add(window, loss__total=bad, loss__distill=bad)
     with pytest.raises(FloatingPointError) as caught:
@@ -131,7 +131,7 @@ def alarms(caplog):
 
 
 def test_the_alarm_comes_after_a_hundred_steps_without_a_gradient(alarms):
-    window = monitors.Window("distill")
+    window = Window("distill")
     for closed in range(40, 121, 40):
         add(window, steps=40, loss__total=1.0, pseudo__distill_grad_norm=0.0)
         window.close(closed)
@@ -141,7 +141,7 @@ def test_the_alarm_comes_after_a_hundred_steps_without_a_gradient(alarms):
 
 
 def test_one_step_with_a_gradient_starts_the_count_anew(alarms):
-    window = monitors.Window("distill")
+    window = Window("distill")
     for closed, norm in [(60, 0.0), (120, 1e-6), (180, 0.0)]:
         add(window, steps=60, loss__total=1.0, pseudo__distill_grad_norm=norm)
         window.close(closed)
@@ -149,7 +149,7 @@ def test_one_step_with_a_gradient_starts_the_count_anew(alarms):
 
 
 def test_a_stage_without_distillation_gives_no_alarm(alarms):
-    window = monitors.Window("pretrain")
+    window = Window("pretrain")
     add(window, steps=150, loss__total=1.0)
     window.close(150)
     assert not alarms()

@@ -16,7 +16,7 @@ import pytest
 from aals_jax.evaluation import replicates
 from aals_jax.report import study_blocks
 from aals_jax.report import study_figures as figures
-from aals_jax.runtime import log
+from aals_jax.runtime import files
 from aals_jax.study import comparisons
 from aals_jax.study import kept as study_results
 from aals_jax.study import page as study
@@ -495,7 +495,7 @@ def test_trials_of_other_data_are_not_paired(swept, tmp_path):
         if trial.fields["method"] == "aals" and trial.fields["seed"] == 2:
             result = json.loads((folder / "result.json").read_text())
             result["data"]["data_hash"] = "other"
-            log.write_json(folder / "result.json", result)
+            files.write_json(folder / "result.json", result)
     with pytest.raises(ValueError, match="can't be paired, their data_hash differ"):
         build(swept, tmp_path, workdir=tmp_path)
 

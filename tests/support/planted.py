@@ -18,7 +18,7 @@ import pydicom
 from pydicom.datadict import dictionary_VR
 from pydicom.tag import Tag
 
-from data.cxr_registry.dicom import header as dicom_header
+from data.cxr_registry.dicom import headers
 from data.phantom import registry as phantom
 from tests.support import canaries, registry_files
 
@@ -132,7 +132,7 @@ def _strange_files(root: Path, first: int) -> list[dict[str, str]]:
     """A file for each field that is read, with a word where a value should be."""
     folder = root / f"Bildordner {NAME}"
     names = []
-    for seed, keyword in enumerate(dicom_header.WHITELIST):
+    for seed, keyword in enumerate(headers.WHITELIST):
         names.append(f"kanari-datei-{keyword}.dcm")
         _write_field(folder / names[-1], keyword, seed)
     painted = np.full((128, 128), 300)

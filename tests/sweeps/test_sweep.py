@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from aals_jax.method.methods import METHODS
 from aals_jax.runs import check as settings
-from aals_jax.runs import sharing
+from aals_jax.runs import identity, sharing
 from aals_jax.runtime import locks
 from aals_jax.sweeps import (
     driver,
@@ -224,7 +224,7 @@ def test_trials_are_pinned_to_cores_of_their_own(tmp_path, monkeypatch):
 def changed(config, field: str):
     """The config with another value of a dotted field."""
     copy = config.copy_and_resolve_references()
-    value = settings.flat(json.loads(copy.to_json_best_effort()))[field]
+    value = identity.flat(json.loads(copy.to_json_best_effort()))[field]
     kinds = {bool: lambda v: not v, str: lambda v: f"{v}x", list: lambda v: [*v, 9]}
     made = kinds.get(type(value), lambda v: (v or 0) + 1)(value)
     with copy.unlocked(), copy.ignore_type():
@@ -235,7 +235,7 @@ def changed(config, field: str):
 def test_stage_1_is_shared_by_what_it_does_not_read_and_by_nothing_else():
     config = tiny.tiny()
     shared = sharing.key(config)
-    for field in settings.flat(settings.identity(config)):
+    for field in identity.flat(identity.of(config)):
         if field == "method":
             continue
         section, _, name = field.partition(".")
@@ -447,12 +447,12 @@ def test_a_killed_search_gives_its_unfinished_samples_out_again(tmp_path):
     code = """
 from pathlib import Path
 from types import SimpleNamespace
-from aals_jax import sweep_ray
-from aals_jax.search import Choice, Search, Uniform
+from aals_jax.sweeps import ray_engine
+from aals_jax.sweeps.search import Choice, Search, Uniform
 space = {"a": Uniform(0.0, 1.0), "b": Choice(["x", "y"])}
 search = Search(config=None, space=space, samples=5, seed=3)
 make = lambda values, number: SimpleNamespace(name=tuple(values.values()))
-searcher = lambda: sweep_ray._Optuna(search, Path("."), make)
+searcher = lambda: ray_engine._Optuna(search, Path("."), make)
 def ask(it, count):
     return [it.suggest(f"trial{i}")["name"] for i in range(count)]
 first = searcher()
@@ -478,11 +478,11 @@ def test_asha_stops_the_worst_and_nobody_who_has_trained_to_the_end(tmp_path):
     """A sample's test comes after its last update."""
     code = """
 from types import SimpleNamespace
-from aals_jax import sweep_ray
-from aals_jax.search import Search, Uniform
+from aals_jax.sweeps import ray_engine
+from aals_jax.sweeps.search import Search, Uniform
 from configs.sweeps import tiny
 search = Search(tiny.tiny(), {"distill.weight": Uniform(0.1, 1.0)}, 6, scheduler="asha")
-scheduler = sweep_ray._scheduler(search)
+scheduler = ray_engine._scheduler(search)
 trials = [SimpleNamespace(trial_id=str(i)) for i in range(4)]
 for trial in trials:
     scheduler.on_trial_add(None, trial)

@@ -10,14 +10,14 @@ from typing import Any
 import rich.console
 import rich.progress
 
-from data.cxr_registry.build import dataset
+from data.cxr_registry.build import builds
 from data.cxr_registry.guard import failures, problems
 from data.cxr_registry.labels import report_text
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Parses flags, builds, prints the dataset's folder and its counts."""
-    dataset.warm_up()
+    builds.warm_up()
     flags = vars(_parser().parse_args(arguments))
     reports = _reports(flags)
     console = rich.console.Console(stderr=True)
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with rich.progress.Progress(*columns, console=console) as bar:
             task = bar.add_task("images", total=None)
-            path = dataset.prepare(
+            path = builds.prepare(
                 **flags,
                 reports=reports,
                 progress=lambda done, total: bar.update(
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
             )
     except Exception as error:
         sys.exit(f"error: {failures.message(error)}")
-    facts = dataset.describe(path)
+    facts = builds.describe(path)
     console.print(
         f"{facts['images']} images of {facts['patients']} patients, "
         f"{facts['quarantined']} in the quarantine"

@@ -10,7 +10,7 @@ import numpy as np
 
 from data.cxr_registry.dicom import reader
 from data.cxr_registry.guard import privacy
-from data.cxr_registry.tables import registry
+from data.cxr_registry.tables import records
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Refused(NamedTuple):
         return self.reason.startswith(LOST)
 
 
-def encode_study(study: registry.Study, *, options: Options, key: bytes) -> Encoded:
+def encode_study(study: records.Study, *, options: Options, key: bytes) -> Encoded:
     """Reads, squares and de-identifies one study.
 
     Args:
@@ -91,9 +91,7 @@ def encode_study(study: registry.Study, *, options: Options, key: bytes) -> Enco
     )
 
 
-def attempt(
-    study: registry.Study, *, options: Options, key: bytes
-) -> Encoded | Refused:
+def attempt(study: records.Study, *, options: Options, key: bytes) -> Encoded | Refused:
     """`encode_study` for a pool: a refusal is a value."""
     try:
         return encode_study(study, options=options, key=key)
@@ -130,7 +128,7 @@ def digest(example: dict[str, Any], split: str) -> str:
 
 
 def _objects(
-    study: registry.Study,
+    study: records.Study,
     image: reader.Radiograph,
     square: reader.Square,
     options: Options,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from data.cxr_registry.build import encode, plan
 from data.cxr_registry.guard import pool
-from data.cxr_registry.tables import registry
+from data.cxr_registry.tables import records
 
 
 class Bounds(NamedTuple):
@@ -18,7 +18,7 @@ class Bounds(NamedTuple):
 
 def encode_all(
     planned: plan.Plan,
-    studies: Iterable[registry.Study],
+    studies: Iterable[records.Study],
     *,
     processes: int,
     bounds: Bounds,
@@ -45,7 +45,7 @@ def serialiser(options: encode.Options) -> Callable[[Any], bytes]:
     return functools.partial(cxr_registry_dataset_builder.serialise, features)
 
 
-def _late(study: registry.Study, *, bounds: Bounds) -> encode.Refused:
+def _late(study: records.Study, *, bounds: Bounds) -> encode.Refused:
     reason = (
         f"{encode.LOST} {bounds.timeout_s:g} s, or more than {bounds.memory_gib:g} "
         "GiB, or crashed its decoder; convert it"

@@ -12,7 +12,7 @@ from typing import Any
 
 from data.cxr_registry.build import card, encode, folds, plan, shards
 from data.cxr_registry.guard import formulas, problems
-from data.cxr_registry.tables import registry
+from data.cxr_registry.tables import records
 
 BUILD_FILE = "build.json"
 QUARANTINE_FILE = "quarantine.csv"
@@ -99,7 +99,7 @@ class Ledger:
         source = self._plan.source
         study_of = {study.row: study for study in source.studies}
         split_counts: dict[str, dict[str, int]] = {}
-        everything: list[registry.Study] = []
+        everything: list[records.Study] = []
         for name, found in self._written.items():
             here = [study_of[one.row] for one in found]
             everything += here
@@ -169,7 +169,7 @@ def _check_share(
 
 
 def _pixels(
-    written: Iterable[shards.Written], studies: Iterable[registry.Study]
+    written: Iterable[shards.Written], studies: Iterable[records.Study]
 ) -> dict[str, Any]:
     """Images whose pixels occurred before, and where the patient is another one."""
     patient_of = {study.row: study.patient for study in studies}
@@ -187,7 +187,7 @@ def _pixels(
 
 
 def _evidence(
-    studies: Iterable[registry.Study], findings: Iterable[str]
+    studies: Iterable[records.Study], findings: Iterable[str]
 ) -> dict[str, dict[str, int]]:
     """Finding -> how many labels each source decided."""
     studies = list(studies)
@@ -205,7 +205,7 @@ def _decided(evidence: str) -> str:
 
 
 def _label_counts(
-    studies: Sequence[registry.Study], findings: tuple[str, ...]
+    studies: Sequence[records.Study], findings: tuple[str, ...]
 ) -> dict[str, int]:
     out = {}
     for name in findings:

@@ -14,7 +14,7 @@ from typing import Any
 from data.cxr_registry.build import encode, folds, shards
 from data.cxr_registry.guard import privacy
 from data.cxr_registry.labels import report_text
-from data.cxr_registry.tables import registry as records
+from data.cxr_registry.tables import records
 
 FORMAT = 3  # of what is written; another number, another fingerprint
 VERSION = "1.1.0"  # TFDS's, of the features; raise FORMAT with it

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from data.cxr_registry.build import encode, staging
-from data.cxr_registry.tables import registry
+from data.cxr_registry.tables import records
 
 _BYTES = 1 << 28  # of raw pixels a shard, about 130 MB as PNG
 _MOST, _LEAST = 512, 16  # images: what a kill costs, and what a file is worth
@@ -26,7 +26,7 @@ class Shard(NamedTuple):
 
     number: int  # over all splits
     split: str
-    studies: tuple[registry.Study, ...]
+    studies: tuple[records.Study, ...]
 
     @property
     def file(self) -> str:
@@ -60,7 +60,7 @@ def images_of(options: encode.Options) -> int:
 
 
 def cut(
-    studies: Iterable[registry.Study],
+    studies: Iterable[records.Study],
     split_of: Mapping[int, str],
     splits: Sequence[str],
     *,
@@ -74,7 +74,7 @@ def cut(
         splits: their order.
         images: a shard at most.
     """
-    by_split: dict[str, list[registry.Study]] = {name: [] for name in splits}
+    by_split: dict[str, list[records.Study]] = {name: [] for name in splits}
     for study in sorted(studies, key=lambda study: study.row):
         by_split[split_of[study.row]].append(study)
     pieces = [

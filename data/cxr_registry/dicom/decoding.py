@@ -9,9 +9,8 @@ from pydicom import uid
 from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 
-from data.cxr_registry.dicom import codecs, codestream
-from data.cxr_registry.dicom import header as dicom_header
-from data.cxr_registry.dicom.header import UnreadableRadiograph
+from data.cxr_registry.dicom import codecs, codestream, headers
+from data.cxr_registry.dicom.headers import UnreadableRadiograph
 
 # Old files keep overlays above the bits stored of these, which hold the pixels' words.
 _WORDS = frozenset({uid.RLELossless, uid.JPEGLossless, uid.JPEGLosslessSV1})
@@ -33,7 +32,7 @@ def only_grey(stored: np.ndarray) -> np.ndarray:
 
 def decode(header: pydicom.Dataset, modalities: Collection[str] | None) -> np.ndarray:
     """Stored values, int[Rows, Columns], after every check that needs no pixels."""
-    with dicom_header.quiet_pydicom():
+    with headers.quiet_pydicom():
         try:
             _check_header(header, modalities)
             syntax = _transfer_syntax(header)
@@ -72,7 +71,7 @@ def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -
         )
     if int(header.get("NumberOfFrames") or 1) > 1:
         raise UnreadableRadiograph("has several frames; export one frame a file")
-    dicom_header.size(header)
+    headers.size(header)
     kind = str(header.get("PhotometricInterpretation") or "")
     samples = int(header.get("SamplesPerPixel") or 1)
     if (kind not in _GREY or samples != 1) and (kind not in _COLOUR or samples != 3):
@@ -134,7 +133,7 @@ def _decode_encapsulated(header: pydicom.Dataset, syntax: uid.UID) -> np.ndarray
     if syntax not in codecs.DECODERS:
         raise _no_decoder()
     layout = codecs.Layout(
-        *dicom_header.size(header),
+        *headers.size(header),
         samples=header.get("SamplesPerPixel") or 1,
         sample_bytes=int(header.BitsAllocated) // 8,
         kind=header.PhotometricInterpretation,

@@ -17,9 +17,7 @@ from data.cxr_registry.dicom import (
     codestream,
     decoding,
     grayscale,
-)
-from data.cxr_registry.dicom import (
-    header as dicom_header,
+    headers,
 )
 
 MAX_BYTES = 512 << 20  # of the file; a 16-bit 8k x 8k detector stores 128 MiB
@@ -30,7 +28,7 @@ VIEWS = frozenset(
     | {"LAT", "LATERAL", "OBLIQUE", "LORDOTIC"}
 )
 
-UnreadableRadiograph = dicom_header.UnreadableRadiograph
+UnreadableRadiograph = headers.UnreadableRadiograph
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,9 +75,9 @@ def read_radiograph(
     data = _read_bytes(path)
     if data.startswith((codestream.PNG, codestream.JPEG)):
         return _read_picture(data)
-    header = dicom_header.read_header(data)
+    header = headers.read_header(data)
     stored = decoding.decode(header, modalities)
-    with dicom_header.quiet_pydicom():  # a field is converted when it is asked for
+    with headers.quiet_pydicom():  # a field is converted when it is asked for
         try:
             return _show(header, stored)
         except Exception as error:  # a hostile field raises anything, and quotes itself
@@ -112,7 +110,7 @@ def stored_shape(path: Path) -> tuple[int, int]:
     data = _read_bytes(path)
     if data.startswith((codestream.PNG, codestream.JPEG)):
         return _picture_size(data)
-    return dicom_header.size(dicom_header.read_header(data))
+    return headers.size(headers.read_header(data))
 
 
 def to_square(pixels: np.ndarray, side: int, *, bits: int = 8) -> Square:
@@ -166,7 +164,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _picture_size(data: bytes) -> tuple[int, int]:
-    return dicom_header.check_size(codestream.image_shape(data))
+    return headers.check_size(codestream.image_shape(data))
 
 
 def _read_picture(data: bytes) -> Radiograph:

@@ -17,13 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.cxr_registry.labels import (
-    rules as text_rules,
-)
-from data.cxr_registry.labels import (
-    scopes,
-    sentences,
-)
+from data.cxr_registry.labels import text_rules, text_scopes, text_split
 
 READ = ("auto", "always", "never")
 SILENCE = {"negative": 0, "unknown": -1}
@@ -94,7 +88,7 @@ class Reader:
     def __init__(self, options: Options, *, remember: int = 10_000):
         self.rules = text_rules.load(options.languages, options.rules)
         self._options = options
-        self._scopes = scopes.Scopes(self.rules)
+        self._scopes = text_scopes.Scopes(self.rules)
         self._known = functools.lru_cache(remember)(self._sentence)
 
     @property
@@ -118,8 +112,8 @@ class Reader:
         report = re.sub(r"\r(?!\n)", "\n", report).replace("\r", " ")
         mentions: list[Mention] = []
         about_image = False
-        for section, start, end in sentences.sections(report, self.rules):
-            for first, last in sentences.sentences(report, start, end, self.rules):
+        for section, start, end in text_split.sections(report, self.rules):
+            for first, last in text_split.sentences(report, start, end, self.rules):
                 image = section == "image"
                 about_image |= image
                 sentence = re.sub(r"\s", " ", report[first:last])

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from data.cxr_registry.build import encode
-from data.cxr_registry.dicom import header, makers, reader
+from data.cxr_registry.dicom import headers, makers, reader
 from data.cxr_registry.guard import pool
 from data.cxr_registry.survey import duplicates
-from data.cxr_registry.tables import registry
+from data.cxr_registry.tables import records
 
 Refused = encode.Refused
 
@@ -42,13 +42,13 @@ class Picture(NamedTuple):
     boxes: np.ndarray  # f64[k, 4], (x0, y0, x1, y1) in pixels of the picture
 
 
-def look(study: registry.Study) -> Look | Refused:
+def look(study: records.Study) -> Look | Refused:
     """Reads one image whole."""
     try:
         image = reader.read_radiograph(study.path)
         maker = ""
         if image.source != "file":
-            maker = makers.name_of(header.read_manufacturer(study.path))
+            maker = makers.name_of(headers.read_manufacturer(study.path))
         return Look(
             row=study.row,
             digest=duplicates.digest(image.pixels),
@@ -67,7 +67,7 @@ def look(study: registry.Study) -> Look | Refused:
         return Refused(study.row, f"could not be read ({type(error).__name__})")
 
 
-def picture(study: registry.Study, *, side: int) -> Picture | None:
+def picture(study: records.Study, *, side: int) -> Picture | None:
     """The image with its longer side at most `side`; None where it can't be shown.
 
     Images that their header flags as having burned-in text are never shown.
@@ -89,7 +89,7 @@ def picture(study: registry.Study, *, side: int) -> Picture | None:
 
 
 def look_at_all(
-    studies: Iterable[registry.Study], *, workers: int, timeout_s: float
+    studies: Iterable[records.Study], *, workers: int, timeout_s: float
 ) -> Generator[Look | Refused, None, None]:
     """A look at each image, in order; one that hangs or kills its process is refused.
 
@@ -107,6 +107,6 @@ def look_at_all(
     )
 
 
-def _late(study: registry.Study, *, timeout_s: float) -> Refused:
+def _late(study: records.Study, *, timeout_s: float) -> Refused:
     reason = f"took longer than {timeout_s:g} s or crashed its decoder; convert it"
     return Refused(study.row, reason)

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data.cxr_registry.guard import problems
-from data.cxr_registry.labels import codes, report_pool, report_text
-from data.cxr_registry.labels import sources as labels
+from data.cxr_registry.labels import codes, report_pool, report_text, settling
 from data.cxr_registry.tables import formats
 
 LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
@@ -60,7 +59,7 @@ class Cells:
         self._reader = report_text.Reader(reports) if self._by_report else None
         self._options = reports
         self._reports: dict[str, dict[str, report_text.TextLabel]] = {}
-        self.disagreements: list[labels.Disagreement] = []
+        self.disagreements: list[settling.Disagreement] = []
         self.non_acute = 0
 
     def dates(self, rows: Rows) -> dict[int, Dated]:
@@ -105,18 +104,20 @@ class Cells:
         if name in self._table.columns:
             stated = self.choice(row, cells, name, LABELS)
             if stated is not None:
-                said.append(labels.Said("column", stated, "", labels.Weight.STATED))
+                said.append(settling.Said("column", stated, "", settling.Weight.STATED))
         if name in codes.POSITIVE and "diagnosis_codes" in self._table.columns:
             said.append(self._coded(name, sources))
         if name in sources.report:
             said.append(_reported(sources.report[name]))
         count = self._count(row, cells, name, said)
         said += [_counted(count)] if count >= 0 else []
-        label, why = labels.settle(said)
-        drawn = [labels.Said("region", 1, "", labels.Weight.STATED)] if boxed else []
+        label, why = settling.settle(said)
+        drawn = (
+            [settling.Said("region", 1, "", settling.Weight.STATED)] if boxed else []
+        )
         self.disagreements += [
-            labels.Disagreement(row, name, *pair)
-            for pair in labels.conflicts([*drawn, *said])
+            settling.Disagreement(row, name, *pair)
+            for pair in settling.conflicts([*drawn, *said])
         ]
         if boxed and label == 0:
             text = f"a box of {name} on an image whose record says negative"
@@ -177,25 +178,27 @@ class Cells:
         known = report_text.findings(reports) if needed else frozenset()
         return tuple(name for name in needed if name in known)
 
-    def _coded(self, name: str, sources: Sources) -> labels.Said:
+    def _coded(self, name: str, sources: Sources) -> settling.Said:
         read = codes.read_codes(
             sources.codes, name, keep_non_acute=self._keep_non_acute
         )
         self.non_acute += read.non_acute
-        weight = labels.Weight.IMPLIED
+        weight = settling.Weight.IMPLIED
         if read.label:
-            weight = labels.Weight.STATED if read.label > 0 else labels.Weight.DOUBTED
+            weight = (
+                settling.Weight.STATED if read.label > 0 else settling.Weight.DOUBTED
+            )
         elif not sources.codes:
-            weight = labels.Weight.SILENT
+            weight = settling.Weight.SILENT
         evidence = f"{read.evidence} ({read.side})" if read.side else read.evidence
-        return labels.Said("codes", read.label, evidence, weight)
+        return settling.Said("codes", read.label, evidence, weight)
 
     def _count(
         self,
         row: int,
         cells: Mapping[str, str],
         name: str,
-        said: Sequence[labels.Said],
+        said: Sequence[settling.Said],
     ) -> int:
         """The count of a row; -1 where it has none, or none that its label allows."""
         column = name + COUNT
@@ -204,7 +207,7 @@ class Cells:
         count = int(match[1]) if match else MOST_LESIONS + 1
         if cell and count > MOST_LESIONS:
             text = f"{column} is no whole number from 0 to {MOST_LESIONS} or empty"
-        elif cell and (against := labels.against(said, _counted(count))):
+        elif cell and (against := settling.against(said, _counted(count))):
             says = "names lesions" if count else "says that there are none"
             other = f"column {name}" if against == "column" else against
             text = (
@@ -240,15 +243,15 @@ class Cells:
         return None
 
 
-def _reported(read: report_text.TextLabel) -> labels.Said:
-    weight = labels.Weight.STATED if read.label >= 0 else labels.Weight.DOUBTED
+def _reported(read: report_text.TextLabel) -> settling.Said:
+    weight = settling.Weight.STATED if read.label >= 0 else settling.Weight.DOUBTED
     if read.silent:
-        weight = labels.Weight.SILENT
-    return labels.Said("report", read.label, read.evidence, weight)
+        weight = settling.Weight.SILENT
+    return settling.Said("report", read.label, read.evidence, weight)
 
 
-def _counted(count: int) -> labels.Said:
-    return labels.Said("count", int(count > 0), str(count), labels.Weight.STATED)
+def _counted(count: int) -> settling.Said:
+    return settling.Said("count", int(count > 0), str(count), settling.Weight.STATED)
 
 
 def parse_date(cell: str) -> datetime.date | None:

@@ -1,20 +1,25 @@
-"""Metrics on their way from the device: summed there, fetched once a window, watched.
+"""What a stage tells of its steps: metrics.jsonl, TensorBoard, and alarms.
 
-Nothing here waits for the device between two log points, except to keep no more than
-IN_FLIGHT steps (and their batches) ahead of it.
+Metrics are summed on the device and fetched once a window. Nothing here waits for the
+device between two log points, except to keep no more than IN_FLIGHT steps (and their
+batches) ahead of it.
 """
 
 import collections
 import contextlib
+import json
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tensorboardX
 
-from aals_jax.runtime import devices, log
+from aals_jax.runtime import devices, files, log
 
 IN_FLIGHT = 2  # steps
 DEAD_STEPS = 100  # without a distillation gradient, before the alarm
@@ -86,3 +91,48 @@ class Window:
                 self._dead,
                 step,
             )
+
+
+class History:
+    """metrics.jsonl and TensorBoard, continued after `step` of `stage` on resume.
+
+    Of several hosts that share a workdir, one `writes`.
+    """
+
+    def __init__(self, workdir: Path, stage: str, *, step: int, writes: bool = True):
+        self._writes = writes
+        if not writes:
+            return
+        self._path = workdir / "metrics.jsonl"
+        self._stage = stage
+        rows = [r for r in read_history(workdir) if self._is_kept(r, step)]
+        aside = self._path.with_name("metrics.jsonl.partial")
+        aside.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        os.replace(aside, self._path)
+        self._file = self._path.open("a")
+        self._board = tensorboardX.SummaryWriter(
+            str(workdir / "tensorboard" / stage), purge_step=step + 1
+        )
+
+    def _is_kept(self, row: Mapping[str, Any], step: int) -> bool:
+        return row["stage"] != self._stage or row["step"] <= step
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        if not self._writes:
+            return
+        row = {"stage": self._stage, "step": step, **values}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if not self._writes:
+            return
+        self._file.close()
+        self._board.close()
+
+
+def read_history(workdir: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl."""
+    return files.read_rows(workdir / "metrics.jsonl")

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.cxr_registry.build import encode, folds
 from data.cxr_registry.dicom import reader
-from data.cxr_registry.tables import registry as records
+from data.cxr_registry.tables import records
 
 SUPERVISION = ("R", "P", "N", "unknown")
 _BINS = 24  # of the histogram of boxes

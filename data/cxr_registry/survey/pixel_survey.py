@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from data.cxr_registry.guard import problems
-from data.cxr_registry.survey import counts, duplicates, looks
-from data.cxr_registry.tables import registry as records
+from data.cxr_registry.survey import duplicates, looks, table_survey
+from data.cxr_registry.tables import records
 
 _LISTED = 10_000  # near pairs in the file; all are counted
 _FLAGS = {True: "yes", False: "no", None: "not_stated"}
@@ -49,14 +49,16 @@ def pixels(
         "readable": len(read),
         "unreadable": [{"row": one.row, "reason": one.reason} for one in refused],
         "burned_in": burned_in,
-        "makers": counts.crossed(registry, lambda s: of(s.row, "maker") or "unknown"),
-        "views": counts.crossed(
-            registry, lambda s: counts.view(s.view or of(s.row, "view"))
+        "makers": table_survey.crossed(
+            registry, lambda s: of(s.row, "maker") or "unknown"
+        ),
+        "views": table_survey.crossed(
+            registry, lambda s: table_survey.view(s.view or of(s.row, "view"))
         ),
         "modalities": _counted(one.modality or "none" for one in read),
         "brightness_from": _counted(one.source for one in read),
         "stored_sizes": _sizes(read),
-        "spacing_mm": counts.spread([x.spacing_mm for x in read if x.spacing_mm]),
+        "spacing_mm": table_survey.spread([x.spacing_mm for x in read if x.spacing_mm]),
         "box_sqrt_area_mm": {
             name: _millimetres(registry, name, by_row) for name in registry.findings
         },
@@ -82,16 +84,16 @@ def _sizes(read: Sequence[looks.Look]) -> dict[str, int]:
     )
     listed = dict(shapes.most_common(_SIZES))
     rest = shapes.total() - sum(listed.values())
-    return listed | ({counts.OTHER: rest} if rest else {})
+    return listed | ({table_survey.OTHER: rest} if rest else {})
 
 
 def _millimetres(
     registry: records.Registry, finding: str, by_row: Mapping[int, looks.Look]
 ) -> dict[str, Any]:
-    return counts.spread(
+    return table_survey.spread(
         [
             side * spacing
-            for side, row, _ in counts.box_sizes(registry, finding)
+            for side, row, _ in table_survey.box_sizes(registry, finding)
             if row in by_row and (spacing := by_row[row].spacing_mm)
         ]
     )

@@ -12,7 +12,7 @@ from typing import Any
 from data.cxr_registry.dicom import reader as dicom
 from data.cxr_registry.guard import problems
 from data.cxr_registry.labels import report_text
-from data.cxr_registry.labels import sources as labels
+from data.cxr_registry.labels import settling as labels
 from data.cxr_registry.tables import cells, columns, formats, paths, regions
 
 OTHER_VIEW = "OTHER"  # a word that is no known view: it may be a name

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from aals_jax.metrics import calibration, delong, froc, intervals, roc
-from aals_jax.metrics.records import Hit, Reading, Truth
+from aals_jax.metrics.readings import Hit, Reading, Truth
 
 Entry = dict[str, Any]  # one metric of result.json: plain numbers, None for nan
 

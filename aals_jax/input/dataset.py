@@ -1,33 +1,24 @@
-"""From the prepared dataset to batches, each a function of (seed, step).
-
-Three streams (R, P, N) are drawn in fixed counts a batch, so the mix depends neither on
-prevalence nor on the number of devices. The global order is fixed first and split over
-hosts after, so it doesn't depend on them either.
-"""
+"""A prepared dataset seen for one finding: its images, their table, the fold's rows."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
-import grain
 import numpy as np
 import tensorflow_datasets as tfds
 
-from aals_jax.input import augment, views
 from aals_jax.input.views import Radiograph
-from aals_jax.types import Batch
-from data.cxr_registry.guard import pool
 
-# Grain zips only streams of one length, which must fit 63 bits
-EPOCHS, ENDLESS = 2**40, 2**30  # of a stream; batches of each
 GROUPS = ("view", "sex", "age_band")  # columns of the table to report apart
+
+
 CACHE_BYTES = 2 * 2**30  # decoded squares up to this size are kept in memory
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class ImageTable:
     """What is known of each record without its pixels; arrays of one length."""
 
     split: np.ndarray  # str[n], TFDS split
@@ -47,11 +38,11 @@ class Table:
         """bool[n], whether the finding has a box."""
         return np.array([len(boxes) > 0 for boxes in self.boxes], bool)
 
-    def select(self, rows: np.ndarray) -> "Table":
+    def select(self, rows: np.ndarray) -> "ImageTable":
         columns = {
             f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)
         }
-        return Table(**columns)
+        return ImageTable(**columns)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -82,8 +73,8 @@ class Dataset:
         self._cacheable = len(self.table) * self.side**2 <= CACHE_BYTES
         self._cache: dict[tuple[str, int], Radiograph] = {}
 
-    def _read_table(self) -> Table:
-        columns: dict[str, list] = {f.name: [] for f in dataclasses.fields(Table)}
+    def _read_table(self) -> ImageTable:
+        columns: dict[str, list] = {f.name: [] for f in dataclasses.fields(ImageTable)}
         for split, source in self._sources.items():
             for position, record in enumerate(source):
                 columns["split"].append(split)
@@ -96,7 +87,7 @@ class Dataset:
                     columns[name].append(record[name].decode())
         boxes = object_array(columns.pop("boxes"))
         arrays = {name: np.array(values) for name, values in columns.items()}
-        return Table(boxes=boxes, **arrays)
+        return ImageTable(boxes=boxes, **arrays)
 
     def _boxes(self, record: Mapping[str, Any]) -> np.ndarray:
         boxes = np.reshape(record["objects"]["bbox"], (-1, 4))
@@ -137,7 +128,7 @@ class Streams:
 
 
 def split_streams(
-    table: Table, *, region_images: int | None, seed: int, label_noise: float = 0.0
+    table: ImageTable, *, region_images: int | None, seed: int, label_noise: float = 0.0
 ) -> Streams:
     """R, P and N of a training table.
 
@@ -173,101 +164,27 @@ def split_streams(
     )
 
 
-class _Rows:
-    """A stream as a random-access source for Grain."""
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """An opened dataset and the rows of this run's fold."""
 
-    def __init__(self, dataset: Dataset, table: Table):
-        self._dataset, self._table = dataset, table
+    dataset: Dataset
+    train: ImageTable
+    validation: ImageTable
+    test: ImageTable
+    streams: Streams  # rows of `train`
+    source: str  # "phantom" or "registry"; never a path
+    data_hash: str
 
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __getitem__(self, index: int) -> Radiograph:
-        table = self._table
-        radiograph = self._dataset.read(table.split[index], table.position[index])
-        lesions = int(table.count[index])
-        if lesions < 1:  # of boxes that P withholds the number alone is known
-            lesions = len(table.boxes[index]) or -1
-        return dataclasses.replace(radiograph, row=index, lesions=lesions)
-
-
-def _stack(examples: Sequence[Any]) -> Any:
-    first = examples[0]
-    columns = {
-        f.name: np.stack([getattr(e, f.name) for e in examples])
-        for f in dataclasses.fields(first)
-    }
-    return type(first)(**columns)
-
-
-def batches(
-    dataset: Dataset,
-    streams: Mapping[str, Table],
-    counts: Mapping[str, int],
-    *,
-    seed: Sequence[int],
-    ranges: augment.Ranges,
-    makers: Mapping[str, Callable[..., Any]],
-    start_step: int = 0,
-    host: int = 0,
-    hosts: int = 1,
-    num_threads: int = 2,
-) -> Iterator[Batch]:
-    """Endless batches from `start_step` on; this host's share of each.
-
-    Element i of a stream is a function of (seed, stream, i): its epoch's shuffle, its
-    augmentation. Batch s holds elements [s n, (s + 1) n), of which host h has its own
-    contiguous share. Whatever is resumed, threaded or split is therefore the same.
-
-    Args:
-      dataset: where rows are read.
-      streams: table of "region", "negative" and, for stage 2, "image_level".
-      counts: global images a batch, for the same names.
-        seed: the run's seed and the number of the stage.
-      ranges: of the augmentation.
-      makers: of the examples of each stream, `views.makers`.
-    """
-    cv2.setNumThreads(1)  # the threads are Grain's
-    pool.keep_memory()  # batches are of one size: a third less CPU time
-    datasets = []
-    for number, name in enumerate(("region", "negative", "image_level")):
-        if name not in streams:
-            continue
-        if counts[name] % hosts:
-            raise ValueError(
-                f"batch.{name}={counts[name]} is not a multiple of the {hosts} hosts"
-            )
-        make = makers[name]
-        stream_seed = int(np.random.SeedSequence([*seed, number]).generate_state(1)[0])
-        stream = (
-            grain.MapDataset.source(_Rows(dataset, streams[name]))
-            .seed(stream_seed)
-            .shuffle()
-            .repeat(EPOCHS)
-            .random_map(lambda x, rng, make=make: make(x, rng, ranges))
-            .batch(counts[name] // hosts, batch_fn=list)
-        )
-        datasets.append(stream[host : hosts * ENDLESS : hosts])
-    joined = grain.experimental.ZipMapDataset(datasets)
-
-    def to_batch(parts: Sequence[Any]) -> Batch:
-        weak = _stack(parts[2]) if len(parts) == 3 else None
-        return Batch(labelled=_stack([*parts[0], *parts[1]]), weak=weak)
-
-    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4)
-    return iter(joined.map(to_batch)[start_step:].to_iter_dataset(options))
-
-
-def evaluation_batches(
-    dataset: Dataset, table: Table, *, batch_size: int
-) -> Iterator[np.ndarray]:
-    """Every image once, unaugmented: f32[batch_size, side, side, 1]; the last batch is
-    filled with air, the caller cuts it off."""
-    side = dataset.side
-    for start in range(0, len(table), batch_size):
-        images = np.zeros((batch_size, side, side, 1), np.float32)
-        stop = min(start + batch_size, len(table))
-        for i in range(start, stop):
-            record = dataset.read(table.split[i], table.position[i])
-            images[i - start, ..., 0] = views.to_float(record.image)
-        yield images
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images by split and supervision; `unknown` are in no set."""
+        train = {name: len(rows) for name, rows in vars(self.streams).items()}
+        counts = {"train": train}
+        for name in ("validation", "test"):
+            table = getattr(self, name)
+            counts[name] = {
+                "region": int(np.sum((table.label == 1) & table.boxed)),
+                "image_level": int(np.sum((table.label == 1) & ~table.boxed)),
+                "negative": int(np.sum(table.label == 0)),
+            }
+        return counts

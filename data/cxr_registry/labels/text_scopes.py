@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from data.cxr_registry.labels import rules as text_rules
+from data.cxr_registry.labels import text_rules
 
 _NEGSPACY = {  # its names of our scopes
     "forward": "Preceding",

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-TABLE = Path(__file__).with_name("rules.csv")
+TABLE = Path(__file__).with_name("text_rules.csv")
 COLUMNS = ("language", "kind", "scope", "pattern")
 # What a report may say about a mention; ANY is a fracture without a bone.
 MODIFIERS = (

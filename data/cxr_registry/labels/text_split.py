@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from data.cxr_registry.labels import rules as text_rules
+from data.cxr_registry.labels import text_rules
 
 # an end of sentence, a semicolon, a line's end; a sign at the start ends nothing
 _BREAK = re.compile(r"(?<=[\w)\]%\"'][.!?])\s+|(?<=\w) [.!?]\s+|;\s*|[ \t]*\n\s*")

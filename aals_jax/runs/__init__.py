@@ -1,0 +1,1 @@
+"""One run: a checked config, two stages, checkpoints, and its result."""

@@ -1,0 +1,127 @@
+"""The loop of a stage: batches in, checkpoints and a history out, resumable anywhere.
+
+A run is idempotent: state, batches and validation are functions of (seed, step), so a
+stage that continues from its newest checkpoint ends where an undisturbed one does.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from aals_jax.evaluation import model_maps
+from aals_jax.evaluation.model_maps import Predictor, film
+from aals_jax.input import augment, pipeline, views
+from aals_jax.input.dataset import Data
+from aals_jax.metrics import roc
+from aals_jax.runs.checkpoints import Checkpoints
+from aals_jax.runs.history import History, Window
+from aals_jax.runs.stages import Stage
+from aals_jax.runtime import devices, log
+from aals_jax.types import TrainState
+
+
+def is_due(step: int, *, every: int, last: int) -> bool:
+    """Whether something done each `every` steps is due after `step`, always at `last`.
+
+    >>> [s for s in range(8) if is_due(s, every=3, last=7)]
+    [3, 6, 7]
+    """
+    return step > 0 and (step % every == 0 or step == last)
+
+
+def run_stage(
+    stage: Stage, data: Data, config: Any, workdir: Path, predictor: Predictor
+) -> tuple[int, TrainState]:
+    """Trains to the last step; the best checkpoint's step and its state (host)."""
+    checkpoints = Checkpoints(workdir / "checkpoints" / stage.name)
+    try:
+        latest = checkpoints.latest_step()
+        if latest != stage.config.steps:
+            _train(stage, data, config, workdir, predictor, checkpoints)
+        best = checkpoints.best_step()
+        log.log.info(
+            "%s: best validation AUROC %.4f (%s) at step %d",
+            stage.name,
+            checkpoints.auroc(best),
+            stage.selected_by,
+            best,
+        )
+        return best, checkpoints.restore(best, stage.initial)
+    finally:
+        checkpoints.close()
+
+
+def _batches(stage: Stage, data: Data, config: Any, start: int):
+    streams = {
+        name: data.train.select(getattr(data.streams, name)) for name in stage.counts
+    }
+    return pipeline.batches(
+        data.dataset,
+        streams,
+        stage.counts,
+        seed=(config.seed, stage.number),
+        ranges=augment.Ranges(**config.augment),
+        makers=views.makers(jitter_teacher=stage.jitter_teacher),
+        start_step=start,
+        host=devices.host_index(),
+        hosts=devices.host_count(),
+        num_threads=config.data.threads,
+    )
+
+
+def _train(
+    stage: Stage,
+    data: Data,
+    config: Any,
+    workdir: Path,
+    predictor: Predictor,
+    checkpoints: Checkpoints,
+) -> None:
+    start = checkpoints.latest_step() or 0
+    state = checkpoints.restore(start, stage.initial) if start else stage.initial
+    state = devices.replicate(state)
+    if start:
+        log.log.info("%s: going on after step %d", stage.name, start)
+    last = stage.config.steps
+    step_fn = devices.data_parallel(stage.step)
+    batches = _batches(stage, data, config, start)
+    history = History(workdir, stage.name, step=start, writes=devices.is_primary())
+    window = Window(stage.name)
+    title = {"pretrain": "stage 1: pre-training", "distill": "stage 2: distillation"}
+    try:
+        with log.progress(title[stage.name], done=start) as update:
+            for number in range(start + 1, last + 1):
+                with window.waiting():
+                    batch = devices.shard(next(batches))
+                state, metrics = step_fn(state, batch)
+                window.add(metrics)
+                values = {}
+                if is_due(number, every=config.log_every, last=last):
+                    values = window.close(number)
+                    update(number, last)
+                if is_due(number, every=stage.config.eval_every, last=last):
+                    host_state = devices.to_host(state)
+                    pooling = config.evaluation.pooling
+                    values |= validate(host_state, data, predictor, pooling)
+                    auroc = values[f"validation/auroc_{stage.selected_by}"]
+                    # the history first: a checkpoint never lacks its own rows
+                    history.write(number, values)
+                    checkpoints.save(number, host_state, auroc=auroc)
+                    window.restart()
+                elif values:
+                    history.write(number, values)
+    finally:
+        history.close()
+
+
+def validate(
+    state: TrainState, data: Data, predictor: Predictor, pooling: str
+) -> dict[str, float]:
+    """Validation AUROC of student and teacher, image scores as in the evaluation."""
+    values = {}
+    valid = film(data.validation, side=data.dataset.side)
+    for name in ("student", "teacher"):
+        maps = predictor.maps(getattr(state, name), data.dataset, data.validation)
+        scores = model_maps.image_scores(maps, valid=valid, pooling=pooling)
+        auroc = roc.auroc(scores, data.validation.label == 1)
+        values[f"validation/auroc_{name}"] = float(auroc)
+    return values

@@ -1,0 +1,47 @@
+"""Which code and which packages made a result."""
+
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+DISCLAIMER = "Research only, not a medical device."
+
+
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "tensorflow-datasets",
+    "array-record",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "pydicom",
+    "ml-collections",
+)
+
+
+def versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in PACKAGES}
+
+
+def commit() -> str:
+    """The code's commit, with `+changes` where the tree differs from it."""
+    root = Path(__file__).parents[2]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        head = git("rev-parse", "HEAD")
+        return head + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
