@@ -91,6 +91,9 @@ def main() -> None:
         f"--out={out / 'score'}",
     )
     launch(tree, "--mode=study", f"--out={out / 'study.md'}")
+    for page in out.rglob("*.html"):  # drawings of how fast it went
+        lines = page.read_text().splitlines(keepends=True)
+        page.write_text("".join(line for line in lines if "time/" not in line))
     kept = {path for pattern in KEPT for path in out.rglob(pattern)}
     for path in sorted(out.rglob("*"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
