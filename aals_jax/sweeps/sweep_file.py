@@ -42,7 +42,7 @@ def load(file: str, root: Path) -> Sweep:
     module = load_module(path)
     arguments = [argument] if argument else []
     if hasattr(module, "get_search"):
-        with telling(path):
+        with errors_located(path):
             search = module.get_search(*arguments)
         if search.algorithm != "random":
             check.check_fields(search.config)
@@ -51,7 +51,7 @@ def load(file: str, root: Path) -> Sweep:
         return Sweep(make_trials(configs, root), search, configs)
     if not hasattr(module, "get_sweep"):
         raise ValueError(f"--sweep={path}: neither get_sweep nor get_search is in it")
-    with telling(path):
+    with errors_located(path):
         configs = _listed(module.get_sweep(*arguments))
     return Sweep(make_trials(configs, root), None, configs)
 
@@ -63,13 +63,13 @@ def load_module(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location("sweep_file", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    with telling(path):
+    with errors_located(path):
         spec.loader.exec_module(module)
     return module
 
 
 @contextlib.contextmanager
-def telling(path: str) -> Iterator[None]:
+def errors_located(path: str) -> Iterator[None]:
     """What the code of a sweep file raises as a ValueError, with its line and words:
     it handles settings and no patient."""
     try:
