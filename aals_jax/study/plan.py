@@ -66,7 +66,7 @@ class Plan:
         """Name of a trial -> the first part that has it."""
         return {
             trial.name: part
-            for part, trials in reversed(self.parts.items())
+            for part, trials in reversed([*self.parts.items()])
             for trial in trials
         }
 
