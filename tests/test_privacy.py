@@ -57,7 +57,7 @@ if __name__ == "__main__":
 """
 CONFIG = """
 from tests.support import planted
-from tests.runs.test_end_to_end import small_config
+from tests.support.small_runs import small_config
 
 def get_config():
     return small_config(

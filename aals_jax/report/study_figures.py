@@ -26,7 +26,7 @@ _ROW = 17.0  # points, a line of a legend
 
 
 @dataclasses.dataclass(frozen=True)
-class Dots:
+class DotRow:
     """A row of a dot plot."""
 
     label: str
@@ -58,7 +58,7 @@ class Axis:
     ticks: tuple[float, ...] = ()  # empty: chosen
 
 
-def dots(panels: Sequence[tuple[str, Sequence[Dots]]], *, key: str) -> plots.Drawing:
+def dots(panels: Sequence[tuple[str, Sequence[DotRow]]], *, key: str) -> plots.Drawing:
     """A dot a seed, a bar from mean - SD to mean + SD, a stroke at the mean.
 
     A row so far below the others that it would press them together is its mean in
@@ -92,7 +92,7 @@ def dots(panels: Sequence[tuple[str, Sequence[Dots]]], *, key: str) -> plots.Dra
     return plots.svg(figure, key=key)
 
 
-def _far_below(rows: Sequence[Dots]) -> set[int]:
+def _far_below(rows: Sequence[DotRow]) -> set[int]:
     """Places of the lowest rows, where the gap above is wider than all the rest."""
     lowest = sorted(
         (i for i in range(len(rows)) if rows[i].values),
@@ -106,7 +106,7 @@ def _far_below(rows: Sequence[Dots]) -> set[int]:
     return found
 
 
-def _draw_dots(axes: Axes, row: Dots, place: int) -> None:
+def _draw_dots(axes: Axes, row: DotRow, place: int) -> None:
     colour = plots.slot_colour(row.slot)
     if not row.values:
         return

@@ -1,4 +1,4 @@
-"""The page of a sweep: a dot plot a metric, every trial with its intervals."""
+"""The page of a sweep: a dot plot for each metric, every trial with its intervals."""
 
 import dataclasses
 import statistics
@@ -9,8 +9,8 @@ from aals_jax.report import entries, page
 
 
 @dataclasses.dataclass(frozen=True)
-class Dots:
-    """A metric: one row a group of trials, one dot a trial."""
+class MetricPlot:
+    """The dot plot of a metric: a row a group of trials, a dot a trial."""
 
     name: str
     title: str
@@ -24,12 +24,12 @@ class Dots:
 
     @property
     def rows(self) -> list[tuple[str, str, list[float], float | None]]:
-        """Label, mean ± SD, places of the dots and of their mean, in percent."""
-        scale, made = self.scale, []
-        for label, said, values in self.groups:
+        """Label, mean ± SD, places of the dots and of their mean in % of the width."""
+        scale, rows = self.scale, []
+        for label, mean, values in self.groups:
             dots = [scale.at(value) for value in values] if scale else []
-            made.append((label, said, dots, statistics.fmean(dots) if dots else None))
-        return made
+            rows.append((label, mean, dots, statistics.fmean(dots) if dots else None))
+        return rows
 
 
 def write_sweep(
@@ -37,18 +37,18 @@ def write_sweep(
     *,
     phantom: bool,
     lead: Sequence[tuple[str, str]],
-    plots: Sequence[Dots],
+    plots: Sequence[MetricPlot],
     titles: Sequence[str],
     trials: Sequence[tuple[str, str, str, Sequence[str]]],
     definitions: Sequence[tuple[str, str]],
 ) -> None:
-    """Writes the page at `path`; an interrupted call leaves the old page, or none.
+    """Writes the page; an interrupted call leaves the old page or none.
 
     Args:
       path: the HTML file; its folder exists.
       phantom: whether drawn images had a part in the numbers.
-      lead: name, value; for the top.
-      plots: of the metrics.
+      lead: name and value of each fact at the top of the page.
+      plots: one a metric.
       titles: of the metrics, in the order of each trial's.
       trials: name, fields, state, and a `value [low, high]` for each metric.
       definitions: title of a metric, text.

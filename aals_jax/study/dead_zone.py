@@ -2,36 +2,35 @@
 
 import numpy as np
 
-from aals_jax.report import study_figures, wording
-from aals_jax.report.markdown import table
+from aals_jax.report import markdown, study_figures, wording
 from aals_jax.study import tables
-from aals_jax.study.block import Block, Part, figure
+from aals_jax.study.kept import Study
 from aals_jax.study.plan import RAISED, REFERENCES, arms, slot
-from aals_jax.study.tables import NOT_RUN, View
+from aals_jax.study.tables import NOT_RUN, ArmTable, Block, figure
 
 _OPTION = ("distill.dead_zone", "distill.dead_zone_share")
+_DRAWN = (*REFERENCES, "aals", RAISED)  # in one panel; the table has all methods
+_PARTS = ("easy", "middle", "hard", "real")
 
 
-def dead_zone(all_of: Part) -> Block:
+def dead_zone(study: Study) -> Block:
     """Block: our option of the dead zone against plain aals."""
-    view = View(arms(all_of.study.widened("dead_zone", _OPTION)), all_of.results)
-    if view.is_empty:
+    table = ArmTable(arms(study.plan.widened("dead_zone", _OPTION)), study.results)
+    if table.is_empty:
         return Block(NOT_RUN)
-    return Block(f"{tables.methods(view)}\n\n{tables.pairs(view, 'aals')}")
+    return Block(f"{tables.methods(table)}\n\n{tables.pairs(table, 'aals')}")
 
 
-_DRAWN = (*REFERENCES, "aals", RAISED)  # in one panel; tables have all
-
-
-def dead_share(all_of: Part) -> Block:
+def dead_share(study: Study) -> Block:
     """Block: how much of P has a peak below t, over stage 2."""
-    parts = {p: _dead_curves(all_of, p) for p in ("easy", "middle", "hard", "real")}
-    shown = {p: found for p, found in parts.items() if found}
-    if not shown:
+    curves_by_part = {
+        part: curves for part in _PARTS if (curves := _dead_curves(study, part))
+    }
+    if not curves_by_part:
         return Block(NOT_RUN)
     panels = [
-        (f"Share of P, {part}", [c for c in found if c.label in _DRAWN] or found)
-        for part, found in shown.items()
+        (f"Share of P, {part}", [c for c in curves if c.label in _DRAWN] or curves)
+        for part, curves in curves_by_part.items()
     ]
     axis = study_figures.Axis("Updates of stage 2")
     alt = (
@@ -40,47 +39,47 @@ def dead_share(all_of: Part) -> Block:
     )
     lines = [
         [part, curve.label, len(curve.seeds[0]), *_ends(curve)]
-        for part, found in shown.items()
-        for curve in found
+        for part, curves in curves_by_part.items()
+        for curve in curves
     ]
     head = ["part", "method", "runs", "first", "mean", "last"]
     note = (
         "Share of P whose teacher map peaks below t: mean over runs [lowest, highest]."
     )
     drawing = study_figures.curves(panels, axis, key="dead-share")
-    drawn = figure("dead-share", alt, drawing)
-    return Block(f"{note}\n\n{table(head, lines)}", drawn)
+    figures = figure("dead-share", alt, drawing)
+    return Block(f"{note}\n\n{markdown.table(head, lines)}", figures)
 
 
-def _dead_curves(all_of: Part, part: str) -> list[study_figures.Curve]:
-    planned = [*all_of.study.part(part)]
+def _dead_curves(study: Study, part: str) -> list[study_figures.Curve]:
+    """A curve a method, at the steps that all of its runs have."""
+    planned = study.plan.part(part)
     if part == "middle":
-        planned = all_of.study.widened("middle", _OPTION)
-    found = []
+        planned = study.plan.widened("middle", _OPTION)
+    curves = []
     for arm in arms(planned):
         runs = [
-            all_of.results[name].curve("share_dead")
+            study.results[name].curve("share_dead")
             for name in arm.trials.values()
-            if name in all_of.results
+            if name in study.results
         ]
         runs = [run for run in runs if len(run[0])]
-        steps = sorted(
-            set.intersection(*(set(x.tolist()) for x, _ in runs)) if runs else ()
-        )
-        if steps:
+        common = set.intersection(*(set(x.tolist()) for x, _ in runs)) if runs else ()
+        if steps := sorted(common):
             values = [dict(zip(*run, strict=True)) for run in runs]
             seeds = tuple(tuple(float(v[s]) for v in values) for s in steps)
-            found.append(
+            curves.append(
                 study_figures.Curve(arm.label, slot(arm.label), tuple(steps), seeds)
             )
-    return found
+    return curves
 
 
 def _ends(curve: study_figures.Curve) -> list[str]:
-    every = (*zip(*curve.seeds, strict=True),)  # a tuple a run
-    sets = (curve.seeds[0], [float(np.mean(run)) for run in every], curve.seeds[-1])
+    """Mean [lowest, highest] over runs: at the first step, over all, at the last."""
+    runs = (*zip(*curve.seeds, strict=True),)  # a tuple a run
+    columns = (curve.seeds[0], [float(np.mean(run)) for run in runs], curve.seeds[-1])
     return [
         f"{wording.number(float(np.mean(values)))} "
         f"[{wording.number(min(values))}, {wording.number(max(values))}]"
-        for values in sets
+        for values in columns
     ]

@@ -1,7 +1,8 @@
-"""What a study consists of: the parts of its sweep file, and the arms of a table.
+"""What a study is to run: the parts of its sweep file, and the arms of a table.
 
 A study is a sweep file with `PARTS`, name -> function that returns configs. A trial is
-named as in a sweep (`check.identity`) and may belong to several parts.
+named as in a sweep, by a hash of its config (`identity.digest`), and may belong to
+several parts.
 """
 
 import dataclasses
@@ -17,22 +18,23 @@ REFERENCES = ("supervised", "mean_teacher", NO_SHARPENING)
 RAISED = "aals, dead_zone=raise"
 _ORDER = [name for name in METHODS if name != "aals"] + [NO_SHARPENING, "aals", RAISED]
 
-# label -> place in the palette; what is drawn together most often is told apart best
+# Label -> place in the palette. The first places are the easiest to tell apart: they go
+# to the labels that are most often drawn together.
 _SLOTS = {
     NO_SHARPENING: 0, "aals": 1, "mean_teacher": 2, RAISED: 3, "image_level": 4,
     "supervised": 5,
 }  # fmt: skip
 
-Fields = Mapping[str, Any]  # an identity by dotted names
+Fields = Mapping[str, Any]  # the identity of a trial, by dotted names
 Cell = tuple[int, int]  # seed, fold
 
 
 @dataclasses.dataclass(frozen=True)
-class Planned:
+class PlannedTrial:
     """A trial of the study, run or not."""
 
     name: str  # hash of its identity
-    identity: Mapping[str, Any]  # nested
+    identity: Mapping[str, Any]  # the config's fields that decide its result, nested
 
     @property
     def fields(self) -> Fields:
@@ -41,51 +43,62 @@ class Planned:
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """A row of a table: trials that differ in seed and fold alone."""
+    """One line of a table or figure: trials that differ only in seed and fold."""
 
-    label: str  # the method, as `label` says it
-    level: Any  # what a table varies beside the method; None: nothing
+    label: str  # the method, as `label` names it
+    level: Any  # value of the field that a table varies beside the method, or None
     trials: Mapping[Cell, str]  # -> name of the trial
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
+class Plan:
     """All trials, by parts."""
 
-    parts: Mapping[str, Sequence[Planned]]
+    parts: Mapping[str, Sequence[PlannedTrial]]
 
     @property
-    def trials(self) -> dict[str, Planned]:
+    def trials(self) -> dict[str, PlannedTrial]:
         """Name -> trial, each once, in the order of the parts."""
-        return {t.name: t for part in self.parts.values() for t in part}
+        return {t.name: t for trials in self.parts.values() for t in trials}
 
-    def part(self, name: str) -> Sequence[Planned]:
+    @property
+    def first_part(self) -> dict[str, str]:
+        """Name of a trial -> the first part that has it."""
+        return {
+            trial.name: part
+            for part, trials in reversed([*self.parts.items()])
+            for trial in trials
+        }
+
+    def part(self, name: str) -> Sequence[PlannedTrial]:
+        """The trials of a part; none where the study has no such part."""
         return self.parts.get(name, ())
 
-    def widened(self, name: str, free: Collection[str]) -> list[Planned]:
-        """A part, with the trials of others that differ from one in `free` alone.
+    def widened(self, name: str, free: Collection[str]) -> list[PlannedTrial]:
+        """A part, and the trials of other parts that differ from one of its own only in
+        the fields `free`.
 
         So a part need not list what another one runs anyway. Trials of "tuning" join no
-        other part by that.
+        other part in this way.
         """
 
-        def key(trial: Planned) -> str:
+        def key(trial: PlannedTrial) -> str:
             fixed = {k: v for k, v in trial.fields.items() if k not in free}
             return identity.digest(fixed)
 
-        own = {trial.name: trial for trial in self.part(name)}
-        keys = {key(trial) for trial in own.values()}
-        for other, trials in self.parts.items():
+        trials = {trial.name: trial for trial in self.part(name)}
+        keys = {key(trial) for trial in trials.values()}
+        for other, candidates in self.parts.items():
             if other not in (name, "tuning"):
-                own |= {t.name: t for t in trials if key(t) in keys}
-        return list(own.values())
+                trials |= {t.name: t for t in candidates if key(t) in keys}
+        return list(trials.values())
 
 
-def load(file: str) -> Study:
+def load(file: str) -> Plan:
     """Reads the parts of a study's sweep file.
 
     Raises:
-      ValueError: there is no such file, or it has no PARTS.
+      ValueError: there is no such file, its code fails, or it has no PARTS.
     """
     parts = getattr(sweep_file.load_module(file), "PARTS", None)
     if not isinstance(parts, Mapping):
@@ -93,21 +106,22 @@ def load(file: str) -> Study:
             f"--sweep={file}: a study's file has PARTS, name -> function that returns "
             "configs; docs/sweeps.md"
         )
-    with sweep_file.telling(file):
-        return Study({name: _planned(make()) for name, make in parts.items()})
+    with sweep_file.errors_located(file):
+        return Plan({name: _planned(make()) for name, make in parts.items()})
 
 
-def _planned(configs: Iterable[Any]) -> list[Planned]:
-    made = {}
+def _planned(configs: Iterable[Any]) -> list[PlannedTrial]:
+    """A trial for each config; configs of the same identity are one trial."""
+    trials = {}
     for config in configs:
         decisive = identity.of(config)
         name = identity.digest(decisive)
-        made[name] = Planned(name, decisive)
-    return list(made.values())
+        trials[name] = PlannedTrial(name, decisive)
+    return list(trials.values())
 
 
 def label(fields: Fields) -> str:
-    """The method of a trial; aals without sharpening, or with our option, by name."""
+    """The method of a trial; `aals` at a0 = 1 or with dead_zone=raise has its own."""
     if fields["method"] != "aals":
         return fields["method"]
     if fields["distill.max_strength"] == 1:
@@ -116,31 +130,31 @@ def label(fields: Fields) -> str:
 
 
 def place(name: str) -> int:
-    """Where a label stands in tables."""
+    """Where a label stands in tables; unknown labels come last."""
     return _ORDER.index(name) if name in _ORDER else len(_ORDER)
 
 
 def slot(name: str) -> int:
     """A label's place in the palette, the same in all figures."""
-    others = [each for each in _ORDER if each not in _SLOTS]
+    others = [label for label in _ORDER if label not in _SLOTS]
     return _SLOTS.get(name, len(_SLOTS) + (others.index(name) if name in others else 0))
 
 
 def arms(
-    trials: Iterable[Planned],
+    trials: Iterable[PlannedTrial],
     *,
     level: Callable[[Fields], Any] = lambda fields: None,
     name: Callable[[Fields], str] = label,
 ) -> list[Arm]:
-    """Trials by label and level; ordered by level, then by label.
+    """Groups trials by label and level; ordered by level, then by label.
 
     Raises:
-      ValueError: two trials would be one cell of the table.
+      ValueError: two trials of an arm have the same seed and fold.
     """
-    found: dict[tuple[str, Any], dict[Cell, Planned]] = {}
+    members: dict[tuple[str, Any], dict[Cell, PlannedTrial]] = {}
     for trial in trials:
         fields = trial.fields
-        cells = found.setdefault((name(fields), level(fields)), {})
+        cells = members.setdefault((name(fields), level(fields)), {})
         cell = (fields["seed"], fields["data.fold"])
         if cell in cells:
             other = cells[cell].fields
@@ -150,15 +164,15 @@ def arms(
                 f"table; they differ in {', '.join(differing)}: give them a part each"
             )
         cells[cell] = trial
-    made = [
-        Arm(each, at, {cell: t.name for cell, t in sorted(cells.items())})
-        for (each, at), cells in found.items()
+    ordered = [
+        Arm(arm_label, at, {cell: t.name for cell, t in sorted(cells.items())})
+        for (arm_label, at), cells in members.items()
     ]
-    return sorted(made, key=lambda a: (_rank(a.level), place(a.label), a.label))
+    return sorted(ordered, key=lambda a: (_rank(a.level), place(a.label), a.label))
 
 
 def _rank(level: Any) -> Any:
-    """None, all there are, comes last."""
+    """Sorts levels by value, None last: it stands for all images with boxes."""
     if isinstance(level, tuple):
-        return tuple(_rank(each) for each in level)
+        return tuple(_rank(part) for part in level)
     return (level is None, level or 0)

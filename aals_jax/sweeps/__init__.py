@@ -1,1 +1,1 @@
-"""Many runs from one file: trials, search, Ray, a Slurm list, the summary."""
+"""Many runs from one file: its trials, a search, Ray or a Slurm list, the tables."""

@@ -1,4 +1,4 @@
-"""How a sweep goes: a live table in a terminal, a line a change where there is none."""
+"""Shows how a sweep goes: a live table in a terminal, else a log line a change."""
 
 import collections
 import contextlib
@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 import rich.live
 import rich.table
 
+from aals_jax.report import wording
 from aals_jax.runtime import log
 from aals_jax.sweeps.trials import STATES, Progress, Trial
 
-_EVERY_S = 1.0
-_ORDER = ("running", "failed", "interrupted", "waiting", "stopped", "done")
+_EVERY_S = 1.0  # seconds between two looks at the trials
+_ORDER = ("running", "failed", "interrupted", "waiting", "stopped", "done")  # of rows
 _HEAD = 6  # lines of the terminal that are not rows
 
 
 class _Board:
-    """The states of all trials, read again and again."""
+    """The states of all trials, as they were when last read."""
 
     def __init__(self, current: Callable[[], Sequence[Trial]]):
         self._current = current
@@ -26,8 +27,8 @@ class _Board:
         self._pairs: list[tuple[Trial, str]] = []
         self._done_before: int | None = None
 
-    def look(self) -> list[tuple[Trial, str]]:
-        """Reads all states; returns those that changed."""
+    def read(self) -> list[tuple[Trial, str]]:
+        """Reads all states; returns the trials whose state changed, with it."""
         now = {trial.name: (trial, trial.state()) for trial in self._current()}
         before = {trial.name: state for trial, state in self._pairs}
         self._pairs = list(now.values())
@@ -40,15 +41,15 @@ class _Board:
         parts += [f"{counts[s]} {s}" for s in STATES[1:] if counts[s]]
         if self._done_before is None:
             self._done_before = counts["done"]
-        made = counts["done"] - self._done_before
+        finished = counts["done"] - self._done_before
         left = len(self._pairs) - counts["done"] - counts["stopped"]
-        if made and left:
-            pace = (time.monotonic() - self._started) / made
-            parts.append(f"about {_duration(pace * left)} left")
+        if finished and left:
+            seconds_each = (time.monotonic() - self._started) / finished
+            parts.append(f"about {wording.seconds(seconds_each * left)} left")
         return ", ".join(parts)
 
     def table(self, height: int) -> rich.table.Table:
-        """The trials at work first; as many as there are lines."""
+        """A row a trial, running ones first; as many as fit into `height` lines."""
         table = rich.table.Table(title=self.summary(), title_justify="left")
         for name in ("trial", "fields", "state", "stage and step", "AUROC", "left"):
             right = name in ("AUROC", "left")
@@ -61,17 +62,11 @@ class _Board:
 
 
 def _cells(progress: Progress, state: str) -> tuple[str, str, str]:
+    """Stage and step, best validation AUROC, time left."""
     auroc = "" if progress.auroc is None else f"{progress.auroc:.3f}"
     left = progress.seconds_left if state == "running" else None
     at = f"{progress.stage} {progress.step}" if progress.stage else ""
-    return at, auroc, "" if left is None else _duration(left)
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+    return at, auroc, "" if left is None else wording.seconds(left)
 
 
 @contextlib.contextmanager
@@ -79,7 +74,7 @@ def watch(current: Callable[[], Sequence[Trial]]) -> Iterator[None]:
     """Shows the trials while the body runs, and once more at its end.
 
     Args:
-      current: the trials; called again and again, from a thread.
+      current: returns the trials; called once a second, from a thread.
     """
     board, over = _Board(current), threading.Event()
     show = _live if log.console.is_terminal else _lines
@@ -96,8 +91,8 @@ def _live(board: _Board, over: threading.Event) -> None:
     console = log.console
     with rich.live.Live(console=console, auto_refresh=False) as live:
         while True:
-            last = over.is_set()  # looked at before the states: none is missed
-            board.look()
+            last = over.is_set()  # asked before the states are read: none is missed
+            board.read()
             live.update(board.table(console.height), refresh=True)
             if last:
                 return
@@ -107,7 +102,7 @@ def _live(board: _Board, over: threading.Event) -> None:
 def _lines(board: _Board, over: threading.Event) -> None:
     while True:
         last = over.is_set()
-        for trial, state in board.look():
+        for trial, state in board.read():
             if state != "waiting":
                 progress = trial.progress()
                 auroc = (

@@ -1,7 +1,8 @@
-"""Many runs from one file: which trials there are, one of them, or all of them.
+"""Many runs from one file: lists its trials, runs one of them, or all of them.
 
-Each trial is the idempotent run of its config, in a workdir named by a hash of it.
-What is finished is left alone, so a sweep goes on by being called again.
+Each trial is a run of its config, in a workdir named by a hash of the config. A
+finished trial is left alone and an unfinished one goes on, so a sweep that was stopped
+continues when it is called again.
 """
 
 import ctypes
@@ -18,12 +19,7 @@ from typing import Any
 from aals_jax.input import prepare
 from aals_jax.runs import run as runs
 from aals_jax.runtime import locks, log
-from aals_jax.sweeps import (
-    board,
-    results,
-    sweep_file,
-    trials,
-)
+from aals_jax.sweeps import board, results, sweep_file, trials
 from aals_jax.sweeps.trials import Trial
 
 _OVER = ("done", "stopped")  # states of trials that a sweep leaves alone
@@ -34,15 +30,22 @@ _LAUNCH = Path(__file__).parents[2] / "launch.py"
 class Job:
     """A sweep file, its folder, and what a trial gets."""
 
-    file: str  # path, and an argument of its function after ":"
-    root: Path
-    cpus: int | None = None  # cores of a trial, pinned; None: 1 by a driver, else all
-    gpus: float = 0.0  # of a trial
-    at_once: int = 0  # trials at most; 0: as many as there are resources for
-    retries: int = 1  # of a failed trial
+    file: str  # its path; what follows ":" is an argument of its function
+    root: Path  # folder of the trials and the tables
+    cpus: int | None = None  # cores that a trial is pinned to; 0: not pinned; None: 1
+    # when a sweep runs it, not pinned when it is run alone
+    gpus: float = 0.0  # of a trial, may be a fraction
+    at_once: int = 0  # most trials at a time; 0: as many as cores and GPUs allow
+    retries: int = 1  # how often a failed trial is started again
 
     def command(self, *more: str, launcher: Sequence[str]) -> list[str]:
-        """Runs a trial of this sweep, once `more` says which."""
+        """The command that runs a trial of this sweep.
+
+        Args:
+          more: the flag that names the trial.
+          launcher: what the command starts with; the last word is launch.py or its
+            path, and with a path the sweep file has an absolute path too.
+        """
         path, colon, argument = self.file.partition(":")
         place = path if launcher[-1] == "launch.py" else str(Path(path).absolute())
         cpus = [] if self.cpus is None else [f"--cpus_per_trial={self.cpus}"]
@@ -51,7 +54,7 @@ class Job:
 
 
 def listed(job: Job) -> list[str]:
-    """A line a trial: the command that runs it; its hash, state and label behind #."""
+    """A line a trial: the command that runs it, then `# hash state label`."""
     sweep = sweep_file.load(job.file, job.root)
     if not sweep.trials:
         raise ValueError("Optuna's samples depend on each other: there is no list")
@@ -65,23 +68,24 @@ def listed(job: Job) -> list[str]:
 
 def run_index(job: Job, index: int, load_config: Callable[..., Any]) -> None:
     """Runs one trial of the list, as a task of a Slurm array does."""
-    found = sweep_file.load(job.file, job.root).trials
-    if not 0 <= index < len(found):
-        raise ValueError(f"--index={index}: the list has 0 to {len(found) - 1}")
-    found[index].freeze()
-    run_trial(job, found[index].name, load_config)
+    planned = sweep_file.load(job.file, job.root).trials
+    if not 0 <= index < len(planned):
+        raise ValueError(f"--index={index}: the list has 0 to {len(planned) - 1}")
+    planned[index].freeze()
+    run_trial(job, planned[index].name, load_config)
 
 
 def run_child(job: Job, name: str, load_config: Callable[..., Any]) -> None:
-    """Runs a frozen trial for a driver, and ends when the process that started it does:
-    what it was given belongs to the next driver then."""
+    """Runs a frozen trial for a driver. On Linux it is killed when the driver's process
+    that started it ends, since the next driver gives its cores and GPU away again."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     run_trial(job, name, load_config)
 
 
 def run_trial(job: Job, name: str, load_config: Callable[..., Any]) -> None:
-    """Runs a frozen trial, once nobody else does; finished ones are left alone."""
+    """Runs a frozen trial, or leaves it alone if it is finished; waits while another
+    process is running it."""
     trial = trials.read(job.root, name)
     with locks.held(trial.folder):
         if trial.is_done:
@@ -93,10 +97,11 @@ def run_trial(job: Job, name: str, load_config: Callable[..., Any]) -> None:
 
 
 def run(job: Job) -> None:
-    """Runs what is unfinished, shows how it goes, writes tables and the page.
+    """Runs the unfinished trials and shows their progress, then writes the tables.
 
     Raises:
-      ValueError: trials failed, or Ray is not installed; the tables are there.
+      ValueError: another sweep is at work in the folder; or trials are unfinished and
+        Ray is not installed; or trials failed: the tables are written all the same.
     """
     job = dataclasses.replace(
         job, root=job.root.absolute(), cpus=1 if job.cpus is None else job.cpus
@@ -134,10 +139,11 @@ def _engine() -> Any:
 
 
 def _prepare_data(configs: Sequence[Any]) -> None:
-    """Builds each dataset once, with all cores, before the trials ask for it."""
+    """Builds each dataset once, with all cores, before trials need it."""
     built = set()
     for config in configs:
         fields = json.loads(config.to_json_best_effort())
+        # none of these changes what is built
         unread = dict.fromkeys(("fold", "region_images", "label_noise"))
         data = fields["data"] | unread
         key = json.dumps(
@@ -149,6 +155,8 @@ def _prepare_data(configs: Sequence[Any]) -> None:
 
 
 def _work(engine: Any, job: Job, sweep: sweep_file.Sweep, left: Sequence[str]) -> None:
+    """Has the engine run the trials `left`, or those that a search asks for."""
+
     def make(values: Mapping[str, Any], number: int) -> Trial:
         assert sweep.search is not None
         config = sweep.search.config_of(values)

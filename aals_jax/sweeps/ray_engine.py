@@ -1,7 +1,7 @@
 """Ray Tune as the engine of a sweep; the only module that knows Ray and Optuna.
 
-A trial is a process of its own, started here and watched through what it writes, so
-that nothing of it is lost with Ray, the driver or the machine.
+Each trial is a process of its own, started here and watched through the files it
+writes, so nothing of it is lost when Ray, the driver or the machine goes down.
 """
 
 import logging
@@ -25,12 +25,12 @@ from aals_jax.sweeps.search import Search, Uniform
 
 METRIC, CLOCK = "auroc", "steps"
 _POLL_S = 0.3
-_STARTS = 5  # of Ray, on a busy machine
+_STARTS = 5  # attempts to start Ray, which may be slow on a busy machine
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    # its own files are of no use here: a sweep is continued from the trials' folders
+    # Ray's own files are not needed: a sweep is continued from the trials' folders
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_MAX_PENDING_TRIALS_PG": "1",
@@ -38,21 +38,21 @@ _ENVIRONMENT = {
 
 
 class Process(tune.Trainable):
-    """A trial's process; a result whenever validation has something new."""
+    """A trial's process; reports a result to Ray after each validation."""
 
     def setup(self, config, *, root: Path, command: Sequence[str]):  # pyright: ignore[reportIncompatibleMethodOverride]
         self._root, self._command = root, command
         self._begin(config["name"])
 
     def _begin(self, name: str) -> None:
-        self._trial, self._seen = trials.read(self._root, name), -1
+        self._trial, self._reported = trials.read(self._root, name), -1
         with self._trial.log.open("a") as log:
             self._process = subprocess.Popen(
                 [*self._command, f"--trial={name}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # ended by us, not by the terminal's Ctrl-C
+                start_new_session=True,  # Ctrl-C reaches us, and we end the process
             )
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -67,21 +67,21 @@ class Process(tune.Trainable):
             if code:
                 raise RuntimeError(f"exit status {code}")
             if code == 0 or (
-                progress.auroc is not None and progress.steps > self._seen
+                progress.auroc is not None and progress.steps > self._reported
             ):
-                self._seen = progress.steps
+                self._reported = progress.steps
                 values = {METRIC: progress.auroc, CLOCK: progress.steps}
                 return {**values, "done": code == 0}
             time.sleep(_POLL_S)
 
     def cleanup(self) -> None:
-        if self._process.poll() is None:  # stopped by the scheduler, or by a person
+        if self._process.poll() is None:  # the scheduler or a person stops it
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
 
 class _Notes(tune.Callback):
-    """Writes down which trials the scheduler stopped."""
+    """Notes in their folders which trials the scheduler stopped."""
 
     def __init__(self, root: Path):
         self._root = root
@@ -97,10 +97,11 @@ def _note_stopped(root: Path, name: str) -> None:
 
 
 class _Optuna(Searcher):
-    """Samples of a study that is kept in a file, each answer at once: a killed driver's
-    successor gives the unfinished samples out again, then goes on asking.
+    """Asks Optuna for samples; each question and answer is at once in a file.
 
-    Ray's own OptunaSearch is restored from snapshots, which lose what came after them.
+    After a kill the next driver first gives out the samples that had no answer, then
+    asks for new ones. Ray's own OptunaSearch is restored from snapshots, which lose
+    what came after them.
     """
 
     def __init__(self, search: Search, root: Path, make: Callable[..., trials.Trial]):
@@ -124,7 +125,7 @@ class _Optuna(Searcher):
         return len(self._study.get_trials(deepcopy=False, states=states))
 
     def _give_out_again(self) -> None:
-        known = {
+        settled = {
             tuple(t.system_attrs.get("fixed_params", t.params).items())
             for t in self._study.get_trials(deepcopy=False)
             if t.state.name in ("COMPLETE", "WAITING")
@@ -132,9 +133,9 @@ class _Optuna(Searcher):
         for t in self._study.get_trials(deepcopy=False):
             if t.state.name not in ("RUNNING", "FAIL") or not t.params:
                 continue
-            if tuple(t.params.items()) not in known:
+            if tuple(t.params.items()) not in settled:
                 self._study.enqueue_trial(t.params)
-                known.add(tuple(t.params.items()))
+                settled.add(tuple(t.params.items()))
             if t.state.name == "RUNNING":
                 self._study.tell(t.number, state=optuna.trial.TrialState.FAIL)
 
@@ -153,7 +154,7 @@ class _Optuna(Searcher):
             self._study.tell(asked, value)
 
     def save(self, checkpoint_path: str) -> None:
-        Path(checkpoint_path).touch()  # what is to be kept is in the study's file
+        Path(checkpoint_path).touch()  # Ray wants a file; Optuna's journal has it all
 
 
 def _distribution(kind: Any) -> optuna.distributions.BaseDistribution:
@@ -173,21 +174,22 @@ def run(
     search: Search | None = None,
     make: Callable[..., trials.Trial] | None = None,
 ) -> None:
-    """Runs trials to their ends; an error of one stops no other.
+    """Runs trials to their end; an error of one does not stop the others.
 
     Args:
-      names: of frozen trials, in their order; of a search, those drawn beforehand.
-      root: the sweep's folder, the same on all machines.
-      command: of a trial's process, to which its name is added.
-      resources: "cpu" and "gpu" of a trial.
-      at_once: trials at most; 0: as many as there are resources for.
-      retries: of a failed trial.
-      search: its scheduler stops trials; its samples are asked for where `make` is
-        given.
-      make: (values, number) -> the frozen trial of a sample.
+      names: frozen trials, in the order to run them; not used where `make` is given.
+      root: the sweep's folder, the same path on all machines.
+      command: starts a trial's process once the flag with its name is added.
+      resources: how many "cpu" and "gpu" a trial takes.
+      at_once: most trials at a time; 0: as many as the resources allow.
+      retries: how often a failed trial is started again.
+      search: its scheduler may stop trials; None: trials run to their end.
+      make: (values, number) -> the frozen trial of a sample; given where Optuna picks
+        the samples of the search.
     """
     _connect()
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # ours says it in words
+    # failures are told by the driver, with the end of the trial's log
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         asked = _Optuna(search, root, make) if search and make else None
         tune.Tuner(
@@ -231,7 +233,7 @@ def _scheduler(search: Search | None) -> Any:
         max_t=search.total_steps,
         grace_period=search.grace,
         reduction_factor=search.reduction,
-        stop_last_trials=False,  # after the last update the test is still to come
+        stop_last_trials=False,  # at its last update a trial has yet to run its test
     )
 
 
@@ -246,10 +248,10 @@ def _connect() -> None:
             ray.init(include_dashboard=False, **quiet)
             return
         except Exception as error:
-            # it gives its processes 30 s, and a bare Exception says that they took more
+            # Ray gives its processes 30 s; a bare Exception means that they took more
             if type(error) is not Exception:
                 raise
             if not tries_left:
-                told = "Ray did not start; --index runs single trials without it"
-                raise OSError(told) from error
+                message = "Ray did not start; --index runs single trials without it"
+                raise OSError(message) from error
             ray.shutdown()

@@ -1,7 +1,7 @@
-"""What a sweep leaves, from its trials' results: results.csv, results.md, sweep.html.
+"""The tables of a sweep from its trials' results: results.csv, results.md, sweep.html.
 
-Test metrics are those of each trial's result.json, of the model that a run shows;
-nothing is measured here. Trials without a result have a row that says so.
+The metrics are those of each trial's result.json, on the test split, of the model that
+a run shows; nothing is measured here. A trial without a result has a row that says so.
 """
 
 import csv
@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aals_jax.report import sweep, wording
-from aals_jax.report.markdown import table
+from aals_jax.report import markdown, sweep, wording
 from aals_jax.runtime import files, log, provenance
 from aals_jax.sweeps.sweep_file import SEED
 from aals_jax.sweeps.trials import Trial
@@ -25,31 +24,32 @@ _PHANTOM = "**Drawn phantom**: these numbers say that the code works, nothing el
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """A trial."""
+class TrialResult:
+    """A trial and what came out of it."""
 
     trial: Trial
-    state: str
-    cells: Mapping[str, Mapping[str, Any]]  # metric -> its entry in result.json
-    source: str  # of the data; "" without a result
+    state: str  # one of trials.STATES
+    cells: Mapping[str, Mapping[str, Any]]  # metric -> entry of result.json; or empty
+    source: str  # of the data: "phantom" or "registry"; "" without a result
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
-    """Finished trials that differ in the seed alone."""
+class SeedGroup:
+    """Finished trials that differ only in the seed."""
 
     label: str
     values: Mapping[str, Sequence[float]]  # metric -> one value a trial
 
     def mean(self, metric: str) -> float | None:
+        """None where no trial has a value."""
         return statistics.fmean(self.values[metric]) if self.values[metric] else None
 
     def spread(self, metric: str) -> float | None:
-        """The sample's standard deviation; None of a single value."""
+        """The sample's standard deviation; None below two values."""
         values = self.values[metric]
         return statistics.stdev(values) if len(values) > 1 else None
 
-    def said(self, metric: str) -> str:
+    def in_words(self, metric: str) -> str:
         """`0.912 ± 0.013`."""
         spread = self.spread(metric)
         after = "" if spread is None else f" ± {wording.number(spread)}"
@@ -59,47 +59,49 @@ class Group:
 def write(trials: Sequence[Trial], root: Path) -> None:
     """Writes the three files, each whole or not at all."""
     rows = [read(trial) for trial in trials]
-    found = groups(rows)
+    by_seed = groups(rows)
     files.write_text(root / "results.csv", as_csv(rows))
-    files.write_text(root / "results.md", as_markdown(rows, found))
-    sweep.write_sweep(root / "sweep.html", **_for_page(rows, found))
+    files.write_text(root / "results.md", as_markdown(rows, by_seed))
+    sweep.write_sweep(root / "sweep.html", **_for_page(rows, by_seed))
     for name in ("results.csv", "results.md", "sweep.html"):
         log.log.info("written: %s", root / name)
 
 
-def read(trial: Trial) -> Row:
+def read(trial: Trial) -> TrialResult:
+    """The trial with its state and, where it is finished, its result."""
     if not trial.is_done:
-        return Row(trial, trial.state(), {}, "")
+        return TrialResult(trial, trial.state(), {}, "")
     result = json.loads((trial.folder / "result.json").read_text())
     metrics = result["metrics"][SHOWN]
     cells = {name: metrics[name] for name in METRICS if name in metrics}
-    return Row(trial, "done", cells, result["data"]["source"])
+    return TrialResult(trial, "done", cells, result["data"]["source"])
 
 
-def groups(rows: Iterable[Row]) -> list[Group]:
-    """In the order of their first trials."""
-    members: dict[str, list[Row]] = {}
+def groups(rows: Iterable[TrialResult]) -> list[SeedGroup]:
+    """Finished trials by all differing fields but the seed, in the sweep's order."""
+    members: dict[str, list[TrialResult]] = {}
     for row in sorted(rows, key=lambda row: row.trial.index):
         if row.cells:
             others = {k: v for k, v in row.trial.differing.items() if k != SEED}
-            members.setdefault(_said(others), []).append(row)
+            members.setdefault(_fields(others), []).append(row)
     return [
-        Group(
+        SeedGroup(
             label,
             {
                 metric: [
                     row.cells[metric]["value"]
-                    for row in same
+                    for row in of_group
                     if wording.is_number(row.cells.get(metric, {}).get("value"))
                 ]
                 for metric in METRICS
             },
         )
-        for label, same in members.items()
+        for label, of_group in members.items()
     ]
 
 
-def _said(fields: Mapping[str, Any]) -> str:
+def _fields(fields: Mapping[str, Any]) -> str:
+    """`method aals, seed 0`."""
     return (
         ", ".join(
             f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
@@ -109,7 +111,7 @@ def _said(fields: Mapping[str, Any]) -> str:
     )
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def as_csv(rows: Sequence[TrialResult]) -> str:
     """A line a trial, numbers with all digits; the config's fields by dotted names."""
     fields = list(dict.fromkeys(name for row in rows for name in row.trial.differing))
     ends = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
@@ -135,7 +137,8 @@ def _plain(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list) else value
 
 
-def as_markdown(rows: Sequence[Row], found: Sequence[Group]) -> str:
+def as_markdown(rows: Sequence[TrialResult], by_seed: Sequence[SeedGroup]) -> str:
+    """Groups, then trials, then what the metrics mean."""
     titles = [wording.title(name) for name in METRICS]
     done = sum(bool(row.cells) for row in rows)
     parts = [
@@ -144,18 +147,18 @@ def as_markdown(rows: Sequence[Row], found: Sequence[Group]) -> str:
         f"`{SHOWN}`, each at the checkpoint that validation chose.",
         *([_PHANTOM] if _any_phantom(rows) else []),
         "## By group: mean ± standard deviation over seeds",
-        table(
+        markdown.table(
             ["group", "runs", *titles],
             [
-                [g.label, len(g.values[METRICS[0]]), *(g.said(m) for m in METRICS)]
-                for g in found
+                [g.label, len(g.values[METRICS[0]]), *map(g.in_words, METRICS)]
+                for g in by_seed
             ],
         ),
         "## Trials: value and 95 % interval",
-        table(
+        markdown.table(
             ["trial", "fields", "state", *titles],
             [
-                [r.trial.name, _said(r.trial.differing), r.state, *_intervals(r)]
+                [r.trial.name, _fields(r.trial.differing), r.state, *_intervals(r)]
                 for r in rows
             ],
         ),
@@ -165,14 +168,14 @@ def as_markdown(rows: Sequence[Row], found: Sequence[Group]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _intervals(row: Row) -> list[str]:
+def _intervals(row: TrialResult) -> list[str]:
     if not row.cells:
         return [wording.NOTHING] * len(METRICS)
     return [log.interval(row.cells.get(metric, {})) for metric in METRICS]
 
 
-def definitions(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Title of a metric, how it is defined; as the first result says."""
+def definitions(rows: Sequence[TrialResult]) -> list[tuple[str, str]]:
+    """Title and definition of each metric, from the first finished trial."""
     cells = next((row.cells for row in rows if row.cells), {})
     return [
         (wording.title(name), str(cells[name].get("definition", wording.UNRECORDED)))
@@ -181,11 +184,14 @@ def definitions(rows: Sequence[Row]) -> list[tuple[str, str]]:
     ]
 
 
-def _any_phantom(rows: Iterable[Row]) -> bool:
+def _any_phantom(rows: Iterable[TrialResult]) -> bool:
     return any(row.source == "phantom" for row in rows)
 
 
-def _for_page(rows: Sequence[Row], found: Sequence[Group]) -> dict[str, Any]:
+def _for_page(
+    rows: Sequence[TrialResult], by_seed: Sequence[SeedGroup]
+) -> dict[str, Any]:
+    """The arguments of `sweep.write_sweep`."""
     titles = [(name, wording.title(name)) for name in METRICS]
     return {
         "phantom": _any_phantom(rows),
@@ -195,16 +201,18 @@ def _for_page(rows: Sequence[Row], found: Sequence[Group]) -> dict[str, Any]:
             ("Set", "test"),
         ],
         "plots": [
-            sweep.Dots(
+            sweep.MetricPlot(
                 name,
                 title,
-                tuple((g.label, g.said(name), tuple(g.values[name])) for g in found),
+                tuple(
+                    (g.label, g.in_words(name), tuple(g.values[name])) for g in by_seed
+                ),
             )
             for name, title in titles
         ],
         "titles": [title for _, title in titles],
         "trials": [
-            (r.trial.name, _said(r.trial.differing), r.state, _intervals(r))
+            (r.trial.name, _fields(r.trial.differing), r.state, _intervals(r))
             for r in rows
         ],
         "definitions": definitions(rows),

@@ -1,7 +1,7 @@
-"""A search of hyper-parameters: what varies, how many samples, who chooses and stops.
+"""A search over fields of a config: what varies, how samples are chosen and stopped.
 
-The metric is always the best validation AUROC of the model that the run would show;
-nothing here sees the test split.
+A sample is judged by the best validation AUROC of the stage at work; nothing here sees
+the test split.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ SCHEDULERS = ("none", "asha")
 
 @dataclasses.dataclass(frozen=True)
 class Uniform:
-    """A number between two others, on a logarithmic scale where `log`."""
+    """A number between two others; with `log`, uniform in its logarithm."""
 
     low: float
     high: float
@@ -30,7 +30,7 @@ class Uniform:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One of some values: numbers or words."""
+    """One of a list of values: numbers or words."""
 
     values: Sequence[Any]
 
@@ -42,15 +42,15 @@ class Choice:
 class Search:
     """What `get_search` of a sweep file returns."""
 
-    config: Any  # of every sample, but for what is drawn
+    config: Any  # all fields that the search does not vary
     space: Mapping[str, Uniform | Choice]  # dotted field -> what it may be
-    samples: int
-    algorithm: str = "optuna"  # one of ALGORITHMS; random ones are drawn beforehand
-    scheduler: str = "none"  # one of SCHEDULERS
+    samples: int  # how many configs are tried
+    algorithm: str = "optuna"  # one of ALGORITHMS; random samples are drawn beforehand
+    scheduler: str = "none"  # one of SCHEDULERS; asha stops weak samples early
     seed: int = 0
-    grace_steps: int | None = None  # of both stages, before a sample may be stopped;
-    # None: stage 1 and a quarter of stage 2
-    reduction: int = 3  # of ASHA: one in so many goes on
+    grace_steps: int | None = None  # steps of both stages before a sample may be
+    # stopped; None: stage 1 and a quarter of stage 2
+    reduction: int = 3  # of ASHA: at each rung the best 1 / reduction goes on
 
     def __post_init__(self):
         for name, allowed in (("algorithm", ALGORITHMS), ("scheduler", SCHEDULERS)):
@@ -61,11 +61,13 @@ class Search:
 
     @property
     def grace(self) -> int:
+        """Steps of both stages before a sample may be stopped."""
         usual = self.config.pretrain.steps + self.config.distill.steps // 4
         return usual if self.grace_steps is None else self.grace_steps
 
     @property
     def total_steps(self) -> int:
+        """Steps of both stages."""
         return self.config.pretrain.steps + self.config.distill.steps
 
     def config_of(self, values: Mapping[str, Any]) -> Any:
@@ -75,7 +77,7 @@ class Search:
         return config
 
     def draw_all(self) -> list[dict[str, Any]]:
-        """The samples of a random search: the same ones at every call."""
+        """Samples of a random search, dotted field -> value; the same at each call."""
         rng = np.random.default_rng(self.seed)
         return [
             {name: kind.draw(rng) for name, kind in self.space.items()}

@@ -1,4 +1,4 @@
-"""What a sweep file says: which trials there are, named, checked and in order."""
+"""Reads a sweep file: its trials, named, checked and in the order to run them."""
 
 import collections
 import contextlib
@@ -15,34 +15,34 @@ from aals_jax.runs import check, identity, sharing
 from aals_jax.sweeps.search import Search
 from aals_jax.sweeps.trials import Trial
 
-SEED = "seed"  # last in a label: trials that differ in nothing else are a group
+SEED = "seed"  # stands last in a label: trials that differ only in it are a group
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """What a sweep file says."""
+    """What a sweep file defines."""
 
-    trials: list[Trial]  # in their order; none where Optuna is asked for samples
-    search: Search | None
-    configs: Sequence[Any]  # whose data are needed
+    trials: list[Trial]  # in the order to run them; none where Optuna picks samples
+    search: Search | None  # None: the file has a list of configs
+    configs: Sequence[Any]  # those whose datasets are needed
 
 
 def load(file: str, root: Path) -> Sweep:
     """Reads a sweep file: `get_sweep` returns configs, `get_search` a Search.
 
     Args:
-      file: its path; what stands after ":" is handed to the function.
+      file: its path; what follows ":" is passed to the function.
       root: the sweep's folder.
 
     Raises:
-      ValueError: there is no such file, its own code fails, or it lists nothing that
-        can be run.
+      ValueError: there is no such file, its own code fails, or its configs can't be
+        run.
     """
     path, _, argument = file.partition(":")
     module = load_module(path)
     arguments = [argument] if argument else []
     if hasattr(module, "get_search"):
-        with telling(path):
+        with errors_located(path):
             search = module.get_search(*arguments)
         if search.algorithm != "random":
             check.check_fields(search.config)
@@ -51,27 +51,33 @@ def load(file: str, root: Path) -> Sweep:
         return Sweep(make_trials(configs, root), search, configs)
     if not hasattr(module, "get_sweep"):
         raise ValueError(f"--sweep={path}: neither get_sweep nor get_search is in it")
-    with telling(path):
-        configs = _listed(module.get_sweep(*arguments))
+    with errors_located(path):
+        configs = _configs(module.get_sweep(*arguments))
     return Sweep(make_trials(configs, root), None, configs)
 
 
 def load_module(path: str) -> ModuleType:
-    """Runs a sweep file; ValueError where there is none, or it fails."""
+    """Imports a sweep file.
+
+    Raises:
+      ValueError: there is no such file, or its code fails.
+    """
     if not Path(path).is_file():
         raise ValueError(f"--sweep={path}: there is no such file")
     spec = importlib.util.spec_from_file_location("sweep_file", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    with telling(path):
+    with errors_located(path):
         spec.loader.exec_module(module)
     return module
 
 
 @contextlib.contextmanager
-def telling(path: str) -> Iterator[None]:
-    """What the code of a sweep file raises as a ValueError, with its line and words:
-    it handles settings and no patient."""
+def errors_located(path: str) -> Iterator[None]:
+    """Turns any error of a sweep file's code into a ValueError with file and line.
+
+    The error's own words are kept: such a file handles settings and no patient.
+    """
     try:
         yield
     except Exception as error:
@@ -80,22 +86,22 @@ def telling(path: str) -> Iterator[None]:
             for frame in traceback.extract_tb(error.__traceback__)
             if Path(frame.filename).resolve() == Path(path).resolve()
         ]
-        said = str(error)
+        message = str(error)
         if isinstance(error, SyntaxError):
-            lines, said = [error.lineno], error.msg
+            lines, message = [error.lineno], error.msg
         if not isinstance(error, ValueError):
-            said = f"{type(error).__name__}: {said}"
+            message = f"{type(error).__name__}: {message}"
         place = f", line {lines[-1]}" if lines else ""
-        raise ValueError(f"--sweep={path}{place}: {said}") from error
+        raise ValueError(f"--sweep={path}{place}: {message}") from error
 
 
-def _listed(made: Any) -> list[Any]:
-    """What get_sweep returned, checked to be configs."""
+def _configs(returned: Any) -> list[Any]:
+    """What get_sweep returned, checked to be a list of configs."""
     try:
-        configs = list(made)
+        configs = list(returned)
     except TypeError:
         raise ValueError(
-            f"get_sweep returned {type(made).__name__}: a list of configs is needed"
+            f"get_sweep returned {type(returned).__name__}: a list of configs is needed"
         ) from None
     for number, config in enumerate(configs):
         if not hasattr(config, "to_json_best_effort"):  # what a ConfigDict has
@@ -107,11 +113,13 @@ def _listed(made: Any) -> list[Any]:
 
 
 def make_trials(configs: Sequence[Any], root: Path) -> list[Trial]:
-    """Checks, names and orders configs: one of each stage 1 first, since the others of
-    the same would only wait for it. No device is started: they are the trials'.
+    """Checks, names and orders configs.
+
+    Of trials that share a stage 1, one comes first, since the others have to wait for
+    it. No device is started: devices belong to the trials' processes.
 
     Raises:
-      ValueError: configs that can't be run, or are the same run twice; all at once.
+      ValueError: configs that can't be run, or that are the same run; names them all.
     """
     identities = [identity.of(config) for config in configs]
     flats = [identity.flat(each) for each in identities]
@@ -139,6 +147,7 @@ def make_trials(configs: Sequence[Any], root: Path) -> list[Trial]:
 def make_trial(
     config: Any, root: Path, *, index: int, differing: Mapping[str, Any]
 ) -> Trial:
+    """The trial of a config; `differing` are the fields that its label shows."""
     return Trial(
         index=index,
         name=identity.digest(identity.of(config)),
@@ -151,17 +160,21 @@ def make_trial(
 
 
 def label(differing: Mapping[str, Any]) -> str:
-    """`method=aals seed=0`; of a field's name the last word, where it is one's."""
+    """`method=aals seed=0`: uses a field's last name component where it is unambiguous.
+
+    Args:
+      differing: dotted field -> value.
+    """
     ends = collections.Counter(name.rpartition(".")[2] for name in differing)
 
     def short(name: str) -> str:
         end = name.rpartition(".")[2]
         return end if ends[end] == 1 else name
 
-    def said(value: Any) -> str:
+    def in_words(value: Any) -> str:
         return f"{value:.4g}" if isinstance(value, float) else str(value)
 
-    return " ".join(f"{short(name)}={said(v)}" for name, v in differing.items())
+    return " ".join(f"{short(name)}={in_words(v)}" for name, v in differing.items())
 
 
 def _check(configs: Sequence[Any], names: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
-"""A trial of a sweep on disk: what it is, how far it has come, what it last said.
+"""A trial of a sweep on disk: its config, its state, its progress, the end of its log.
 
-All of it is read from the trial's own folder, so that a driver, its successor, a Slurm
-array and a person looking in see the same.
+All of it is read from the trial's own folder, so a driver, the next driver after a
+kill, a Slurm array and a person who looks into the folder see the same.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ from typing import Any
 
 from aals_jax.runs.history import read_history
 from aals_jax.runtime import files, locks
-from aals_jax.types import SELECTED_BY
+from aals_jax.types import SELECTED_BY, STAGES
 
-# what a trial can be: finished, at work, ended with an error, ended by the scheduler,
-# begun and interrupted, not begun
+# finished; at work; ended with an error; stopped by a search's scheduler; begun but
+# killed; not begun
 STATES = ("done", "running", "failed", "stopped", "interrupted", "waiting")
 _LAST_LINES = 12
 
@@ -27,11 +27,11 @@ _LAST_LINES = 12
 class Progress:
     """The newest row of a trial's history."""
 
-    stage: str = ""  # "pretrain", "distill", or "" before the first row
-    step: int = 0  # of the stage
-    steps: int = 0  # of both stages, done so far
-    total: int = 0  # of both stages
-    auroc: float | None = None  # best of validation in this stage
+    stage: str = ""  # one of STAGES; "" before the first row
+    step: int = 0  # updates of this stage so far
+    steps: int = 0  # updates of both stages so far
+    total: int = 0  # updates that both stages will have
+    auroc: float | None = None  # best validation AUROC in this stage
     seconds_left: float | None = None  # of training, at the pace of the newest row
 
 
@@ -41,10 +41,10 @@ class Trial:
 
     index: int  # in the order in which a sweep runs them
     name: str  # hash of the config's identity
-    label: str  # the fields in which the trials of the sweep differ
-    differing: Mapping[str, Any]  # dotted name -> value, the same
+    label: str  # `differing` in short, for tables and logs
+    differing: Mapping[str, Any]  # dotted field -> value, where the trials differ
     fields: Mapping[str, Any]  # the frozen config, nested
-    first_stage: str | None  # names the stage 1 that it shares; None: its own
+    first_stage: str | None  # hash of the stage 1 that it may share; None: has its own
     root: Path  # the sweep's folder
 
     @property
@@ -54,6 +54,7 @@ class Trial:
 
     @property
     def log(self) -> Path:
+        """Output of its process."""
         return self.folder / "log.txt"
 
     @property
@@ -61,7 +62,7 @@ class Trial:
         return (self.folder / "result.json").exists()
 
     def freeze(self) -> None:
-        """Keeps the trial in its folder, for the process that runs it."""
+        """Writes the trial into its folder, where the process that runs it reads it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         record = dataclasses.asdict(self)
         del record["root"]
@@ -69,7 +70,7 @@ class Trial:
 
     @contextlib.contextmanager
     def attempt(self, cores: Sequence[int]) -> Iterator[None]:
-        """Notes that it starts and how it ends; a killed one leaves its start alone."""
+        """Notes the start and the end of an attempt; of a killed one only the start."""
         self.note("start", cores=list(cores), pid=os.getpid())
         try:
             yield
@@ -79,6 +80,7 @@ class Trial:
         self.note("done")
 
     def note(self, event: str, **facts: Any) -> None:
+        """Adds an event to the trial's list of attempts."""
         row = {"event": event, "time": round(time.time(), 3), **facts}
         with (self.folder / "attempts.jsonl").open("a") as stream:
             stream.write(json.dumps(row) + "\n")
@@ -98,15 +100,16 @@ class Trial:
         return states.get(event, "interrupted")
 
     def progress(self) -> Progress:
+        """How far it is, by its own history or that of the stage 1 that it shares."""
         rows = read_history(self.folder)
         if not rows and self.first_stage:  # it trains stage 1 for others too
             rows = read_history(self.root / "shared" / self.first_stage)
-        pretrain, distill = (self.fields[s]["steps"] for s in ("pretrain", "distill"))
-        total = pretrain + distill
+        steps_of = {stage: self.fields[stage]["steps"] for stage in STAGES}
+        total = sum(steps_of.values())
         if not rows:
             return Progress(total=total)
         stage, step = rows[-1]["stage"], rows[-1]["step"]
-        steps = step + (pretrain if stage == "distill" else 0)
+        steps = step + sum(steps_of[s] for s in STAGES[: STAGES.index(stage)])
         key = f"validation/auroc_{SELECTED_BY[stage]}"
         aurocs = [r[key] for r in rows if r["stage"] == stage and key in r]
         pace = [r["time/steps_per_s"] for r in rows if r.get("time/steps_per_s")]
@@ -128,7 +131,11 @@ class Trial:
 
 
 def read(root: Path, name: str) -> Trial:
-    """The trial that a driver has frozen."""
+    """The trial that was frozen in its folder.
+
+    Raises:
+      ValueError: there is none, or its file is damaged.
+    """
     path = root / "trials" / name / "trial.json"
     try:
         return Trial(**json.loads(path.read_text()), root=root)
@@ -139,6 +146,6 @@ def read(root: Path, name: str) -> Trial:
 
 
 def read_all(root: Path) -> list[Trial]:
-    """All frozen trials below a sweep's folder, in their order."""
+    """All frozen trials of a sweep's folder, in the order to run them."""
     names = (path.parent.name for path in (root / "trials").glob("*/trial.json"))
     return sorted((read(root, name) for name in names), key=lambda t: t.index)

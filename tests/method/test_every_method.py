@@ -14,8 +14,9 @@ from aals_jax.method import ensemble
 from aals_jax.method.methods import METHODS
 from aals_jax.runs import loop, run, stages
 from aals_jax.runs.checkpoints import Checkpoints
-from tests.runs.test_end_to_end import final_states, small_config
+from tests.runs.test_end_to_end import final_states
 from tests.support.small import Net
+from tests.support.small_runs import small_config
 
 REMEMBERING = ["temporal_ensembling", "self_training"]
 

@@ -17,8 +17,8 @@ from aals_jax.metrics import roc
 from aals_jax.runs import checkpoints, evaluate, loop, run
 from aals_jax.runs.workdir import check_data
 from aals_jax.runtime import log
-from configs import base
 from tests.support import registry_files
+from tests.support.small_runs import small_config
 
 ROOT = Path(__file__).parents[2]
 MODELS = {"pretrained", "pretrained_average", "student", "teacher"}
@@ -26,24 +26,6 @@ METRICS = {
     "auroc", "average_precision", "froc_area", "froc_count", "brier_score",
     "expected_calibration_error",
 }  # fmt: skip
-
-
-def small_config(data_dir: Path, **changes):
-    """A run of seconds on an easy phantom; `changes` are dotted fields, `_` for `.`."""
-    config = base.get_config("clavicle")
-    config.log_every = 3
-    config.data.update(
-        dir=str(data_dir), side=64, workers=0, threads=1, region_images=6
-    )
-    config.phantom.update(images=64, height=128, difficulty="easy", prevalence=0.4)
-    config.model.update(width=8, fpn_channels=8)
-    config.batch.update(region=4, negative=4, image_level=4)
-    for stage in (config.pretrain, config.distill):
-        stage.update(steps=6, warmup_steps=2, eval_every=3)
-    config.evaluation.update(batch_size=8, replicates=50)
-    with config.unlocked():
-        config.update_from_flattened_dict(changes)
-    return config
 
 
 @pytest.fixture(scope="module")

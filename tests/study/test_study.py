@@ -14,16 +14,12 @@ import numpy as np
 import pytest
 
 from aals_jax.evaluation import replicates
-from aals_jax.report import study_blocks
-from aals_jax.report import study_figures as figures
+from aals_jax.report import markdown, study_figures
 from aals_jax.runtime import files
-from aals_jax.study import comparisons
-from aals_jax.study import kept as study_results
-from aals_jax.study import page as study
-from aals_jax.study import plan as study_plan
-from aals_jax.study.block import Part, of_one_hardware
+from aals_jax.study import blocks, comparisons, kept, page, plan
 from aals_jax.study.blocks import BLOCKS
-from aals_jax.study.plan import NO_SHARPENING, arms
+from aals_jax.study.kept import Study
+from aals_jax.study.plan import NO_SHARPENING, Plan, PlannedTrial, arms
 from tests.support import fake_studies
 
 ROOT = Path(__file__).parents[2]
@@ -34,33 +30,35 @@ def swept(tmp_path_factory):
     """The sweep file and a sweep that has finished all but a few trials of it."""
     root = tmp_path_factory.mktemp("study")
     file = fake_studies.write_file(root)
-    plan = study_plan.load(str(file))
-    missing = {t.name for t in plan.part("hard")}
+    planned = plan.load(str(file))
+    missing = {t.name for t in planned.part("hard")}
     missing |= {  # one seed of one method
         t.name
-        for t in plan.part("middle")
+        for t in planned.part("middle")
         if t.fields["method"] == "supervised" and t.fields["seed"] == 1
     }
-    for trial in plan.trials.values():
+    for trial in planned.trials.values():
         if trial.name not in missing:
             fake_studies.finish(trial, root / "sweep")
-    return file, plan, root / "sweep"
+    return file, planned, root / "sweep"
 
 
 @pytest.fixture(scope="module")
 def built(swept, tmp_path_factory):
-    """Page and kept results of that sweep."""
+    """Pages and kept results of that sweep."""
     folder = tmp_path_factory.mktemp("docs")
     build(swept, folder, workdir=swept[2])
     return folder
 
 
 def build(swept, folder, *, workdir=None):
-    study.run(str(swept[0]), folder / "study/results", folder / "study.md", workdir)
+    page.run(str(swept[0]), folder / "study/results", folder / "study.md", workdir)
 
 
 def block(folder, name):
-    text = (folder / "study.md").read_text()
+    """What the one page that has the block says in it."""
+    pages = [folder / "study.md", *(folder / "study").glob("*.md")]
+    (text,) = (t for t in map(Path.read_text, pages) if f"<!-- {name} -->" in t)
     return text.partition(f"<!-- {name} -->")[2].partition(f"<!-- end {name} -->")[0]
 
 
@@ -75,37 +73,51 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+def plan_of(*trials):
+    return Plan({"middle": trials})
+
+
+def assert_same(a, b):
+    """Two kept trials are equal in every field and replicate."""
+    assert (a.name, a.record) == (b.name, b.record)
+    assert a.replicates.keys() == b.replicates.keys()
+    for metric, drawn in a.replicates.items():
+        assert np.array_equal(drawn, b.replicates[metric], equal_nan=True), metric
+
+
 # --- keeping
 
 
 def test_what_is_kept_is_small_and_what_the_trial_said(swept, built):
-    trial = swept[1].part("middle")[0]
-    path = built / f"study/results/{trial.name}.json"
-    kept = study_results.read(path)
-    there = swept[2] / "trials" / trial.name
-    result = json.loads((there / "result.json").read_text())
-    assert kept.value("auroc") == result["metrics"]["teacher"]["auroc"]["value"]
-    assert kept.record["metrics"].keys() == {"teacher", "pretrained"}
-    assert kept.record["best_steps"] == {"teacher": 12, "pretrained": 9}
-    assert kept.record["training"]["distill"] == {
+    trials = swept[1].part("middle")
+    results = kept.read_all(built / "study/results")
+    trial = results[trials[0].name]
+    source = swept[2] / "trials" / trial.name
+    result = json.loads((source / "result.json").read_text())
+    assert trial.value("auroc") == result["metrics"]["teacher"]["auroc"]["value"]
+    assert trial.record["metrics"].keys() == {"teacher", "pretrained"}
+    assert trial.record["best_steps"] == {"teacher": 12, "pretrained": 9}
+    assert trial.record["training"]["distill"] == {
         "steps": 12,
         "seconds": 6.0,
         "steps_per_s": 2.0,
     }
-    steps, dead = kept.curve("share_dead")
+    steps, dead = trial.curve("share_dead")
     assert steps.tolist() == [3, 6, 9, 12]
     assert dead == pytest.approx(1 / steps)
-    exact = replicates.read(there / "replicates.npz").values
+    exact = replicates.read(source / "replicates.npz").values
     for name, values in exact.items():
-        assert kept.replicates[name] == pytest.approx(values, abs=1.01e-5)
-    assert path.with_suffix(".npz").stat().st_size < 4_000
+        assert trial.replicates[name] == pytest.approx(values, abs=1.01e-5)
+    count = sum(t.name in results for t in trials)
+    archive = built / "study/results/middle.npz"
+    assert archive.stat().st_size < 4_000 * count
 
 
 def test_a_thousand_replicates_take_less_than_20_kb():
     rng = np.random.default_rng(0)
     names = ("auroc", "average_precision", "froc_area", "froc_count", "brier_score")
     drawn = {name: rng.normal(0.8, 0.03, 1_000).clip(0, 1) for name in names}
-    assert len(study_results._packed(drawn)) < 20_000
+    assert len(kept._packed([kept.KeptTrial("0" * 12, {}, drawn)])) < 20_000
 
 
 def test_rejected_replicates_and_the_ends_are_kept_exactly(swept, tmp_path):
@@ -114,9 +126,9 @@ def test_rejected_replicates_and_the_ends_are_kept_exactly(swept, tmp_path):
     drawn = replicates.read(folder / "replicates.npz")
     drawn.values["auroc"][:3] = [np.nan, 0.0, 1.0]
     replicates.write(folder / "replicates.npz", drawn)
-    assert study_results.keep([trial], tmp_path, tmp_path / "kept") == 1
-    kept = study_results.read(tmp_path / f"kept/{trial.name}.json")
-    assert kept.replicates["auroc"][:3] == pytest.approx([np.nan, 0, 1], nan_ok=True)
+    assert kept.keep(plan_of(trial), tmp_path, tmp_path / "kept") == 1
+    again = kept.read_all(tmp_path / "kept")[trial.name]
+    assert again.replicates["auroc"][:3] == pytest.approx([np.nan, 0, 1], nan_ok=True)
 
 
 def test_neither_folder_nor_scores_are_kept(swept, built):
@@ -124,22 +136,54 @@ def test_neither_folder_nor_scores_are_kept(swept, built):
         assert str(swept[2]).encode() not in content, name
     path = next((built / "study/results").glob("*.npz"))
     with np.load(path) as archive:
-        assert set(archive.files) == set(fake_studies.METRICS)
+        names = [name.split("/") for name in archive.files]
+    assert {trial for trial, _ in names} <= swept[1].trials.keys()
+    assert {metric for _, metric in names} == set(fake_studies.METRICS)
+
+
+def test_a_trial_of_two_parts_is_kept_once_with_the_first(swept, built):
+    planned, folder = swept[1], built / "study/results"
+    shared = {t.name for t in planned.part("sharpening")} & {
+        t.name for t in planned.part("middle")
+    }
+    names = {p.stem: kept._read(p).keys() for p in folder.glob("*.jsonl")}
+    assert shared and shared <= names["middle"]
+    assert not shared & names["sharpening"]
+    assert sum(map(len, names.values())) == len(kept.read_all(folder))
+    assert {p.name for p in folder.iterdir()} == {
+        f"{part}.{end}" for part in names for end in ("jsonl", "npz")
+    }
 
 
 def test_keeping_again_changes_nothing_and_adds_what_is_new(swept, built, tmp_path):
     sweep = tmp_path / "sweep"
-    folder, plan = tmp_path / "kept", swept[1]
+    folder, planned = tmp_path / "kept", swept[1]
     shutil.copytree(built / "study/results", folder)
-    before = contents(folder)
-    late = plan.part("hard")[0]
+    before, names = contents(folder), kept.read_all(folder).keys()
+    late = planned.part("hard")[0]
     fake_studies.finish(late, sweep)
-    for trial in plan.part("middle")[:1]:
+    for trial in planned.part("middle")[:1]:
         fake_studies.finish(trial, sweep)
-    assert study_results.keep(plan.trials.values(), sweep, folder) == 1
+    assert kept.keep(planned, sweep, folder) == 1
     after = contents(folder)
-    assert after.keys() - before.keys() == {f"{late.name}.json", f"{late.name}.npz"}
+    assert after.keys() - before.keys() == {"hard.jsonl", "hard.npz"}
     assert all(after[name] == content for name, content in before.items())
+    assert kept.read_all(folder).keys() - names == {late.name}
+
+
+def test_what_is_new_joins_its_part_and_leaves_the_other_lines_alone(swept, tmp_path):
+    first, second = swept[1].part("middle")[:2]
+    for trial in (first, second):
+        fake_studies.finish(trial, tmp_path)
+    folder = tmp_path / "kept"
+    kept.keep(plan_of(first), tmp_path, folder)
+    before = (folder / "middle.jsonl").read_text()
+    assert kept.keep(plan_of(first, second), tmp_path, folder) == 1
+    lines = (folder / "middle.jsonl").read_text().splitlines(keepends=True)
+    assert len(lines) == 2 and before in lines
+    alone = tmp_path / "alone"
+    kept.keep(plan_of(first, second), tmp_path, alone)
+    assert contents(folder) == contents(alone)  # whatever the order of keeping
 
 
 def test_another_result_of_a_kept_trial_is_told_and_not_taken(swept, tmp_path):
@@ -147,109 +191,153 @@ def test_another_result_of_a_kept_trial_is_told_and_not_taken(swept, tmp_path):
     folder = tmp_path / "kept"
     for trial in (first, second):
         fake_studies.finish(trial, tmp_path)
-    study_results.keep([first, second], tmp_path, folder)
-    before = contents(folder)
+    kept.keep(plan_of(first, second), tmp_path, folder)
+    before = kept.read_all(folder)
     fake_studies.finish(first, tmp_path, {"supervised": 3.0})
     fake_studies.finish(second, tmp_path, config={**second.identity, "seed": 9})
     fake_studies.finish(third, tmp_path)
     with pytest.raises(ValueError) as told:
-        study_results.keep([first, second, third], tmp_path, folder)
+        kept.keep(plan_of(first, second, third), tmp_path, folder)
+    assert "delete its line in middle.jsonl to take this one" in str(told.value)
     assert f"{first.name}: another result is kept (curve.auroc_teacher" in str(
         told.value
     )
     assert f"{second.name}: its result is of another config: seed: 9" in str(told.value)
-    after = contents(folder)
-    assert {name: after[name] for name in before} == before
-    assert f"{third.name}.json" in after
+    after = kept.read_all(folder)
+    assert after.keys() - before.keys() == {third.name}
+    for name, trial in before.items():
+        assert_same(after[name], trial)
+
+
+def test_a_result_without_best_steps_is_told(swept, tmp_path):
+    trial = swept[1].part("middle")[0]
+    path = fake_studies.finish(trial, tmp_path) / "result.json"
+    result = json.loads(path.read_text())
+    del result["steps"]
+    files.write_json(path, result)
+    with pytest.raises(ValueError, match="lacks the hardware or the best steps"):
+        kept.keep(plan_of(trial), tmp_path, tmp_path / "kept")
 
 
 def test_times_alone_are_no_other_result(swept, tmp_path):
     trial = swept[1].part("middle")[0]
     folder = fake_studies.finish(trial, tmp_path)
-    study_results.keep([trial], tmp_path, tmp_path / "kept")
+    kept.keep(plan_of(trial), tmp_path, tmp_path / "kept")
     history = (folder / "metrics.jsonl").read_text()
     (folder / "metrics.jsonl").write_text(
         history.replace('_per_s": 2.0', '_per_s": 3.0')
     )
-    assert study_results.keep([trial], tmp_path, tmp_path / "kept") == 0
+    assert kept.keep(plan_of(trial), tmp_path, tmp_path / "kept") == 0
 
 
 def test_a_trial_run_again_on_other_hardware_is_a_repeat(swept, built, tmp_path):
     trial = swept[1].part("middle")[0]
     shutil.copytree(built / "study", tmp_path / "study")
-    kept = tmp_path / "study/results"
-    before = contents(kept)
+    folder = tmp_path / "study/results"
+    before = contents(folder)
     fake_studies.finish(trial, tmp_path, {"supervised": 3.0}, hardware="1 x fast")
     build(swept, tmp_path, workdir=tmp_path)
     build(swept, tmp_path, workdir=tmp_path)  # a repeat is kept once
-    after = contents(kept)
+    after = contents(folder)
     assert {name: after[name] for name in before} == before
     assert after.keys() - before.keys() == {
-        f"repeats/{trial.name}.{end}" for end in ("json", "npz")
+        f"repeats/middle.{end}" for end in ("jsonl", "npz")
     }
+    assert kept.read_all(folder / "repeats").keys() == {trial.name}
     a, b = (
-        study_results.read(folder / f"{trial.name}.json").value("auroc")
-        for folder in (kept, kept / "repeats")
+        kept.read_all(place)[trial.name].value("auroc")
+        for place in (folder, folder / "repeats")
     )
     _, _, row, _, _, one, *_ = rows(block(tmp_path, "repeats"))
     assert row[2:5] == ["1 x cpu, 1 x fast", f"{a:.3f}", f"{b:.3f}"]
     assert one[:3] == ["AUROC", "1", f"{abs(b - a) / 2**0.5:.3f}"]
-    # and nothing else on the page moved
+    # and nothing else on the pages moved
     for name in BLOCKS.keys() - {"repeats"}:
         assert block(tmp_path, name) == block(built, name), name
 
 
 def test_a_curve_over_a_level_is_of_one_hardware_where_it_can_be(built, tmp_path):
-    results = study_results.read_all(built / "study/results")
+    results = kept.read_all(built / "study/results")
     names = [*results][:3]
     elsewhere = {n: on("1 x fast", results[n]) for n in names}
     mixed = {**results, names[0]: elsewhere[names[0]]}
-    trials = [study_plan.Planned(name, {}) for name in names]
+    trials = [PlannedTrial(name, {}) for name in names]
 
     def chosen(repeats):
-        all_of = Part(study_plan.Study({}), mixed, repeats)
-        found = of_one_hardware(all_of, trials)
-        return [found[name].hardware for name in names]
+        results = Study(Plan({}), mixed, repeats).on_one_hardware(trials)
+        return [results[name].hardware for name in names]
 
     assert chosen({}) == ["1 x fast", "1 x cpu", "1 x cpu"]  # no better can be had
     assert chosen(elsewhere) == ["1 x fast"] * 3
     assert chosen({names[0]: results[names[0]]}) == ["1 x cpu"] * 3
 
 
-def on(hardware, kept):
-    training = {**kept.record["training"], "hardware": hardware}
-    return dataclasses.replace(kept, record={**kept.record, "training": training})
+def on(hardware, trial):
+    training = {**trial.record["training"], "hardware": hardware}
+    return dataclasses.replace(trial, record={**trial.record, "training": training})
 
 
 def test_damaged_files_are_told_by_name(swept, built, tmp_path):
     shutil.copytree(built / "study/results", tmp_path / "kept")
     path = next((tmp_path / "kept").glob("*.npz"))
     path.unlink()
-    with pytest.raises(ValueError, match=rf"{path.stem}\.json or its \.npz is damaged"):
-        study_results.read_all(tmp_path / "kept")
+    with pytest.raises(
+        ValueError, match=rf"{path.stem}\.jsonl or its \.npz is damaged"
+    ):
+        kept.read_all(tmp_path / "kept")
     with pytest.raises(ValueError, match="no sweep has run there"):
-        study_results.keep([], tmp_path / "nowhere", tmp_path / "kept")
+        kept.keep(Plan({}), tmp_path / "nowhere", tmp_path / "kept")
+
+
+@pytest.mark.parametrize("name", ["middle.jsonl", "middle.npz"])
+def test_a_file_that_was_cut_off_is_told_by_name(built, tmp_path, name):
+    folder = shutil.copytree(built / "study/results", tmp_path / "kept")
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"middle\.jsonl or its \.npz is damaged"):
+        kept.read_all(folder)
+
+
+def test_a_line_without_its_replicates_is_told_and_one_less_is_none(built, tmp_path):
+    """A kill between the two files leaves replicates that no line names."""
+    folder = shutil.copytree(built / "study/results", tmp_path / "kept")
+    table = folder / "middle.jsonl"
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[1:]))
+    assert len(kept._read(table)) == len(lines) - 1
+    shutil.copy(folder / "real.npz", folder / "middle.npz")
+    with pytest.raises(ValueError, match="is damaged or missing"):
+        kept.read_all(folder)
+
+
+def test_a_trial_in_two_tables_is_told(built, tmp_path):
+    folder = shutil.copytree(built / "study/results", tmp_path / "kept")
+    for end in ("jsonl", "npz"):
+        shutil.copy(folder / f"middle.{end}", folder / f"more.{end}")
+    with pytest.raises(ValueError, match=r"more\.jsonl has trial \w+, which another"):
+        kept.read_all(folder)
 
 
 # --- the plan
 
 
 def test_a_study_file_says_its_parts(swept, tmp_path):
-    plan = swept[1]
-    assert len(plan.part("middle")) == 12
-    assert len(plan.trials) < sum(map(len, plan.parts.values()))  # some are in two
+    planned = swept[1]
+    assert len(planned.part("middle")) == 12
+    # some are in two
+    assert len(planned.trials) < sum(map(len, planned.parts.values()))
     other = tmp_path / "other.py"
     other.write_text("PARTS = 3\n")
     with pytest.raises(ValueError, match="PARTS, name -> function"):
-        study_plan.load(str(other))
+        plan.load(str(other))
     with pytest.raises(ValueError, match="no such file"):
-        study_plan.load(str(tmp_path / "none.py"))
+        plan.load(str(tmp_path / "none.py"))
 
 
 def test_a_part_takes_what_another_part_runs_anyway(swept):
-    plan = swept[1]
-    own = arms(plan.part("regions"), level=lambda f: f["data.region_images"])
-    wide = plan.widened("regions", ("data.region_images",))
+    planned = swept[1]
+    own = arms(planned.part("regions"), level=lambda f: f["data.region_images"])
+    wide = planned.widened("regions", ("data.region_images",))
     found = arms(wide, level=lambda f: f["data.region_images"])
     assert {arm.level for arm in own} == {2, 24}
     assert {arm.level for arm in found} == {2, 6, 24}
@@ -291,7 +379,7 @@ def test_a_planted_better_method_is_found_with_its_sign(built):
 
 
 def test_a_table_has_mean_deviation_and_every_seed(swept, built):
-    results = study_results.read_all(built / "study/results")
+    results = kept.read_all(built / "study/results")
     trials = [
         t for t in swept[1].part("middle") if t.fields["method"] == "mean_teacher"
     ]
@@ -303,7 +391,7 @@ def test_a_table_has_mean_deviation_and_every_seed(swept, built):
 
 
 def test_stage_1_alone_stands_before_what_goes_on_from_it(swept, built):
-    results = study_results.read_all(built / "study/results")
+    results = kept.read_all(built / "study/results")
     trials = [t for t in swept[1].part("middle") if t.fields["method"] == "supervised"]
     values = [
         results[t.name].record["metrics"]["pretrained"]["auroc"]["value"]
@@ -331,7 +419,7 @@ def test_a_missing_seed_is_said_and_left_out_of_pairs(built):
 
 
 def test_a_seed_that_the_reference_lacks_is_left_out_too(swept, built):
-    results = study_results.read_all(built / "study/results")
+    results = kept.read_all(built / "study/results")
     found = {arm.label: arm for arm in arms(swept[1].part("middle"))}
     reference = found["mean_teacher"]
     del results[reference.trials[0, 0]]
@@ -353,7 +441,7 @@ def test_parts_with_nothing_say_so(built):
 
 
 def test_folds_are_averaged_and_named(swept, built):
-    results = study_results.read_all(built / "study/results")
+    results = kept.read_all(built / "study/results")
     trials = [
         t
         for t in swept[1].part("real")
@@ -395,12 +483,12 @@ def test_the_csv_has_all_digits(swept, built):
     text = (built / "study/results.csv").read_text()
     lines = list(csv.DictReader(text.splitlines()))
     assert len(lines) == len(swept[1].trials)
-    results = study_results.read_all(built / "study/results")
+    results = kept.read_all(built / "study/results")
     for line in lines:
-        kept = results.get(line["trial"])
-        assert line["state"] == ("done" if kept else "not run")
-        if kept:
-            assert float(line["teacher_auroc_value"]) == kept.value("auroc")
+        trial = results.get(line["trial"])
+        assert line["state"] == ("done" if trial else "not run")
+        if trial:
+            assert float(line["teacher_auroc_value"]) == trial.value("auroc")
 
 
 def test_figures_are_whole_svg_with_both_grounds(built):
@@ -419,13 +507,17 @@ def test_figures_are_whole_svg_with_both_grounds(built):
         assert not re.search(r"#0[0a]0[0a]", text)  # every marker colour is replaced
     shown = "".join(ElementTree.fromstring(figures["methods-middle.svg"]).itertext())
     assert "AUROC" in shown and "no sharpening (a0 = 1)" in shown
-    linked = re.findall(r"\]\((study/[\w-]+\.svg)\)", (built / "study.md").read_text())
-    assert set(linked) == {f"study/{name}" for name in figures}
+    linked = [
+        name
+        for path in (built / "study").glob("*.md")
+        for name in re.findall(r"\]\(([\w-]+\.svg)\)", path.read_text())
+    ]
+    assert set(linked) == set(figures) and len(linked) == len(figures)
 
 
 def test_a_row_far_below_the_others_does_not_press_them_together():
     rows = [
-        figures.Dots(name, 0, values)
+        study_figures.DotRow(name, 0, values)
         for name, values in {
             "a": (0.84, 0.88),
             "lost": (0.49, 0.51),
@@ -434,11 +526,11 @@ def test_a_row_far_below_the_others_does_not_press_them_together():
             "near": (0.80, 0.81),
         }.items()
     ]
-    assert figures._far_below(rows) == {1}
-    drawn = figures.dots([("AUROC", rows)], key="k")
-    text = figures.standalone(drawn, alt="dots")
+    assert study_figures._far_below(rows) == {1}
+    drawn = study_figures.dots([("AUROC", rows)], key="k")
+    text = study_figures.standalone(drawn, alt="dots")
     assert "0.500" in "".join(ElementTree.fromstring(text).itertext())
-    assert figures._far_below(rows[:1] + rows[2:]) == set()
+    assert study_figures._far_below(rows[:1] + rows[2:]) == set()
 
 
 def test_rebuilding_gives_the_same_bytes_and_needs_no_sweep(swept, built, tmp_path):
@@ -450,8 +542,8 @@ def test_rebuilding_gives_the_same_bytes_and_needs_no_sweep(swept, built, tmp_pa
 
 def test_prose_stays_byte_for_byte(swept, built, tmp_path):
     prose = "# Ours\r\n\r\nText with <!-- a comment --> in it.\n\n"
-    page = f"{prose}<!-- progress -->\nold\n<!-- end progress -->\nafter\n"
-    (tmp_path / "study.md").write_bytes(page.encode())
+    before = f"{prose}<!-- progress -->\nold\n<!-- end progress -->\nafter\n"
+    (tmp_path / "study.md").write_bytes(before.encode())
     build(swept, tmp_path)
     text = (tmp_path / "study.md").read_bytes().decode()
     assert text.startswith(f"{prose}<!-- progress -->\n")
@@ -471,7 +563,7 @@ def test_prose_stays_byte_for_byte(swept, built, tmp_path):
 )
 def test_blocks_at_fault_are_told_in_one_message(text, message):
     with pytest.raises(ValueError) as told:
-        study_blocks.fill(text, {"one": "1", "two": "2"}, file="p.md")
+        markdown.fill(text, {"one": "1", "two": "2"}, file="p.md")
     assert message in str(told.value)
 
 
@@ -483,9 +575,21 @@ def test_a_fault_leaves_the_page_and_its_folder_as_they_were(swept, tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_the_template_has_every_block():
-    assert sorted(study_blocks.names(study_blocks.template())) == sorted(BLOCKS)
-    study_blocks.fill(study_blocks.template(), dict.fromkeys(BLOCKS, ""), file="t")
+def test_a_fault_in_a_part_s_page_leaves_all_pages_as_they_were(swept, tmp_path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/noise.md").write_text("<!-- noises -->\n")
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"noise\.md, line 1: there is no block"):
+        build(swept, tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_the_pages_begin_with_every_block_once():
+    templates = [p.template for p in (blocks.MAIN, *blocks.PAGES.values())]
+    names = [name for text in templates for name in markdown.block_names(text)]
+    assert sorted(names) == sorted(BLOCKS)
+    for text in templates:
+        markdown.fill(text, dict.fromkeys(BLOCKS, ""), file="t")
 
 
 def test_trials_of_other_data_are_not_paired(swept, tmp_path):
@@ -507,4 +611,5 @@ def test_the_command_needs_nothing_but_the_kept_results(swept, built, tmp_path):
     command += [f"--results={tmp_path / 'kept'}", f"--out={tmp_path / 'study.md'}"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    assert (tmp_path / "study.md").read_bytes() == (built / "study.md").read_bytes()
+    for path in ("study.md", *(f"study/{name}.md" for name in blocks.PAGES)):
+        assert (tmp_path / path).read_bytes() == (built / path).read_bytes()

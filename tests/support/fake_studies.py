@@ -14,7 +14,7 @@ import numpy as np
 from aals_jax.evaluation import replicates
 from aals_jax.evaluation.replicates import Replicates
 from aals_jax.metrics import intervals, roc
-from aals_jax.study.plan import Planned, label
+from aals_jax.study.plan import PlannedTrial, label
 
 FILE = """
 from configs.sweeps import tiny
@@ -66,7 +66,7 @@ def write_file(folder: Path) -> Path:
 
 
 def scores_of(
-    planned: Planned, shifts: Mapping[str, float]
+    planned: PlannedTrial, shifts: Mapping[str, float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores in 0 .. 1 and labels; the images are those of the fold."""
     fields = planned.fields
@@ -79,7 +79,7 @@ def scores_of(
 
 
 def measured(
-    planned: Planned, shifts: Mapping[str, float]
+    planned: PlannedTrial, shifts: Mapping[str, float]
 ) -> tuple[dict[str, float], Replicates]:
     """Metrics, and their replicates; the lesion level is a stand-in of the same."""
     scores, labels = scores_of(planned, shifts)
@@ -100,7 +100,10 @@ def measured(
 
 
 def finish(
-    planned: Planned, root: Path, shifts: Mapping[str, float] = SHIFTS, **changes: Any
+    planned: PlannedTrial,
+    root: Path,
+    shifts: Mapping[str, float] = SHIFTS,
+    **changes: Any,
 ) -> Path:
     """Writes what a finished trial leaves; returns its folder."""
     folder = root / "trials" / planned.name
@@ -124,7 +127,13 @@ def finish(
     fields = planned.fields
     counts = {"region": 6, "image_level": 14, "negative": 24}
     result = {
-        "notes": ["The checkpoints: pretrained at step 9, teacher at step 12 of it."],
+        "format": 2,
+        "steps": {
+            "pretrained": 9,
+            "pretrained_average": 9,
+            "student": 12,
+            "teacher": 12,
+        },
         "metrics": {
             **dict.fromkeys(("student", "teacher"), cells),
             "pretrained": {

@@ -15,16 +15,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from aals_jax.method.methods import METHODS
-from aals_jax.runs import check as settings
 from aals_jax.runs import identity, sharing
 from aals_jax.runtime import locks
-from aals_jax.sweeps import (
-    driver,
-    results,
-    search,
-    sweep_file,
-    trials,
-)
+from aals_jax.sweeps import driver, results, search, sweep_file, trials
 from configs.sweeps import comparison, sharpening, tiny, tuning
 from configs.sweeps.grid import grid
 
@@ -247,7 +240,7 @@ def test_stage_1_is_shared_by_what_it_does_not_read_and_by_nothing_else():
         )
         other = sharing.key(changed(config, field))
         assert (other == shared) == unread, field
-    keys = {m: sharing.key(grid(config, {"method": [m]})[0]) for m in settings.METHODS}
+    keys = {m: sharing.key(grid(config, {"method": [m]})[0]) for m in METHODS}
     own = {method for method, key in keys.items() if key is None}
     assert own == {"image_level", "mil"}
     assert set(keys.values()) == {shared, None}
@@ -316,7 +309,7 @@ def test_results_have_every_trial_and_the_spread_over_seeds(tmp_path):
 def test_no_cell_is_a_formula(text):
     (trial,) = trials_of({"seed": [0]})
     trial = dataclasses.replace(trial, differing={"finding": text, "seed": -1})
-    row = results.Row(trial, "waiting", {}, "")
+    row = results.TrialResult(trial, "waiting", {}, "")
     (line,) = csv.DictReader(results.as_csv([row]).splitlines())
     assert (line["finding"], line["seed"]) == (f"'{text}", "-1")
 
