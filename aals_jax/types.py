@@ -1,7 +1,8 @@
-"""The records that pass between modules: arrays only, every field required.
+"""The records that pass between packages, and the names of stages and models.
 
-Stream names follow the method: R are positives with boxes ("region"), P are positives
-of the medical record without boxes ("image_level"), N are negatives ("negative").
+Records hold arrays alone, and every field is required. Stream names follow the method:
+R are positives with boxes ("region"), P are positives by their medical record without
+boxes ("image_level"), N are negatives ("negative"). B is the number of images.
 """
 
 from collections.abc import Mapping
@@ -17,19 +18,21 @@ Metrics = dict[str, jax.Array]  # name -> f32[]
 STAGES = ("pretrain", "distill")
 # Stage -> the field of its state whose validation AUROC chooses the checkpoint.
 SELECTED_BY = {"pretrain": "student", "distill": "teacher"}
-# A model that is measured -> the stage and the field of its state that it is.
+# A model that is evaluated -> its stage, and its field of that stage's state.
 MODELS: Mapping[str, tuple[str, str]] = {
     "pretrained": ("pretrain", "student"),
     "pretrained_average": ("pretrain", "teacher"),
     "student": ("distill", "student"),
     "teacher": ("distill", "teacher"),
 }
-SHOWN = "teacher"  # the model of the page's pictures
+SHOWN = "teacher"  # the model whose pictures the report shows
 
 
 @struct.dataclass
 class TrainState:
-    step: jax.Array  # i32[], completed updates; the clock of keys, schedules, data
+    """What a checkpoint holds of a stage."""
+
+    step: jax.Array  # i32[], completed updates; the clock of schedules and of the data
     student: Variables
     teacher: Variables  # moving average of student, same tree, its own buffers
     opt_state: optax.OptState
@@ -39,7 +42,7 @@ class TrainState:
 class MemoryState(TrainState):
     """The state of a method that keeps more than the student and its average."""
 
-    memory: Any  # as the method's guide makes it; see guides.GUIDES
+    memory: Any  # as the method's guide makes it; see GUIDES in method/methods.py
 
 
 @struct.dataclass
@@ -49,22 +52,24 @@ class Labelled:
     image: jax.Array  # f32[B, H, W, 1], 0 = air, 1 = bone
     target: jax.Array  # f32[B, H/4, W/4], 1 inside a box, 0 outside
     valid: jax.Array  # f32[B, H/4, W/4], 1 on film, 0 on padding
-    label: jax.Array  # f32[B], 1 in R, 0 in N: what the record says of the image
+    label: jax.Array  # f32[B], 1 in R, 0 in N: what the record says
 
 
 @struct.dataclass
 class Weak:
     """Images of P: known to be positive, place unknown. Two views, one geometry."""
 
-    image: jax.Array  # f32[B, H, W, 1], the teacher's view
+    image: jax.Array  # f32[B, H, W, 1], the teacher's view, 0 = air, 1 = bone
     student_image: jax.Array  # f32[B, H, W, 1], same geometry, stronger photometry
-    valid: jax.Array  # f32[B, H/4, W/4]
-    row: jax.Array  # i32[B], the image's number within P
+    valid: jax.Array  # f32[B, H/4, W/4], 1 on film, 0 on padding
+    row: jax.Array  # i32[B], the image's number within P, from 0
     lesions: jax.Array  # i32[B], how many the record names; -1 where it doesn't say
-    to_view: jax.Array  # f32[B, 2, 3], un-augmented point -> view, shares of the side
+    to_view: jax.Array  # f32[B, 2, 3], un-augmented (x, y, 1) -> view, shares of side
 
 
 @struct.dataclass
 class Batch:
+    """What one step learns from: a device's or a host's share, or the whole."""
+
     labelled: Labelled
     weak: Weak | None  # None in the supervised stage: P is never even read there

@@ -1,4 +1,4 @@
-"""Augmentation on the host: geometry that boxes follow, and photometry that they don't.
+"""Augmentation on the host: geometry, which boxes follow, and photometry.
 
 Coordinates are continuous: pixel i covers [i, i + 1) and its centre is i + 0.5. A
 geometry is one 2 x 3 matrix that takes an *output* point (x, y) to its *source*, so an
@@ -15,21 +15,30 @@ _HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 
 @dataclasses.dataclass(frozen=True)
 class Ranges:
-    """How far augmentation goes; every field comes from the config of that name."""
+    """How far augmentation goes; the fields of `config.augment`."""
 
-    rotation_deg: float  # uniform in +-
+    rotation_deg: float  # uniform in +- this, degrees
     scale: tuple[float, float]  # log-uniform; above 1 enlarges
-    shift: float  # uniform in +-, as a share of the side
+    shift: float  # uniform in +- this along each axis, as a share of the side
     flip: bool  # left-right with probability 1/2
-    intensity: float  # uniform in +-, added
-    contrast: float  # log-uniform in [1/(1+c), 1+c], about the mean
-    noise: float  # upper bound of the uniform standard deviation
+    intensity: float  # uniform in +- this, added; images lie in [0, 1]
+    contrast: float  # c: factor about the mean, log-uniform in [1 / (1 + c), 1 + c]
+    noise: float  # its standard deviation is uniform in [0, this]
 
 
 def sample_geometry(
     rng: np.random.Generator, ranges: Ranges, *, side: int
 ) -> np.ndarray:
-    """A random f64[2, 3] output -> source matrix about the centre of the square."""
+    """A random geometry about the centre of the square: scale, rotation, flip, shift.
+
+    Args:
+      rng: the same draws are taken whatever the ranges.
+      ranges: those of geometry are read.
+      side: of the square, px.
+
+    Returns:
+      f64[2, 3], output -> source.
+    """
     angle = np.deg2rad(rng.uniform(-1, 1) * ranges.rotation_deg)
     scale = np.exp(rng.uniform(*np.log(ranges.scale)))
     shift = rng.uniform(-1, 1, size=2) * ranges.shift * side
@@ -41,19 +50,35 @@ def sample_geometry(
 
 
 def to_view(matrix: np.ndarray, *, side: int) -> np.ndarray:
-    """The way back of an output -> source matrix: f32[2, 3], source point -> output,
-    both in shares of the side, so that it holds for images and maps alike."""
+    """The inverse of a geometry, in shares of the side: for images and maps alike.
+
+    Args:
+      matrix: f64[2, 3], output -> source, px.
+      side: of the square, px.
+
+    Returns:
+      f32[2, 3], source (x, y, 1) -> output (x, y), both in [0, 1] within the square.
+    """
     inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
     inverse[:, 2] /= side
     return inverse.astype(np.float32)
 
 
 def identity() -> np.ndarray:
+    """The geometry that changes nothing: f64[2, 3]."""
     return np.eye(2, 3)
 
 
 def warp(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Samples f32[H, W] bilinearly through an output -> source matrix; air outside."""
+    """An image under a geometry.
+
+    Args:
+      image: f32[H, W].
+      matrix: f64[2, 3], output -> source, px.
+
+    Returns:
+      f32[H, W], sampled bilinearly; 0 (air) where the source is outside the image.
+    """
     # OpenCV puts integer coordinates at pixel centres
     shifted = np.linalg.inv(_HALF) @ np.vstack([matrix, [0, 0, 1]]) @ _HALF
     return cv2.warpAffine(
@@ -79,8 +104,10 @@ def draw_content(
     """f32[map_side, map_side], 1 where the map's pixel centre lies on film.
 
     Args:
-      content: f[4] (x0, y0, x1, y1), the film in the source square, in pixels.
-      matrix: f64[2, 3] output -> source.
+      content: f[4] (x0, y0, x1, y1), the film in the source square, px.
+      matrix: f64[2, 3], output -> source.
+      side: of the square, px.
+      map_side: of the map, in its pixels.
     """
     points = _sources(matrix, side=side, map_side=map_side)
     return _inside(points, content).astype(np.float32)
@@ -96,8 +123,10 @@ def draw_boxes(
     holds a box's centre is always set, however small the box.
 
     Args:
-      boxes: f[k, 4] (x0, y0, x1, y1) in pixels of the source square.
-      matrix: f64[2, 3] output -> source.
+      boxes: f[k, 4] (x0, y0, x1, y1), px of the source square.
+      matrix: f64[2, 3], output -> source.
+      side: of the square, px.
+      map_side: of the map, in its pixels.
     """
     target = np.zeros((map_side, map_side), np.float32)
     if len(boxes) == 0:
@@ -114,6 +143,7 @@ def draw_boxes(
 
 
 def _inside(points: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """bool[...]: which points f[..., 2] are in a box, right and lower edge excluded."""
     x0, y0, x1, y1 = box
     x, y = points[..., 0], points[..., 1]
     return (y0 <= y) & (y < y1) & (x0 <= x) & (x < x1)
@@ -122,7 +152,16 @@ def _inside(points: np.ndarray, box: np.ndarray) -> np.ndarray:
 def photometry(
     image: np.ndarray, rng: np.random.Generator, ranges: Ranges
 ) -> np.ndarray:
-    """Random brightness, contrast and noise on f32[H, W] in [0, 1]; stays in [0, 1]."""
+    """Random contrast, brightness and noise: clip(c (x - mean) + mean + b + noise).
+
+    Args:
+      image: f32[H, W] in [0, 1]; it is not changed.
+      rng: the source of all draws.
+      ranges: those of photometry are read.
+
+    Returns:
+      f32[H, W] in [0, 1].
+    """
     contrast = np.exp(rng.uniform(-1, 1) * np.log1p(ranges.contrast))
     shift = rng.uniform(-1, 1) * ranges.intensity
     noise = rng.uniform(0, 1) * ranges.noise

@@ -1,4 +1,5 @@
-"""A prepared dataset seen for one finding: its images, their table, the fold's rows."""
+"""A prepared dataset seen for one finding: its images, their table, and what a run of
+one fold reads of them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,18 +12,18 @@ import tensorflow_datasets as tfds
 
 from aals_jax.input.views import Radiograph
 
-GROUPS = ("view", "sex", "age_band")  # columns of the table to report apart
-
-
-CACHE_BYTES = 2 * 2**30  # decoded squares up to this size are kept in memory
+GROUPS = ("view", "sex", "age_band")  # columns whose values are reported apart
+# A dataset up to this size is kept in memory once decoded. Counted as one byte a
+# pixel; at 16 bits it takes twice that.
+CACHE_BYTES = 2 * 2**30
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageTable:
-    """What is known of each record without its pixels; arrays of one length."""
+    """What is known of n images without their pixels: a column an array, each of n."""
 
-    split: np.ndarray  # str[n], TFDS split
-    position: np.ndarray  # i64[n], index within the split
+    split: np.ndarray  # str[n], of TFDS
+    position: np.ndarray  # i64[n], within the split, from 0
     label: np.ndarray  # i8[n], 1, 0 or -1 (unknown)
     count: np.ndarray  # i64[n], lesions that the record names; -1 unknown
     boxes: np.ndarray  # object[n] of f32[k, 4], (x0, y0, x1, y1), px of the square
@@ -35,10 +36,11 @@ class ImageTable:
 
     @property
     def boxed(self) -> np.ndarray:
-        """bool[n], whether the finding has a box."""
+        """bool[n], whether the finding has a box in the image."""
         return np.array([len(boxes) > 0 for boxes in self.boxes], bool)
 
     def select(self, rows: np.ndarray) -> "ImageTable":
+        """The table of these rows, i64[m] or bool[n]; indices keep their order."""
         columns = {
             f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)
         }
@@ -57,7 +59,13 @@ def object_array(items: Sequence[Any]) -> np.ndarray:
 
 
 class Dataset:
-    """A prepared TFDS dataset, seen for one finding; random access, no TensorFlow."""
+    """A prepared TFDS dataset, seen for one finding; random access, no TensorFlow.
+
+    Fields:
+      finding: a column of its labels.
+      side: of its square images, px.
+      table: ImageTable of all its images, in the order of splits and positions.
+    """
 
     def __init__(self, path: Path, finding: str):
         self.finding = finding
@@ -100,7 +108,7 @@ class Dataset:
         return boxes[..., [1, 0, 3, 2]]
 
     def read(self, split: str, position: int) -> Radiograph:
-        """The decoded record; kept in memory when the whole dataset fits."""
+        """The decoded record at a position of a split; kept where the dataset fits."""
         key = (str(split), int(position))
         if key in self._cache:
             return self._cache[key]
@@ -120,11 +128,11 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True)
 class Streams:
-    """Rows of the table for each stream of training."""
+    """Rows of the training table for each stream, ascending."""
 
-    region: np.ndarray  # R
-    image_level: np.ndarray  # P
-    negative: np.ndarray  # N
+    region: np.ndarray  # i64[.], R
+    image_level: np.ndarray  # i64[.], P
+    negative: np.ndarray  # i64[.], N
 
 
 def split_streams(
@@ -134,11 +142,11 @@ def split_streams(
 
     Args:
       table: the training split.
-      region_images: at most so many boxed positives are R, the rest join P without
-        their boxes; a smaller set is contained in a larger one. None: all.
-      seed: of that choice; not the run's seed, so that runs share one R.
-      label_noise: for studies, the share of P whose record is made wrong: so many
-        images of P change places with as many of N. R keeps what experts saw.
+      region_images: the most images with boxes that R takes; the others join P without
+        their boxes. A smaller R is contained in a larger one. None: all.
+      seed: of that choice and of the noise; not the run's seed, so that runs share R.
+      label_noise: in [0, 1], for studies: this share of P changes places with as many
+        images of N, as if their record were wrong. R keeps what experts saw.
 
     Raises:
       ValueError: N has too few images to change places.
@@ -166,7 +174,7 @@ def split_streams(
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """An opened dataset and the rows of this run's fold."""
+    """An opened dataset and the tables of this run's fold."""
 
     dataset: Dataset
     train: ImageTable
@@ -177,7 +185,7 @@ class Data:
     data_hash: str
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Images by split and supervision; `unknown` are in no set."""
+        """Number of images by split and stream; those of unknown label are in none."""
         train = {name: len(rows) for name, rows in vars(self.streams).items()}
         counts = {"train": train}
         for name in ("validation", "test"):

@@ -1,8 +1,8 @@
 """From the prepared dataset to batches, each a function of (seed, step).
 
-Three streams (R, P, N) are drawn in fixed counts a batch, so the mix depends neither on
-prevalence nor on the number of devices. The global order is fixed first and split over
-hosts after, so it doesn't depend on them either.
+Each batch holds fixed numbers of images of the three streams (R, P, N), so the mix
+depends neither on prevalence nor on the number of devices. The global order is fixed
+first and shared out to hosts afterwards, so it doesn't depend on them either.
 """
 
 import dataclasses
@@ -19,35 +19,9 @@ from aals_jax.input.views import Radiograph
 from aals_jax.types import Batch
 from data.cxr_registry.guard import pool
 
-# Grain zips only streams of one length, which must fit 63 bits
-EPOCHS, ENDLESS = 2**40, 2**30  # of a stream; batches of each
-
-
-class _Rows:
-    """A stream as a random-access source for Grain."""
-
-    def __init__(self, dataset: Dataset, table: ImageTable):
-        self._dataset, self._table = dataset, table
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __getitem__(self, index: int) -> Radiograph:
-        table = self._table
-        radiograph = self._dataset.read(table.split[index], table.position[index])
-        lesions = int(table.count[index])
-        if lesions < 1:  # of boxes that P withholds the number alone is known
-            lesions = len(table.boxes[index]) or -1
-        return dataclasses.replace(radiograph, row=index, lesions=lesions)
-
-
-def _stack(examples: Sequence[Any]) -> Any:
-    first = examples[0]
-    columns = {
-        f.name: np.stack([getattr(e, f.name) for e in examples])
-        for f in dataclasses.fields(first)
-    }
-    return type(first)(**columns)
+# Grain zips streams of one length only, which must fit 63 bits: each stream is repeated
+# for EPOCHS, then cut to ENDLESS batches.
+EPOCHS, ENDLESS = 2**40, 2**30
 
 
 def batches(
@@ -63,23 +37,31 @@ def batches(
     hosts: int = 1,
     num_threads: int = 2,
 ) -> Iterator[Batch]:
-    """Endless batches from `start_step` on; this host's share of each.
+    """Endless batches from `start_step` on; of each, this host's share.
 
-    Element i of a stream is a function of (seed, stream, i): its epoch's shuffle, its
-    augmentation. Batch s holds elements [s n, (s + 1) n), of which host h has its own
-    contiguous share. Whatever is resumed, threaded or split is therefore the same.
+    Element i of a stream, with its place in the shuffle and its augmentation, is a
+    function of (seed, stream, i). Batch s holds the elements [s n, (s + 1) n) of each
+    stream, n its count, and each host takes a contiguous share of them. So batches are
+    the same after a restart, with any number of threads, and over any number of hosts.
 
     Args:
-      dataset: where rows are read.
-      streams: table of "region", "negative" and, for stage 2, "image_level".
-      counts: global images a batch, for the same names.
-        seed: the run's seed and the number of the stage.
+      dataset: where images are read.
+      streams: the tables of "region", "negative" and, where P is used, "image_level".
+      counts: images of each stream in a batch, over all hosts.
+      seed: the run's seed and the number of the stage.
       ranges: of the augmentation.
-      makers: of the examples of each stream, `views.makers`.
+      makers: what makes the examples of each stream, of `views.makers`.
+      start_step: number of the first batch.
+      host: number of this host, from 0.
+      hosts: how many there are.
+      num_threads: that read and augment.
+
+    Raises:
+      ValueError: a count is not a multiple of the hosts.
     """
     cv2.setNumThreads(1)  # the threads are Grain's
     pool.keep_memory()  # batches are of one size: a third less CPU time
-    datasets = []
+    shares = []
     for number, name in enumerate(("region", "negative", "image_level")):
         if name not in streams:
             continue
@@ -90,15 +72,15 @@ def batches(
         make = makers[name]
         stream_seed = int(np.random.SeedSequence([*seed, number]).generate_state(1)[0])
         stream = (
-            grain.MapDataset.source(_Rows(dataset, streams[name]))
+            grain.MapDataset.source(_Radiographs(dataset, streams[name]))
             .seed(stream_seed)
             .shuffle()
             .repeat(EPOCHS)
             .random_map(lambda x, rng, make=make: make(x, rng, ranges))
             .batch(counts[name] // hosts, batch_fn=list)
         )
-        datasets.append(stream[host : hosts * ENDLESS : hosts])
-    joined = grain.experimental.ZipMapDataset(datasets)
+        shares.append(stream[host : hosts * ENDLESS : hosts])
+    joined = grain.experimental.ZipMapDataset(shares)
 
     def to_batch(parts: Sequence[Any]) -> Batch:
         weak = _stack(parts[2]) if len(parts) == 3 else None
@@ -108,11 +90,43 @@ def batches(
     return iter(joined.map(to_batch)[start_step:].to_iter_dataset(options))
 
 
+class _Radiographs:
+    """The images of a stream, by their row, as Grain reads them."""
+
+    def __init__(self, dataset: Dataset, table: ImageTable):
+        self._dataset, self._table = dataset, table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: int) -> Radiograph:
+        table = self._table
+        radiograph = self._dataset.read(table.split[index], table.position[index])
+        lesions = int(table.count[index])
+        if lesions < 1:  # P withholds the places of its boxes, not their number
+            lesions = len(table.boxes[index]) or -1
+        return dataclasses.replace(radiograph, row=index, lesions=lesions)
+
+
+def _stack(examples: Sequence[Any]) -> Any:
+    """One record of examples of a kind, with a leading axis B."""
+    first = examples[0]
+    columns = {
+        f.name: np.stack([getattr(e, f.name) for e in examples])
+        for f in dataclasses.fields(first)
+    }
+    return type(first)(**columns)
+
+
 def evaluation_batches(
     dataset: Dataset, table: ImageTable, *, batch_size: int
 ) -> Iterator[np.ndarray]:
-    """Every image once, unaugmented: f32[batch_size, side, side, 1]; the last batch is
-    filled with air, the caller cuts it off."""
+    """Every image of a table once, in its order and without augmentation.
+
+    Yields:
+      f32[batch_size, side, side, 1] in [0, 1]. The last batch is filled up with air,
+      which the caller cuts off.
+    """
     side = dataset.side
     for start in range(0, len(table), batch_size):
         images = np.zeros((batch_size, side, side, 1), np.float32)

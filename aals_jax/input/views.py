@@ -1,4 +1,4 @@
-"""One decoded radiograph to what the nets see of it: pure functions of (image, rng).
+"""What the nets see of one decoded radiograph: pure functions of (radiograph, rng).
 
 R and N become an image with its target; P becomes two views of one geometry.
 """
@@ -21,13 +21,14 @@ class Radiograph:
     """One decoded record, for one finding."""
 
     image: np.ndarray  # u8 or u16 [side, side]
-    boxes: np.ndarray  # f32[k, 4] (x0, y0, x1, y1) in pixels of the square
-    content: np.ndarray  # f32[4] (x0, y0, x1, y1), the film, in pixels of the square
-    row: int = -1  # its number within the stream that reads it
+    boxes: np.ndarray  # f32[k, 4] (x0, y0, x1, y1), px of the square
+    content: np.ndarray  # f32[4] (x0, y0, x1, y1), the film, px of the square
+    row: int = -1  # its number within the stream that reads it, from 0
     lesions: int = -1  # how many the record names; -1 where it doesn't say
 
 
 def to_float(image: np.ndarray) -> np.ndarray:
+    """Stored grey levels, u8 or u16 of any shape, -> f32 in [0, 1]."""
     return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
 
 
@@ -38,9 +39,16 @@ def labelled_example(
     *,
     label: float,
 ) -> Labelled:
-    """One augmented image of R or N with its target; see `types.Labelled`.
+    """One augmented image of R or N with its target.
 
-    Where `label` is 0 no box is drawn: N is what the record calls negative.
+    Args:
+      radiograph: the record.
+      rng: of this example; geometry is drawn first, then photometry.
+      ranges: of the augmentation.
+      label: 1 in R, 0 in N, where no box is drawn: the record calls N negative.
+
+    Returns:
+      The fields of `types.Labelled` without their axis B, as NumPy arrays.
     """
     matrix, image, valid = _warped(radiograph, rng, ranges)
     side = len(radiograph.image)
@@ -65,7 +73,14 @@ def weak_example(
 ) -> Weak:
     """One image of P: the teacher sees it warped, the student also with photometry.
 
-    With `jitter_teacher` the teacher's view has photometry too, drawn for itself.
+    Args:
+      radiograph: the record.
+      rng: of this example; geometry, the student's photometry, then the teacher's.
+      ranges: of the augmentation.
+      jitter_teacher: whether the teacher's view has photometry of its own too.
+
+    Returns:
+      The fields of `types.Weak` without their axis B, as NumPy arrays.
     """
     matrix, image, valid = _warped(radiograph, rng, ranges)
     student_image = augment.photometry(image, rng, ranges)
@@ -85,7 +100,8 @@ def weak_example(
 def _warped(
     radiograph: Radiograph, rng: np.random.Generator, ranges: augment.Ranges
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A random geometry, the image under it, and where the map lies on film."""
+    """A random geometry f64[2, 3], the image under it f32[side, side], and where its
+    map lies on film, f32[side/4, side/4]."""
     side = len(radiograph.image)
     matrix = augment.sample_geometry(rng, ranges, side=side)
     valid = augment.draw_content(
@@ -95,7 +111,7 @@ def _warped(
 
 
 def makers(*, jitter_teacher: bool) -> Mapping[str, Callable[..., Labelled | Weak]]:
-    """What makes the examples of each stream from (radiograph, rng, ranges)."""
+    """Stream -> (radiograph, rng, ranges) -> one example of that stream."""
     return {
         "region": partial(labelled_example, label=1.0),
         "negative": partial(labelled_example, label=0.0),

@@ -13,9 +13,17 @@ OFF = -1e9  # a logit off film: no part of any sum of exponentials, and finite
 
 
 def image_mean(values: jax.Array, valid: jax.Array) -> jax.Array:
-    """Mean over the valid pixels of each image: f32[B, H, W] -> f32[B].
+    """The mean over the valid pixels of each image.
 
-    An image without a valid pixel gives 0.
+    Args:
+      values: f32[B, H, W].
+      valid: f32[B, H, W] in {0, 1}.
+
+    Returns:
+      f32[B]; 0 for an image without a valid pixel.
+
+    >>> image_mean(jnp.array([[[1.0, 3.0, 8.0]]]), jnp.array([[[1.0, 1.0, 0.0]]]))
+    Array([2.], dtype=float32)
     """
     count = jnp.sum(valid, axis=(1, 2))
     return jnp.sum(values * valid, axis=(1, 2)) / jnp.maximum(count, 1.0)
@@ -24,12 +32,15 @@ def image_mean(values: jax.Array, valid: jax.Array) -> jax.Array:
 def pixel_cross_entropy(
     logits: jax.Array, target: jax.Array, valid: jax.Array
 ) -> jax.Array:
-    """Dense binary cross-entropy of each image, f32[B], in nats a pixel.
+    """Binary cross-entropy -q log p - (1 - q) log(1 - p), a mean over valid pixels.
 
     Args:
-      logits: f32[B, H, W].
-      target: f32[B, H, W] in [0, 1].
+      logits: f32[B, H, W], logit(p).
+      target: f32[B, H, W] in [0, 1], q.
       valid: f32[B, H, W] in {0, 1}.
+
+    Returns:
+      f32[B], in nats.
     """
     return image_mean(optax.sigmoid_binary_cross_entropy(logits, target), valid)
 
@@ -37,10 +48,18 @@ def pixel_cross_entropy(
 def pixel_kl(
     target_logits: jax.Array, logits: jax.Array, valid: jax.Array
 ) -> jax.Array:
-    """KL(target || student) of each image, f32[B], in nats a pixel; 0 when they agree.
+    """KL(q || p) = q log(q / p) + (1 - q) log((1 - q) / (1 - p)), over valid pixels.
 
     Its gradient is that of cross-entropy with soft targets, since the two differ by
     the target's entropy alone. The target carries no gradient.
+
+    Args:
+      target_logits: f32[B, H, W], logit(q).
+      logits: f32[B, H, W], logit(p), the student's.
+      valid: f32[B, H, W] in {0, 1}.
+
+    Returns:
+      f32[B], the mean in nats, >= 0; 0 where q = p.
     """
     target_logits = lax.stop_gradient(target_logits)
     target = jax.nn.sigmoid(target_logits)
@@ -52,21 +71,37 @@ def pixel_kl(
 def pixel_squared_error(
     target_logits: jax.Array, logits: jax.Array, valid: jax.Array
 ) -> jax.Array:
-    """Mean squared difference of two maps' probabilities: f32[B], in [0, 1]."""
+    """(p - q)^2 of two maps' probabilities, a mean over valid pixels.
+
+    Args:
+      target_logits: f32[B, H, W], logit(q).
+      logits: f32[B, H, W], logit(p).
+      valid: f32[B, H, W] in {0, 1}.
+
+    Returns:
+      f32[B] in [0, 1]; the gradient reaches both maps.
+    """
     difference = jax.nn.sigmoid(logits) - jax.nn.sigmoid(target_logits)
     return image_mean(jnp.square(difference), valid)
 
 
 def on_film(values: jax.Array, valid: jax.Array) -> jax.Array:
-    """f32[B] as it is; 0 for an image without a valid pixel."""
+    """f32[B] of images unchanged, but 0 for an image without a valid pixel."""
     return values * jnp.any(valid > 0, axis=(1, 2))
 
 
 def pooled_logit(logits: jax.Array, valid: jax.Array, *, sharpness: float) -> jax.Array:
-    r"""Log-sum-exp of each map over film: log(mean(exp(r z))) / r, f32[B].
+    """Log-sum-exp pooling of each map over film: log(mean(exp(r z))) / r.
 
-    Between the mean (r -> 0) and the maximum (r -> infinity). Without film: very
-    negative, and finite.
+    It lies between the mean (r -> 0) and the maximum (r -> infinity).
+
+    Args:
+      logits: f32[B, H, W], z.
+      valid: f32[B, H, W] in {0, 1}.
+      sharpness: r > 0.
+
+    Returns:
+      f32[B]; very negative, and finite, for an image without film.
 
     Reference: Pinheiro and Collobert, From Image-Level to Pixel-Level Labeling with
     Convolutional Networks, CVPR 2015.
@@ -77,29 +112,51 @@ def pooled_logit(logits: jax.Array, valid: jax.Array, *, sharpness: float) -> ja
 
 
 def log_any(logits: jax.Array, valid: jax.Array) -> jax.Array:
-    r"""Noisy-OR of each map in log space: log(1 - prod_j (1 - p_j)), f32[B] <= 0.
+    """Noisy-OR of each map in log space: log(1 - prod_j (1 - p_j)), j over film.
 
-    With s = sum_j softplus(z_j) it is log(1 - exp(-s)); where s is too small for that
-    in float32, 1 - exp(-s) = sum_j p_j. Finite without film too.
+    With s = sum_j softplus(z_j) it is log(1 - exp(-s)). Where s is too small for that
+    in float32, 1 - exp(-s) is sum_j p_j.
+
+    Args:
+      logits: f32[B, H, W], z_j = logit(p_j).
+      valid: f32[B, H, W] in {0, 1}.
+
+    Returns:
+      f32[B] <= 0; finite for an image without film too.
     """
     total = jnp.sum(valid * jax.nn.softplus(logits), axis=(1, 2))
-    tiny = total < 1e-6
+    is_tiny = total < 1e-6
     # a branch not taken must have a finite gradient as well
-    usual = jnp.log(-jnp.expm1(-jnp.where(tiny, 1.0, total)))
-    each = jnp.where(valid > 0, jax.nn.log_sigmoid(logits), OFF)
-    return jnp.where(tiny, logsumexp(each, axis=(1, 2)), usual)
+    exact = jnp.log(-jnp.expm1(-jnp.where(is_tiny, 1.0, total)))
+    log_probability = jnp.where(valid > 0, jax.nn.log_sigmoid(logits), OFF)
+    return jnp.where(is_tiny, logsumexp(log_probability, axis=(1, 2)), exact)
 
 
 def global_sum(value: jax.Array, axis_name: str | None) -> jax.Array:
-    """Sum over all devices of the named axis; the value itself where there is none."""
+    """The sum over all devices of the named axis; `value` itself where there is none.
+
+    Args:
+      value: f32 of any shape.
+      axis_name: of the devices, or None.
+
+    Returns:
+      f32 of that shape, the same on all devices.
+    """
     return value if axis_name is None else lax.psum(value, axis_name)
 
 
 def global_mean(values: jax.Array, axis_name: str | None) -> jax.Array:
-    """Mean of per-image values over all images of all devices; 0 for an empty set.
+    """The mean over all images of all devices.
 
     The reduction sits inside the loss, so that the same step gives the same numbers
     under vmap, pmap and shard_map, whatever each device holds.
+
+    Args:
+      values: f32[B], one for each image of this device; B may be 0.
+      axis_name: of the devices, or None.
+
+    Returns:
+      f32[], the same on all devices; 0 where no device has an image.
     """
     count = jnp.asarray(values.size, jnp.float32)
     total, count = (global_sum(x, axis_name) for x in (jnp.sum(values), count))

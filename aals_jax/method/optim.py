@@ -7,11 +7,6 @@ import jax.numpy as jnp
 import optax
 
 
-def _kernels(params: Any) -> Any:
-    """Weight decay is for kernels; biases and normalisation are left alone."""
-    return jax.tree.map(lambda p: p.ndim > 1, params)
-
-
 def make_optimizer(
     name: str,
     learning_rate: optax.ScalarOrSchedule,
@@ -21,17 +16,22 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Adam (decay in the gradient, as PyTorch's Adam), AdamW (decoupled), or SGD.
 
+    The gradient is clipped before the decay is added.
+
     Args:
       name: "adam", "adamw" or "sgd" (momentum 0.9).
       learning_rate: a number or a schedule of the step.
-      weight_decay: >= 0, on kernels.
-      clip_norm: global gradient norm is clipped to it; 0 means no clipping.
+      weight_decay: >= 0, on kernels alone.
+      clip_norm: the highest global norm that a gradient keeps; 0: no clipping.
+
+    Raises:
+      ValueError: the name is none of these.
     """
-    decay = optax.add_decayed_weights(weight_decay, mask=_kernels)
+    decay = optax.add_decayed_weights(weight_decay, mask=_is_kernel)
     optimizers = {
         "adam": lambda: optax.chain(decay, optax.adam(learning_rate)),
         "adamw": lambda: optax.adamw(
-            learning_rate, weight_decay=weight_decay, mask=_kernels
+            learning_rate, weight_decay=weight_decay, mask=_is_kernel
         ),
         "sgd": lambda: optax.chain(decay, optax.sgd(learning_rate, momentum=0.9)),
     }
@@ -41,20 +41,57 @@ def make_optimizer(
     return optax.chain(clip, optimizers[name]())
 
 
+def _is_kernel(params: Any) -> Any:
+    """True for kernels, which decay; False for biases and normalisation."""
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
 def learning_rate(
     shape: str, *, peak: float, warmup_steps: int, steps: int
 ) -> optax.Schedule:
-    """Linear warm-up to `peak`, then `constant` or `cosine` (to 0 at `steps`)."""
+    """A linear warm-up from 0, then a constant rate or half a cosine down to 0.
+
+    Args:
+      shape: "constant" or "cosine".
+      peak: > 0, the rate at the end of the warm-up.
+      warmup_steps: >= 0; 0: the first step has the peak.
+      steps: of the whole stage; the cosine ends there.
+
+    Returns:
+      A function of the number of completed steps.
+
+    Raises:
+      ValueError: the shape is none of these.
+
+    >>> rate = learning_rate("cosine", peak=0.5, warmup_steps=10, steps=50)
+    >>> [round(float(rate(step)), 4) for step in (0, 5, 10, 30, 50)]
+    [0.0, 0.25, 0.5, 0.25, 0.0]
+    """
     if shape not in ("constant", "cosine"):
         raise ValueError(f"schedule={shape!r}: use 'constant' or 'cosine'")
+    start = 0.0 if warmup_steps else peak
     if shape == "cosine":
         return optax.warmup_cosine_decay_schedule(
-            0.0 if warmup_steps else peak, peak, warmup_steps, max(steps, 1)
+            start, peak, warmup_steps, max(steps, 1)
         )
-    return optax.linear_schedule(0.0 if warmup_steps else peak, peak, warmup_steps)
+    return optax.linear_schedule(start, peak, warmup_steps)
 
 
 def ramp_up(step: jax.Array, ramp_steps: int) -> jax.Array:
-    """exp(-5 (1 - x)^2) with x = step / ramp_steps up to 1; 1 when there is no ramp."""
+    """exp(-5 (1 - x)^2) with x = min(step / ramp_steps, 1): almost 0, then 1.
+
+    Args:
+      step: i32[], >= 0, completed updates.
+      ramp_steps: >= 0; 0: no ramp, always 1.
+
+    Returns:
+      f32[] in [exp(-5), 1].
+
+    Reference: Laine and Aila, Temporal Ensembling for Semi-Supervised Learning, ICLR
+    2017.
+
+    >>> [round(float(ramp_up(step, 20)), 4) for step in (0, 10, 20, 30)]
+    [0.0067, 0.2865, 1.0, 1.0]
+    """
     x = jnp.clip(jnp.asarray(step, jnp.float32) / max(ramp_steps, 1), 0.0, 1.0)
     return jnp.where(ramp_steps > 0, jnp.exp(-5.0 * (1.0 - x) ** 2), 1.0)

@@ -1,6 +1,6 @@
 """Adaptive asymmetric label sharpening (AALS): the paper's equation, in one line.
 
-Then what it is compared with, and where else its center t may lie.
+Then the operators that it is compared with, and two other places for its center t.
 
 Reference: Wang et al., Knowledge Distillation with Adaptive Asymmetric Label Sharpening
 for Semi-supervised Fracture Detection in Chest X-rays, IPMI 2021, arXiv 2012.15359.
@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logit
 
-HARD = 100.0  # its sigmoid is 1 in float32, that of -HARD so small that 1 + it is 1
+# A logit that is as good as infinite and still finite: in float32, sigmoid(HARD) is
+# exactly 1, and sigmoid(-HARD) is so small that adding it to 1 leaves 1.
+HARD = 100.0
 
 
 @jax.jit
@@ -45,6 +47,11 @@ def sharpen(
 
     Returns:
       f32[B, H, W], the target's logits, never below `logits`.
+
+    >>> teacher = logit(jnp.array([[[0.1, 0.3, 0.5, 0.6]]]))
+    >>> target = jax.nn.sigmoid(sharpen(teacher, max_strength=4.0, center=0.4))
+    >>> [round(float(p), 2) for p in target.ravel()]
+    [0.1, 0.3, 0.62, 0.8]
     """
     return sharpen_above(logits, logit(center), max_strength=max_strength, valid=valid)
 
@@ -57,7 +64,17 @@ def sharpen_above(
     max_strength: jax.Array | float,
     valid: jax.Array | None = None,
 ) -> jax.Array:
-    """`sharpen` with logit(t) given: f32[], or f32[B, 1, 1], one for each image."""
+    """`sharpen` with logit(t) given.
+
+    Args:
+      logits: f32[B, H, W], the teacher's logits.
+      center_logit: logit(t), f32[] or one for each image, f32[B, 1, 1].
+      max_strength: a0 >= 1.
+      valid: f32[B, H, W], as in `sharpen`.
+
+    Returns:
+      f32[B, H, W], the target's logits, never below `logits`.
+    """
     # sigmoid(-z) = 1 - y' keeps its relative precision when y' is near 1
     extra = (max_strength - 1.0) * jax.nn.sigmoid(-peak(logits, valid))
     return logits + extra * jax.nn.relu(logits - center_logit)
@@ -67,41 +84,84 @@ def sharpen_above(
 def sharpen_asymmetric(
     logits: jax.Array, *, strength: jax.Array | float, center: jax.Array | float
 ) -> jax.Array:
-    """AALS without "adaptive": the strength a >= 1 is the same for every image."""
+    """AALS without "adaptive": max(expit(a logit(y') + (1 - a) logit(t)), y').
+
+    Args:
+      logits: f32[B, H, W], the teacher's logits.
+      strength: a >= 1, the same for every image; 1 is the identity.
+      center: t in (0, 1).
+
+    Returns:
+      f32[B, H, W], the target's logits, never below `logits`.
+    """
     return logits + (strength - 1.0) * jax.nn.relu(logits - logit(center))
 
 
 @jax.jit
 def sharpen_temperature(logits: jax.Array, *, strength: jax.Array | float) -> jax.Array:
-    """Symmetric about one half: expit(a logit(y')), a temperature of 1 / a."""
+    """expit(a logit(y')): symmetric about one half, a temperature of 1 / a.
+
+    Args:
+      logits: f32[B, H, W], the teacher's logits.
+      strength: a > 0; 1 is the identity.
+
+    Returns:
+      f32[B, H, W], the target's logits.
+    """
     return strength * logits
 
 
 def harden(logits: jax.Array) -> jax.Array:
-    """1 where y' >= 1/2, else 0, as logits that are finite and float32 takes for it."""
+    """1 where y' >= 1/2, else 0, as logits HARD and -HARD.
+
+    Args:
+      logits: f32[B, H, W], the teacher's logits.
+
+    Returns:
+      f32[B, H, W], the target's logits.
+
+    >>> harden(jnp.array([[[-2.0, 0.0, 0.1]]])).tolist()
+    [[[-100.0, 100.0, 100.0]]]
+    """
     return jnp.where(logits >= 0.0, HARD, -HARD)
 
 
 def peak(logits: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-    """The highest logit of each map, over film: f32[B, 1, 1]; without film -inf."""
+    """The highest logit of each map.
+
+    Args:
+      logits: f32[B, H, W].
+      valid: f32[B, H, W], 1 on film, where alone the peak may lie; None: anywhere.
+
+    Returns:
+      f32[B, 1, 1]; -inf for an image without film.
+    """
     candidates = logits if valid is None else jnp.where(valid > 0, logits, -jnp.inf)
     return jnp.max(candidates, axis=(1, 2), keepdims=True)
 
 
 def alive_center(
-    logits: jax.Array, valid: jax.Array, *, center: jax.Array, share: float
+    logits: jax.Array, valid: jax.Array, *, center_logit: jax.Array, share: float
 ) -> jax.Array:
-    """logit(t) for which no image is in the dead zone: f32[B, 1, 1]. Ours.
+    """A center that leaves no image in the dead zone. Ours.
 
-    An image whose peak is below t gets no help, though it is known to be positive:
-    here its t becomes `share`, in (0, 1), of its peak. The others keep `center`, which
-    is logit(t).
+    An image whose peak is below t gets no help, though it is known to be positive: here
+    its t becomes `share` times its peak. The other images keep theirs.
+
+    Args:
+      logits: f32[B, H, W], the teacher's logits.
+      valid: f32[B, H, W], 1 on film.
+      center_logit: logit(t), f32[].
+      share: in (0, 1).
+
+    Returns:
+      f32[B, 1, 1], logit(t) of each image.
     """
     highest = peak(logits, valid)
-    moved = jnp.log(share) + jax.nn.log_sigmoid(highest)  # log t
-    moved = moved - jnp.log1p(-jnp.exp(moved))  # logit t
-    dead = (highest < center) & jnp.isfinite(highest)  # no film, no peak
-    return jnp.where(dead, moved, center)
+    log_center = jnp.log(share) + jax.nn.log_sigmoid(highest)
+    moved = log_center - jnp.log1p(-jnp.exp(log_center))  # logit t
+    dead = (highest < center_logit) & jnp.isfinite(highest)  # no film, no peak
+    return jnp.where(dead, moved, center_logit)
 
 
 def top_center(
@@ -109,20 +169,23 @@ def top_center(
     valid: jax.Array,
     lesions: jax.Array,
     *,
-    center: jax.Array,
+    center_logit: jax.Array,
     lesion_area: float,
 ) -> jax.Array:
-    """logit(t) above which lie as many pixels as the record's lesions take. Ours.
+    """A center that the top pixels exceed, as many as the image's lesions cover. Ours.
+
+    With n lesions and m pixels of film, ceil(n `lesion_area` m) pixels count as top:
+    at least one, and never all.
 
     Args:
-      logits: f32[B, H, W].
+      logits: f32[B, H, W], the teacher's logits.
       valid: f32[B, H, W], 1 on film.
-      lesions: i32[B], how many the record names; where below 1, `center` stands.
-      center: f32[] or f32[B, 1, 1], in logits.
-      lesion_area: of one lesion, as a share of the film.
+      lesions: i32[B], how many the record names; below 1, `center_logit` stays.
+      center_logit: logit(t), f32[] or f32[B, 1, 1].
+      lesion_area: > 0, of one lesion, as a share of the film.
 
     Returns:
-      f32[B, 1, 1]: the logit of the first pixel that is not among the top ones.
+      f32[B, 1, 1], logit(t) of each image: the highest logit that is not among the top.
     """
     pixels = jnp.sum(valid, axis=(1, 2))
     count = jnp.ceil(lesions * lesion_area * pixels).astype(jnp.int32)
@@ -130,6 +193,6 @@ def top_center(
     descending = -jnp.sort(-film, axis=1)
     # at least one pixel is above it and at least one on film is not
     index = jnp.clip(count, 1, jnp.maximum(pixels.astype(jnp.int32) - 1, 1))
-    chosen = jnp.take_along_axis(descending, index[:, None], axis=1)[:, :, None]
-    named = (lesions >= 1)[:, None, None] & jnp.isfinite(chosen)
-    return jnp.where(named, chosen, center)
+    next_logit = jnp.take_along_axis(descending, index[:, None], axis=1)[:, :, None]
+    is_known = (lesions >= 1)[:, None, None] & jnp.isfinite(next_logit)
+    return jnp.where(is_known, next_logit, center_logit)

@@ -1,7 +1,8 @@
 """Pure steps: `state, batch -> state, metrics`, made by factories that bind constants.
 
-No step draws random numbers: augmentation belongs to the batch, a function of (seed,
-step), so the same batch gives the same update on any number of devices.
+Here teacher and student meet. No step draws random numbers: augmentation belongs to the
+batch, a function of (seed, step), so the same batch gives the same update on any number
+of devices.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from jax import lax
 from jax.scipy.special import logit
 
 from aals_jax.method import ema, losses, optim
-from aals_jax.method.methods import GUIDES, METHODS, Constants, Guide
+from aals_jax.method.methods import BoundMethod
 from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables, Weak
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -26,7 +27,14 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 def init_state(
     model: nn.Module, tx: optax.GradientTransformation, key: jax.Array, *, side: int
 ) -> TrainState:
-    """A fresh state for images of `side` x `side`; the teacher starts as a copy."""
+    """A state at step 0 with random weights; the teacher starts as a copy.
+
+    Args:
+      model: of one channel in; its variables are params and batch_stats.
+      tx: the optimiser.
+      key: of the random weights.
+      side: of the square images, px.
+    """
     image = jnp.zeros((1, side, side, 1), jnp.float32)
     # jitted: otherwise each initial convolution is compiled and run by itself
     variables = jax.jit(partial(model.init, train=False))(key, image)
@@ -36,8 +44,16 @@ def init_state(
 def restart(
     student: Variables, tx: optax.GradientTransformation, *, memory: Any = None
 ) -> TrainState:
-    """State at step 0 from given weights, as at the start of the second stage; with
-    what the method keeps beside them, if anything (`initial_memory`)."""
+    """A state at step 0 from given weights, as stage 2 starts; the teacher is a copy.
+
+    Args:
+      student: params and batch_stats, float32 leaves.
+      tx: the optimiser.
+      memory: what the method keeps beside the weights, of `methods.initial_memory`.
+
+    Returns:
+      A MemoryState where there is a memory, else a TrainState.
+    """
     student = {"params": student["params"], "batch_stats": student["batch_stats"]}
     fields: dict[str, Any] = {
         "step": jnp.zeros((), jnp.int32),
@@ -49,20 +65,6 @@ def restart(
     if memory is None:
         return TrainState(**fields)
     return MemoryState(**fields, memory=memory)
-
-
-def initial_memory(method: str, student: Variables, *, images: int, side: int) -> Any:
-    """What the method's guide keeps from the start; None for most.
-
-    Args:
-      method: a row of METHODS.
-      student: the weights that the stage starts from.
-      images: of P.
-      side: of the maps kept; see `ensemble.memory_side`.
-    """
-    guide = METHODS[method].guide
-    make = GUIDES[guide].memory if guide else None
-    return make(student, images=images, side=side) if make else None
 
 
 def _advance(
@@ -99,13 +101,20 @@ def make_pretrain_step(
     ema_decay: float,
     axis_name: str | None,
 ) -> Step:
-    """Stage 1, and the supervised baseline: dense cross-entropy on R and N alone."""
+    """Stage 1, and the supervised baseline: dense cross-entropy on R and N alone.
+
+    Args:
+      model: the detector; called with `train=True`.
+      tx: the optimiser.
+      ema_decay: final decay of the average, in [0, 1).
+      axis_name: of the devices, or None.
+    """
 
     def loss_fn(params, state, batch):
         logits, stats = _student_pass(model, params, state, batch.labelled.image)
         target, valid = batch.labelled.target, batch.labelled.valid
-        each = losses.pixel_cross_entropy(logits, target, valid)
-        return losses.global_mean(each, axis_name), stats
+        loss = losses.pixel_cross_entropy(logits, target, valid)
+        return losses.global_mean(loss, axis_name), stats
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         (loss, stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
@@ -125,11 +134,11 @@ def make_pretrain_step(
 
 
 def make_distill_step(
-    method: str,
+    method: BoundMethod,
     model: nn.Module,
     tx: optax.GradientTransformation,
     *,
-    constants: Constants,
+    center: float,
     distill_weight: float,
     ramp_steps: int,
     ema_decay: float,
@@ -138,14 +147,25 @@ def make_distill_step(
     """Stage 2: the method's loss on P joins its loss on R and N.
 
     The guide of an averaged or fixed teacher runs on P alone, with running statistics;
-    the student sees R, N and P in one pass. `method` names a row of METHODS; one that
-    does not use P gets the supervised step, which never touches it.
+    the student sees R, N and P in one pass. A method that does not use P gets the
+    supervised step, which never touches it.
+
+    Args:
+      method: a row of METHODS with its constants, of `methods.bind`.
+      model: the detector.
+      tx: the optimiser.
+      center: t in (0, 1), below which the monitors count an image's peak as dead; of
+        every method, so that the monitors of all compare.
+      distill_weight: lambda >= 0, of the loss on P.
+      ramp_steps: in which that weight rises; 0: full from the start.
+      ema_decay: final decay of the average, in [0, 1).
+      axis_name: of the devices, or None.
     """
-    rule = METHODS[method]
-    if rule.weak is None:
+    if method.weak is None:
         return make_pretrain_step(model, tx, ema_decay=ema_decay, axis_name=axis_name)
-    guide = GUIDES[rule.guide] if rule.guide else Guide()
-    loss_fn = _make_distill_loss(method, model, constants, axis_name)
+    look = method.guide.look if method.guide else None
+    remember = method.guide.remember if method.guide else None
+    loss_fn = _make_distill_loss(method, model, axis_name)
     gradient_of = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)
 
     def apply(variables: Variables, image: jax.Array) -> Any:
@@ -154,9 +174,8 @@ def make_distill_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         assert batch.weak is not None, "the method needs images of P"
         weak, params = batch.weak, state.student["params"]
-        seen = guide.look(apply, state, weak) if guide.look else None
-        made = rule.target(seen, weak, constants) if guide.look else None
-        target = lax.stop_gradient(made)
+        guidance = look(apply, state, weak) if look else None
+        target = lax.stop_gradient(method.target(guidance, weak)) if look else None
         weight = distill_weight * optim.ramp_up(state.step, ramp_steps)
         gradients, (stats, terms, logits) = gradient_of(
             params, jnp.zeros_like(weak.valid), state, batch, target, weight
@@ -164,7 +183,7 @@ def make_distill_step(
         grads = _mean_over_devices(gradients[0], axis_name)
         metrics = {
             **terms,
-            **_target_monitors(seen, target, weak, constants.center, axis_name),
+            **_target_monitors(guidance, target, weak, center, axis_name),
             "pseudo/distill_grad_norm": _sharded_norm(gradients[1], axis_name),
             "grad_norm": optax.tree.norm(grads),
             "ema_decay": ema.warmed_decay(state.step, ema_decay),
@@ -172,9 +191,8 @@ def make_distill_step(
             "images/image_level": _count(weak.image, axis_name),
         }
         after = _advance(state, grads, stats, tx, ema_decay)
-        if guide.remember and isinstance(after, MemoryState):
-            options = {"decay": constants.ensemble_decay, "axis_name": axis_name}
-            memory = guide.remember(after.memory, logits, weak, **options)
+        if callable(remember) and isinstance(after, MemoryState):
+            memory = remember(after.memory, logits, weak, axis_name=axis_name)
             after = dataclasses.replace(after, memory=memory)
         return after, metrics
 
@@ -182,28 +200,28 @@ def make_distill_step(
 
 
 def _make_distill_loss(
-    method: str, model: nn.Module, constants: Constants, axis_name: str | None
+    method: BoundMethod, model: nn.Module, axis_name: str | None
 ) -> Callable[..., Any]:
     """(params, probe, state, batch, target, weight) -> total, (batch_stats, terms,
     the student's logits on P)."""
-    rule = METHODS[method]
-    assert rule.weak is not None
-    weak_loss = rule.weak
-    # that guide is the student itself, in the same pass
-    twice = rule.guide == "second_view"
+    assert method.weak is not None
+    weak_loss = method.weak
+    # such a guide is the student itself, in the same pass
+    has_second_view = method.guide is not None and method.guide.look is None
     mean = partial(losses.global_mean, axis_name=axis_name)
 
     def loss_fn(params, probe, state, batch, target, weight):
         labelled, weak = batch.labelled, batch.weak
-        images = [labelled.image, weak.student_image, *([weak.image] if twice else [])]
+        images = [labelled.image, weak.student_image]
+        images += [weak.image] if has_second_view else []
         logits, stats = _student_pass(model, params, state, jnp.concatenate(images))
         split, end = len(labelled.image), len(labelled.image) + len(weak.image)
         # `probe` is zero; its gradient is that of the term on P at the logits
         weak_logits = logits[split:end] + probe
-        if twice:
-            target = rule.target(logits[end:], weak, constants)
-        supervised = mean(rule.labelled(logits[:split], labelled, constants))
-        distill = mean(weak_loss(target, weak_logits, weak, constants))
+        if has_second_view:
+            target = method.target(logits[end:], weak)
+        supervised = mean(method.labelled(logits[:split], labelled))
+        distill = mean(weak_loss(target, weak_logits, weak))
         total = supervised + weight * distill
         terms = {
             "loss/supervised": supervised,
@@ -217,8 +235,14 @@ def _make_distill_loss(
 
 
 def make_eval_step(model: nn.Module) -> Callable[[Variables, jax.Array], jax.Array]:
-    """`variables, image f32[B, H, W, 1] -> probabilities f32[B, H/4, W/4]`, by running
-    statistics; pure, no batch statistics involved."""
+    """What a model says of images, by its running statistics.
+
+    Args:
+      model: the detector; called with `train=False`.
+
+    Returns:
+      (variables, image f32[B, H, W, 1]) -> probabilities f32[B, H/4, W/4]; pure.
+    """
 
     def step(variables: Variables, image: jax.Array) -> jax.Array:
         logits = model.apply(variables, image, train=False)
@@ -229,14 +253,16 @@ def make_eval_step(model: nn.Module) -> Callable[[Variables, jax.Array], jax.Arr
 
 
 def _target_monitors(
-    teacher_logits: Any,
-    target_logits: Any,
+    teacher_logits: Any,  # f32[B, h, w], or what else a guide gives: no monitors then
+    target_logits: Any,  # of the same kind
     weak: Weak,
     center: float,
     axis_name: str | None,
 ) -> Metrics:
-    """What the rule finds and does on P, where a teacher's map is made the target;
-    dead images have their peak below t."""
+    """What the rule is given on P and makes of it, where a teacher's map is its input.
+
+    Shares and means over images; a dead image has its peak below t.
+    """
     if not isinstance(teacher_logits, jax.Array):
         return {}
     film = jnp.where(weak.valid > 0, teacher_logits, -jnp.inf)
@@ -262,7 +288,7 @@ def _mean_over_devices(
 
 
 def _sharded_norm(gradient: jax.Array, axis_name: str | None) -> jax.Array:
-    """Norm of a gradient whose leading axis is split over devices."""
+    """The norm of a gradient f32[B, h, w] whose images are split over devices."""
     devices = losses.global_sum(jnp.ones(()), axis_name)
     return (
         jnp.sqrt(losses.global_sum(jnp.sum(jnp.square(gradient)), axis_name)) / devices

@@ -9,9 +9,8 @@ from flax import linen as nn
 
 from aals_jax.models import fpn, resnet
 
-STRIDE = 4  # of the map
-SIDE_MULTIPLE = 32  # of the coarsest level
-PRIOR = 0.01  # the untrained output: positive pixels are rare
+SIDE_MULTIPLE = 32  # px, the stride of the coarsest level
+PRIOR = 0.01  # probability of the untrained output: positive pixels are rare
 # Averages over the channels of the ImageNet statistics that pretrained stems expect.
 INTENSITY_MEAN, INTENSITY_STD = 0.449, 0.226
 
@@ -19,17 +18,17 @@ INTENSITY_MEAN, INTENSITY_STD = 0.449, 0.226
 class Detector(nn.Module):
     """ResNet, feature pyramid, 1 x 1 convolution to a one-channel map of logits."""
 
-    backbone: str = "resnet50"
-    width: int = 64
+    backbone: str = "resnet50"  # of resnet.DEPTHS
+    width: int = 64  # channels of the first stage
     fpn_channels: int = 256
-    stem_channels: int = 1  # 3 copies grey for a stem with pretrained weights
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
-    cell: int = 1  # pixels of the map a side that have one logit, their mean
+    stem_channels: int = 1  # 3: the grey image three times, for pretrained weights
+    axis_name: str | None = None  # of the devices, over which BatchNorm is synchronised
+    dtype: Any = jnp.float32  # of the computation; params and logits stay float32
+    cell: int = 1  # blocks of cell x cell pixels of the map share one logit, their mean
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Returns the map's logits.
+        """The map of an image.
 
         Args:
           image: f32[B, H, W, 1] in [0, 1], 0 = air, 1 = bone; H, W multiples of 32.
@@ -37,6 +36,9 @@ class Detector(nn.Module):
 
         Returns:
           f32[B, H/4, W/4] logits.
+
+        Raises:
+          ValueError: H or W is not a multiple of 32.
         """
         if image.shape[1] % SIDE_MULTIPLE or image.shape[2] % SIDE_MULTIPLE:
             raise ValueError(
@@ -60,7 +62,18 @@ class Detector(nn.Module):
 
 
 def per_cell(maps: jax.Array, cell: int) -> jax.Array:
-    """f32[B, H, W] of the same shape, each `cell` x `cell` block by its mean."""
+    """Each block of `cell` x `cell` pixels replaced by its mean.
+
+    Args:
+      maps: f32[B, H, W].
+      cell: side of a block in pixels, a divisor of H and W; 1 changes nothing.
+
+    Returns:
+      f32[B, H, W].
+
+    >>> per_cell(jnp.array([[[0.0, 4.0], [2.0, 2.0]]]), 2).tolist()
+    [[[2.0, 2.0], [2.0, 2.0]]]
+    """
     if cell == 1:
         return maps
     batch, height, width = maps.shape

@@ -12,19 +12,26 @@ from flax import linen as nn
 
 
 def upsample_nearest(x: jax.Array) -> jax.Array:
-    """[B, H, W, C] -> [B, 2H, 2W, C], each value repeated."""
+    """f32[B, H, W, C] -> f32[B, 2H, 2W, C], each value four times."""
     return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
 class FeaturePyramid(nn.Module):
-    """Top-down pathway; only the finest level is returned, nothing else is computed."""
+    """The top-down pathway, as far as its finest level needs it."""
 
     channels: int
-    dtype: Any = jnp.float32
+    dtype: Any = jnp.float32  # of the computation; params stay float32
 
     @nn.compact
     def __call__(self, levels: Sequence[jax.Array]) -> jax.Array:
-        """Levels from fine to coarse, each half the last -> [B, H/4, W/4, channels]."""
+        """The finest level of the pyramid.
+
+        Args:
+          levels: f[B, h, w, .] from fine to coarse, each of half the side of the last.
+
+        Returns:
+          f[B, h, w, channels], of the finest level's side, in `dtype`.
+        """
         top = None
         for i, level in reversed(list(enumerate(levels))):
             lateral = nn.Conv(

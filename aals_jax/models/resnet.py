@@ -27,7 +27,7 @@ EXPANSION = {"basic": 1, "bottleneck": 4}
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-    """3 x 3 maximum with stride 2 and padding 1: [B, H, W, C] -> [B, H/2, W/2, C].
+    """3 x 3 maximum with stride 2 and padding 1: f[B, H, W, C] -> f[B, H/2, W/2, C].
 
     Written as maxima of shifted views, one axis after the other: the gradient of a
     windowed reduction takes about eight times as long on a CPU.
@@ -47,15 +47,15 @@ def max_pool(x: jax.Array) -> jax.Array:
 class Block(nn.Module):
     """A residual block: two 3 x 3 convolutions, or 1 x 1, 3 x 3, 1 x 1."""
 
-    kind: str
-    width: int
-    stride: int
-    conv: Any
-    norm: Any
+    kind: str  # "basic" or "bottleneck"
+    width: int  # channels of its convolutions but a bottleneck's last
+    stride: int  # 1 or 2
+    conv: Any  # makes a convolution, as nn.Conv
+    norm: Any  # makes a normalisation, as nn.BatchNorm
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B, H, W, C] -> f32[B, H/stride, W/stride, width * expansion]."""
+        """f[B, H, W, C] -> f[B, H/stride, W/stride, width * EXPANSION[kind]]."""
         channels = self.width * EXPANSION[self.kind]
         kernels = {"basic": (3, 3), "bottleneck": (1, 3, 1)}[self.kind]
         strided = {"basic": 0, "bottleneck": 1}[self.kind]
@@ -86,15 +86,20 @@ class ResNet(nn.Module):
     over devices, so the variance is E[var] + Var[mean].
     """
 
-    stages: tuple[int, ...]
-    block: str
-    width: int = 64
-    axis_name: str | None = None
+    stages: tuple[int, ...]  # blocks of each
+    block: str  # "basic" or "bottleneck"
+    width: int = 64  # channels of the first stage
+    axis_name: str | None = None  # of the devices
     dtype: Any = jnp.float32  # of the computation; params stay float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> list[jax.Array]:
-        """f32[B, H, W, C] -> four maps, [B, H/4, W/4, .] to [B, H/32, W/32, .]."""
+        """f[B, H, W, C] -> the stages' maps, f[B, H/4, W/4, .] to f[B, H/32, W/32, .].
+
+        Args:
+          x: the normalised image.
+          train: normalise by the batch's statistics and update the running ones.
+        """
         conv = partial(
             nn.Conv,
             use_bias=False,

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from aals_jax.input import views
-from aals_jax.method import ensemble, optim, steps
-from aals_jax.method.methods import METHODS, Constants
+from aals_jax.method import ensemble, methods, optim, steps
+from aals_jax.method.methods import METHODS
 from aals_jax.models.detector import Detector
 from aals_jax.runtime import devices
 from aals_jax.types import TrainState
@@ -78,10 +78,10 @@ def make_distill(
 ) -> steps.Step:
     """The method's step on R, N and P, with the optimiser of that stage."""
     return steps.make_distill_step(
-        config.method,
+        methods.bind(config.method, config.distill.to_dict()),
         make_model(config, axis_name=axis_name),
         make_tx(config[stage]),
-        constants=Constants.of(config.distill),
+        center=config.distill.center,
         distill_weight=config.distill.weight,
         ramp_steps=ramp_steps(config),
         ema_decay=config.ema_decay,
@@ -125,7 +125,7 @@ def distill_stage(config: Any, student: Any, *, images: int, side: int) -> Stage
     method = METHODS[config.method]
     map_side = side // views.MAP_STRIDE
     kept = ensemble.memory_side(map_side, limit=config.distill.ensemble_side)
-    memory = steps.initial_memory(config.method, student, images=images, side=kept)
+    memory = methods.initial_memory(config.method, student, images=images, side=kept)
     return Stage(
         name="distill",
         number=2,

@@ -7,7 +7,6 @@ import pytest
 
 from aals_jax.input import augment, views
 from aals_jax.method import ensemble
-from aals_jax.method.methods import GUIDES, METHODS
 from tests.support import small
 from tests.support.small import make_batch
 
@@ -53,19 +52,19 @@ def test_maps_of_any_view_come_back_to_the_same_place():
 
 def test_the_method_compares_and_remembers_in_one_frame():
     """A net that follows every geometry agrees with its memory of any other view."""
-    row, guide = METHODS["temporal_ensembling"], GUIDES["ensemble"]
+    method = small.bound("temporal_ensembling", ensemble_decay=0.6)
     weak = augmented()
     weak = weak.replace(row=np.zeros(len(weak.row), np.int32))
     views_of = [jax.tree.map(lambda x, i=i: x[i : i + 1], weak) for i in range(6)]
     logits = [jnp.array(pooled(view.image[..., 0])) for view in views_of]
-    memory = guide.memory(None, images=1, side=SIDE // 4)
+    memory = method.guide.memory(None, images=1, side=SIDE // 4)
     for i, (view, own) in enumerate(zip(views_of, logits, strict=True)):
         target = ensemble.recall(memory, view.row)
-        loss = float(row.weak(target, own, view, small.constants())[0])
+        loss = float(method.weak(target, own, view)[0])
         # the same maps, compared as they lie in their views
         moved = float(jnp.mean((jax.nn.sigmoid(own) - jax.nn.sigmoid(logits[0])) ** 2))
         assert loss < 2e-5 and (i == 0 or loss < moved / 100)
-        memory = guide.remember(memory, own, view, decay=0.6, axis_name=None)
+        memory = method.guide.remember(memory, own, view, axis_name=None)
     assert float(jnp.mean(memory.weight > 0)) > 0.5  # most of the film
 
 

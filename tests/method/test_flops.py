@@ -8,7 +8,7 @@ import pytest
 
 from aals_jax.method import steps
 from aals_jax.models.detector import Detector
-from tests.support.small import constants, make_batch
+from tests.support.small import distill_step, make_batch
 
 SIDE, LABELLED, WEAK = 64, 6, 4
 NET = Detector("narrow", 16, 16)
@@ -40,16 +40,7 @@ def forward(state):
 def test_a_step_costs_three_passes_of_the_student_and_one_of_the_teacher(
     state, forward, method, labelled, weak
 ):
-    step = steps.make_distill_step(
-        method,
-        NET,
-        optax.adam(1e-3),
-        constants=constants(),
-        distill_weight=1.0,
-        ramp_steps=0,
-        ema_decay=0.99,
-        axis_name=None,
-    )
+    step = distill_step(method, NET, optax.adam(1e-3), ema_decay=0.99)
     count = flops(step, state, make_batch(LABELLED, WEAK, side=SIDE))
     bound = forward * (labelled * LABELLED + weak * WEAK)
     assert 0.8 * bound < count <= 1.05 * bound, count / bound

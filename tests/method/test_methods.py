@@ -1,6 +1,7 @@
 """Laws that hold for every row of the table, then what single rows are."""
 
 import functools
+import inspect
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from aals_jax.method.methods import METHODS
 from aals_jax.runs import check, stages
 from aals_jax.runtime import devices
 from configs import base
-from tests.support.small import Net, constants, make_batch
+from tests.support import small
+from tests.support.small import Net, bound, make_batch
 
 TX = optax.sgd(0.3)  # Adam's first step turns 1e-9 of noise into 1e-4
 RAMP = 10  # steps; a test picks the weight of the term on P by the state's step
-OPTIONS = {"distill_weight": 0.7, "ramp_steps": RAMP, "ema_decay": 0.9}
 IMAGES = 8  # of P
 USING_P = [name for name, row in METHODS.items() if row.weak is not None]
 WITH_TEACHER = [n for n in USING_P if METHODS[n].guide in ("average", "first_stage")]
@@ -38,7 +39,7 @@ def other_weights():
 
 def fresh_state(method: str):
     """A state whose untrained maps lie about t; its guide is another net."""
-    memory = steps.initial_memory(method, other_weights(), images=IMAGES, side=4)
+    memory = methods.initial_memory(method, other_weights(), images=IMAGES, side=4)
     state = steps.restart(weights(), TX, memory=memory)
     return state.replace(teacher=other_weights())
 
@@ -50,10 +51,10 @@ def compiled(method: str, **changes):
 
 
 def make_step(method: str, net, *, axis_name=None, **changes):
-    options = {"constants": constants(), **OPTIONS, **changes}
     # its terms are sums over cells, and grow what rounding there is
     tx = optax.sgd(0.003) if METHODS[method].cells else TX
-    return steps.make_distill_step(method, net, tx, axis_name=axis_name, **options)
+    options = {"axis_name": axis_name, "ramp_steps": RAMP, **changes}
+    return small.distill_step(method, net, tx, **options)
 
 
 @functools.cache
@@ -91,7 +92,7 @@ def student_pass():
 
 
 def maps_of(method: str, batch):
-    """The student's logits on R and N, and on P, and what its guide sees there."""
+    """The student's logits on R and N, and on P, and what its guide says there."""
     weak, row = batch.weak, METHODS[method]
     views = [batch.labelled.image, weak.student_image]
     views += [weak.image] if row.guide == "second_view" else []
@@ -100,30 +101,28 @@ def maps_of(method: str, batch):
         return labelled, on_p[0], on_p[1]
     look = methods.GUIDES[row.guide].look if row.guide else None
     state = begun(method).replace(student=weights())
-    seen = (
-        look(jax.jit(partial(Net().apply, train=False)), state, weak) if look else None
-    )
-    return labelled, on_p[0], seen
+    apply = jax.jit(partial(Net().apply, train=False))
+    return labelled, on_p[0], look(apply, state, weak) if look else None
 
 
 @pytest.mark.parametrize("method", USING_P)
 def test_each_term_is_the_mean_over_its_own_images(method):
     """By closed form: a term divided by any count but its own fails. And an image's
     value depends on no other image."""
-    row, batch, fixed = METHODS[method], make_batch(seed=1), constants()
-    labelled, on_p, seen = maps_of(method, batch)
+    functions, batch = bound(method), make_batch(seed=1)
+    labelled, on_p, guidance = maps_of(method, batch)
 
     @jax.jit
-    def each(labels, labelled, weak, on_p, seen):
-        target = row.target(seen, weak, fixed) if row.guide else None
-        of_p = row.weak(target, on_p, weak, fixed)
-        return row.labelled(labelled, labels, fixed), of_p
+    def loss_terms(labels, labelled, weak, on_p, guidance):
+        target = functions.target(guidance, weak) if functions.guide else None
+        distill = functions.weak(target, on_p, weak)
+        return functions.labelled(labelled, labels), distill
 
-    images = (batch.labelled, labelled, batch.weak, on_p, seen)
-    values = each(*images)
+    images = (batch.labelled, labelled, batch.weak, on_p, guidance)
+    values = loss_terms(*images)
     state = begun(method).replace(student=weights())
     _, metrics = compiled(method)(state, batch)
-    turned = each(*jax.tree.map(lambda x: np.roll(x, 1, axis=0), images))
+    turned = loss_terms(*jax.tree.map(lambda x: np.roll(x, 1, axis=0), images))
     for value, rolled, name in zip(
         values, turned, ("supervised", "distill"), strict=True
     ):
@@ -159,14 +158,14 @@ def test_a_teacher_is_not_normalised_by_its_own_batch(method):
         )
         return a.replace(weak=chosen)
 
-    def said(*batches):
+    def monitors(*batches):
         both = [compiled(method)(begun(method), batch)[1] for batch in batches]
         return [
             sum(m[f"pseudo/{n}"] for m in both) for n in ("mean_peak", "mean_target")
         ]
 
-    expected = said(one, other)
-    got = said(mixed(one, other), mixed(other, one))
+    expected = monitors(one, other)
+    got = monitors(mixed(one, other), mixed(other, one))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
@@ -229,6 +228,9 @@ def test_the_weight_follows_the_ramp(method):
 
 def test_rows_of_the_table_fit_together():
     for row in METHODS.values():
+        # as the step reads it: a look, or the second view in the student's own pass
+        guide = methods.GUIDES[row.guide] if row.guide else None
+        assert guide is None or (guide.look is None) == (row.guide == "second_view")
         assert row.guide is None or row.guide in methods.GUIDES
         assert (row.guide is None) or row.weak is not None
         # stage 1 has no teacher yet
@@ -246,10 +248,9 @@ def test_without_strength_the_sharpened_methods_are_one_bit_for_bit():
         state = fresh_state(method).replace(step=jnp.int32(RAMP))
         return compiled(method, **changes)(state, make_batch())[0].student
 
-    weak_constants = constants(max_strength=1.0)
     plain = after("self_training")
     for method in ("aals", "asymmetric", "temperature"):
-        assert largest_difference(plain, after(method, constants=weak_constants)) == 0.0
+        assert largest_difference(plain, after(method, max_strength=1.0)) == 0.0
         assert largest_difference(plain, after(method)) > 1e-5
 
 
@@ -258,7 +259,7 @@ def target_of(method: str, probability: float, lesions=-1, **changes) -> float:
     logits = jnp.full((1, 4, 4), -4.0).at[0, 1, 1].set(logit(probability))
     weak = make_batch(weak=1, side=16).weak
     weak = weak.replace(valid=np.ones((1, 4, 4)), lesions=np.array([lesions]))
-    target = METHODS[method].target(logits, weak, constants(**changes))
+    target = bound(method, **changes).target(logits, weak)
     return float(jax.nn.sigmoid(target)[0, 1, 1])
 
 
@@ -310,7 +311,7 @@ def test_fixed_strength_is_the_papers_operator_without_its_adaptation(peak, stre
 
 
 def test_the_fixed_teacher_stays_and_is_the_first_stages_student():
-    memory = steps.initial_memory("self_training", weights(), images=1, side=1)
+    memory = methods.initial_memory("self_training", weights(), images=1, side=1)
     assert largest_difference(memory, weights()) == 0.0
     state = begun("self_training")
     after, _ = compiled("self_training")(state, make_batch(seed=1))
@@ -337,17 +338,16 @@ def test_cells_are_likelihoods_of_li_et_al():
     target[0, 1, 1] = 1.0  # in the first of four cells
     valid = np.ones((2, 4, 4), np.float32)
     labelled = batch.labelled.replace(target=target, valid=valid)
-    fixed = constants(box_weight=5.0)
     p = expit(logits.astype(np.float64).reshape(2, 2, 2, 2, 2).mean(axis=(2, 4)))
     boxed, bare = p[0].ravel(), p[1].ravel()
-    got = methods.boxed_cells(jnp.array(logits), labelled, fixed)
+    got = methods.boxed_cells(jnp.array(logits), labelled, cell=2, box_weight=5.0)
     expected = [
         -5 * np.log(boxed[0] * np.prod(1 - boxed[1:])),
         -np.log(np.prod(1 - bare)),
     ]
     np.testing.assert_allclose(got, expected, rtol=1e-5)
     weak = batch.weak.replace(valid=valid)
-    got = methods.any_cell(None, jnp.array(logits), weak, fixed)
+    got = methods.any_cell(None, jnp.array(logits), weak, cell=2)
     expected = [-np.log(1 - np.prod(1 - boxed)), -np.log(1 - np.prod(1 - bare))]
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
@@ -370,6 +370,32 @@ def test_the_example_of_the_docs_is_a_method(monkeypatch):
     test_the_term_on_p_moves_the_student("capped")
     assert target_of("capped", 0.97) == pytest.approx(0.9)
     assert target_of("capped", 0.6) == pytest.approx(0.6)
+
+
+def test_each_constant_comes_from_the_field_that_its_row_names():
+    def capped(logits, weak, *, highest, sharpness):
+        return highest, sharpness
+
+    rule = methods.Configured(capped, "highest", sharpness="max_strength")
+    bound_rule = rule.bind({"highest": 0.9, "max_strength": 4.0, "center": 0.4})
+    assert bound_rule(None, None) == (0.9, 4.0)
+    with pytest.raises(KeyError, match="highest"):
+        rule.bind(small.settings())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_row_names_every_constant_of_its_functions_and_fields_that_exist(method):
+    row = METHODS[method]
+    guide = methods.GUIDES[row.guide] if row.guide else methods.Guide()
+    of_the_step = {"axis_name"}  # a memory's, beside its constants
+    for entry in (row.labelled, row.target, row.weak, guide.remember):
+        is_configured = isinstance(entry, methods.Configured)
+        fields = entry.field_of if is_configured else {}
+        function = entry.function if is_configured else entry
+        parameters = inspect.signature(function).parameters if function else {}
+        keywords = {p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY}
+        assert keywords - of_the_step == set(fields)
+        assert set(fields.values()) <= small.settings().keys()
 
 
 def test_the_docs_have_each_method_once():

@@ -135,8 +135,8 @@ ONES = jnp.ones((1, 2, 2))
 @given(logits=maps, center=centers, share=st.floats(0.1, 0.9))
 def test_raised_centers_leave_no_image_without_help(logits, center, share):
     """Ours: below t the center is a share of the peak, which therefore rises."""
-    at = logit(np.float32(center))
-    moved = sharpening.alive_center(logits, ONES, center=jnp.float32(at), share=share)
+    at = jnp.float32(logit(np.float32(center)))
+    moved = sharpening.alive_center(logits, ONES, center_logit=at, share=share)
     peak = logits.max()
     got = sharpening.sharpen_above(logits, moved, max_strength=4.0)
     if peak < np.float32(at):
@@ -154,19 +154,22 @@ def test_the_top_pixels_of_the_named_lesions_rise_and_no_others():
     valid = jnp.ones_like(logits).at[:, 4].set(0.0)
     for lesions, raised in ((2, 4), (1, 2), (9, 18), (100, 19)):
         center = sharpening.top_center(
-            logits, valid, jnp.array([lesions]), center=0.0, lesion_area=0.1
+            logits, valid, jnp.array([lesions]), center_logit=0.0, lesion_area=0.1
         )
         film = np.asarray(logits)[valid > 0]
         assert np.sum(film > float(center[0, 0, 0])) == raised
     unknown = sharpening.top_center(
-        logits, valid, jnp.array([-1]), center=0.25, lesion_area=0.1
+        logits, valid, jnp.array([-1]), center_logit=0.25, lesion_area=0.1
     )
     assert unknown[0, 0, 0] == 0.25
 
 
 def test_moved_centers_stay_finite_without_film():
     logits, valid = jnp.zeros((1, 2, 2)), jnp.zeros((1, 2, 2))
-    center = sharpening.alive_center(logits, valid, center=jnp.float32(-0.4), share=0.5)
-    lesions = jnp.array([2])
-    top = sharpening.top_center(logits, valid, lesions, center=center, lesion_area=0.1)
+    center_logit = sharpening.alive_center(
+        logits, valid, center_logit=jnp.float32(-0.4), share=0.5
+    )
+    top = sharpening.top_center(
+        logits, valid, jnp.array([2]), center_logit=center_logit, lesion_area=0.1
+    )
     assert np.isfinite(top).all()

@@ -10,16 +10,11 @@ import pytest
 
 from aals_jax.method import ema, sharpening, steps
 from aals_jax.models.detector import Detector
-from aals_jax.runtime import devices as parallel
+from aals_jax.runtime import devices
 from tests.support import small
 
 SIDE = 64
 TX = optax.sgd(0.3)
-OPTIONS = {
-    "distill_weight": 0.7,
-    "ramp_steps": 0,
-    "ema_decay": 0.9,
-}
 
 
 def net(axis_name=None):
@@ -47,15 +42,9 @@ def fresh_state():
 make_batch = functools.partial(small.make_batch, side=SIDE)
 
 
-def make_step(axis_name=None, method="aals", max_strength=4.0, **changes):
-    return steps.make_distill_step(
-        method,
-        net(axis_name),
-        TX,
-        constants=small.constants(max_strength=max_strength),
-        axis_name=axis_name,
-        **{**OPTIONS, **changes},
-    )
+def make_step(axis_name=None, method="aals", **changes):
+    options = {"axis_name": axis_name, "max_strength": 4.0, **changes}
+    return small.distill_step(method, net(axis_name), TX, **options)
 
 
 @functools.cache
@@ -69,15 +58,15 @@ def largest_difference(a, b):
     return max(jax.tree.leaves(differences))
 
 
-def trained_on(devices, batch, num_steps=3):
-    devices = jax.devices()[:devices]
-    step = parallel.data_parallel(make_step(parallel.AXIS), devices=devices)
-    state = parallel.replicate(fresh_state(), devices=devices)
+def trained_on(num_devices, batch, num_steps=3):
+    chosen = jax.devices()[:num_devices]
+    step = devices.data_parallel(make_step(devices.AXIS), devices=chosen)
+    state = devices.replicate(fresh_state(), devices=chosen)
     metrics = None
     for _ in range(num_steps):
-        state, metrics = step(state, parallel.shard(batch, devices=devices))
-    parallel.assert_replicated(state)
-    return parallel.to_host(state), parallel.to_host(metrics)
+        state, metrics = step(state, devices.shard(batch, devices=chosen))
+    devices.assert_replicated(state)
+    return devices.to_host(state), devices.to_host(metrics)
 
 
 def test_four_devices_equal_one_device_with_the_whole_batch():
@@ -104,9 +93,7 @@ def test_a_missing_reduction_raises_under_vmap():
         return jax.eval_shape(mapped, fresh_state(), split)
 
     run(make_step("batch"))
-    forgotten = steps.make_distill_step(
-        "aals", net("batch"), TX, constants=small.constants(), axis_name=None, **OPTIONS
-    )
+    forgotten = small.distill_step("aals", net("batch"), TX, axis_name=None)
     with pytest.raises(ValueError, match="out_axes"):
         run(forgotten)
 

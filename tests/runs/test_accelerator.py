@@ -30,18 +30,7 @@ def trained(platform, dtype="float32", method="aals"):
     tx = optax.sgd(0.1)
     net = Detector("narrow", 16, 16, dtype=dtype)
     device = jax.devices(platform)[0]
-    step = jax.jit(
-        steps.make_distill_step(
-            method,
-            net,
-            tx,
-            constants=small.constants(),
-            distill_weight=1.0,
-            ramp_steps=0,
-            ema_decay=0.9,
-            axis_name=None,
-        )
-    )
+    step = jax.jit(small.distill_step(method, net, tx, distill_weight=1.0))
     found = []
     # the full float32: an accelerator's usual product of float32 has fewer bits
     with jax.default_device(device), jax.default_matmul_precision("float32"):

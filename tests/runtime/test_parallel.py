@@ -18,7 +18,7 @@ import pytest
 
 from aals_jax.method import steps
 from aals_jax.runtime import devices as parallel
-from tests.support.small import Net, constants, make_batch
+from tests.support.small import Net, distill_step, make_batch
 
 TREE = {"a": np.arange(24.0, dtype=np.float32).reshape(8, 3), "b": np.arange(8)}
 NUM_STEPS = 3
@@ -94,16 +94,7 @@ def test_an_even_batch_passes():
 def train(batch):
     """A few distillation steps on all devices: losses and the checksums of params."""
     tx = optax.sgd(0.3)
-    step = steps.make_distill_step(
-        "aals",
-        Net(parallel.AXIS),
-        tx,
-        constants=constants(),
-        distill_weight=0.7,
-        ramp_steps=0,
-        ema_decay=0.9,
-        axis_name=parallel.AXIS,
-    )
+    step = distill_step("aals", Net(parallel.AXIS), tx, axis_name=parallel.AXIS)
     state = steps.init_state(Net(), tx, jax.random.key(0), side=32)
     step, state = parallel.data_parallel(step), parallel.replicate(state)
     metrics = None

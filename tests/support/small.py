@@ -1,19 +1,49 @@
-"""The smallest nets of the detector's kind, and random batches for them."""
+"""The smallest nets of the detector's kind, their steps, and random batches."""
+
+from typing import Any
 
 import numpy as np
+import optax
 from flax import linen as nn
 
-from aals_jax.method.methods import Constants
+from aals_jax.method import methods, steps
+from aals_jax.method.methods import BoundMethod
 from aals_jax.types import Batch, Labelled, Weak
 from configs import base
 
 IDENTITY = np.eye(2, 3, dtype=np.float32)
 
 
-def constants(**changes) -> Constants:
+def settings(**changes) -> dict[str, Any]:
     """Those of the config, with cells that fit the smallest map."""
-    return Constants.of(
-        dict(base.get_config("clavicle").distill) | {"cell": 2} | changes
+    return base.get_config("clavicle").distill.to_dict() | {"cell": 2} | changes
+
+
+def bound(method: str, **changes) -> BoundMethod:
+    return methods.bind(method, settings(**changes))
+
+
+def distill_step(
+    method: str,
+    net: nn.Module,
+    tx: optax.GradientTransformation,
+    *,
+    axis_name: str | None = None,
+    distill_weight: float = 0.7,
+    ramp_steps: int = 0,
+    ema_decay: float = 0.9,
+    **changes,
+) -> steps.Step:
+    """The method's step; `changes` are those of its settings."""
+    return steps.make_distill_step(
+        bound(method, **changes),
+        net,
+        tx,
+        center=settings(**changes)["center"],
+        distill_weight=distill_weight,
+        ramp_steps=ramp_steps,
+        ema_decay=ema_decay,
+        axis_name=axis_name,
     )
 
 
