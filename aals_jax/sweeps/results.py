@@ -19,6 +19,7 @@ from aals_jax.runtime import files, log, provenance
 from aals_jax.sweeps.sweep_file import SEED
 from aals_jax.sweeps.trials import Trial
 from aals_jax.types import SHOWN
+from data.cxr_registry.guard import formulas
 
 METRICS = ("auroc", "average_precision", "froc_area", "froc_count")
 _PHANTOM = "**Drawn phantom**: these numbers say that the code works, nothing else."
@@ -129,10 +130,8 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return json.dumps(value) if isinstance(value, list) else value
+    """A cell that no spreadsheet takes for a formula; a list as JSON."""
+    return json.dumps(value) if isinstance(value, list) else formulas.neutralize(value)
 
 
 def as_markdown(rows: Sequence[Row], found: Sequence[Group]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from data.cxr_registry.build import folds
-from data.cxr_registry.guard import failures, privacy, problems
+from data.cxr_registry.guard import checks, failures, privacy
 from data.cxr_registry.tables import formats
 
 
@@ -45,9 +45,9 @@ def rotate(
     registry: Path, parts_file: Path, *, key_file: Path, new_key_file: Path, out: Path
 ) -> tuple[int, int]:
     """Writes the table for the new key; the numbers of patients kept and left out."""
-    audit = problems.Audit(())
-    table = formats.open_table(registry, "studies", audit)
-    audit.stop()
+    problems = checks.Problems(())
+    table = formats.open_table(registry, "studies", problems)
+    problems.raise_if_any()
     if table is None:
         raise FileNotFoundError("the registry has no studies table")
     if "patient_id" not in table.columns:

@@ -11,6 +11,7 @@ from pydicom import uid
 
 from data.cxr_registry.build import encode
 from data.cxr_registry.dicom import codestream, headers, reader
+from tests.support import datasets
 from tests.support.registry_files import film, write
 
 # Patient Orientation -> how the upright image was turned to be stored so.
@@ -214,7 +215,7 @@ def test_spacing_of_the_square_measures_the_same_length(tmp_path):
         path=path, row=2, labels={}, counts={}, regions=(), patient="p", image="a.dcm",
         days=0, view="", sex="", age=None,
     )  # fmt: skip
-    options = encode.Options(findings=("rib",), side=96, bits=8, keep_burned_in=False)
+    options = datasets.options(tmp_path, tmp_path, side=96)
     example = encode.encode_study(study, options=options, key=b"k" * 32).example
     square = reader.to_square(reader.read_radiograph(path).pixels, 96)
     (x0, _, x1, _), *_ = reader.map_boxes(square.affine, np.array([[10, 0, 50, 9]]))

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import codes
 from data.cxr_registry.tables import cells, formats, records
 from tests.support.registry_files import film, registry, table, write
@@ -28,7 +28,7 @@ def one_image(root, columns=(), values=(), *, regions=()):
         table(root / "regions.csv", regions)
 
 
-def checks(caught):
+def problems_of(caught):
     return sorted((p.file, p.row or 0, p.check) for p in caught.value.problems)
 
 
@@ -66,7 +66,7 @@ def test_codes_give_the_labels_of_the_contract(tmp_path, cell, rib, clavicle):
 def test_non_acute_codes_are_counted_and_kept_on_demand(tmp_path):
     one_image(tmp_path, ["diagnosis_codes"], ["S22.41XD;S22.31XS"])
     assert read(tmp_path).non_acute == 2
-    kept = read(tmp_path, keep_non_acute=True)
+    kept = read(tmp_path, options=records.ReadingOptions(keep_non_acute=True))
     assert kept.studies[0].labels["rib"] == 1 and kept.non_acute == 0
 
 
@@ -95,9 +95,9 @@ def test_region_makes_an_unknown_image_positive(tmp_path):
 def test_box_on_a_negative_record_is_an_error_unless_allowed(tmp_path):
     box = [["image", "site", "x0", "y0", "x1", "y1"], ["a.dcm", "rib", 1, 2, 30, 40]]
     one_image(tmp_path, ["rib"], ["0"], regions=box)
-    with pytest.raises(problems.RegistryError) as caught:
+    with pytest.raises(checks.RegistryError) as caught:
         read(tmp_path)
-    assert checks(caught) == [("studies.csv", 2, "box_on_negative")]
+    assert problems_of(caught) == [("studies.csv", 2, "box_on_negative")]
     found = read(tmp_path, allow=["box_on_negative"])
     assert found.studies[0].labels["rib"] == 1
     assert found.allowed == {"box_on_negative": 1}
@@ -110,7 +110,8 @@ def test_points_become_boxes_cut_at_the_border(tmp_path):
         ["a.dcm", "rib", 2, 30, ""],
     ]
     one_image(tmp_path, ["rib"], ["1"], regions=points)
-    first, second = read(tmp_path, point_radius=10).studies[0].regions
+    options = records.ReadingOptions(point_radius=10)
+    first, second = read(tmp_path, options=options).studies[0].regions
     assert first[1:] == (15, 25, 25, 35) and second[1:] == (0, 20, 12, 40)
 
 
@@ -208,11 +209,11 @@ def test_all_problems_come_at_once_without_a_patients_data(tmp_path):
         ("text.dcm", "rib", 1, 1, 9, 9),
     ]
     table(root / "regions.csv", [("image", "site", "x0", "y0", "x1", "y1"), *boxes])
-    with pytest.raises(problems.RegistryError) as caught:
+    with pytest.raises(checks.RegistryError) as caught:
         read(root)
     assert "CANARY" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
-    found = checks(caught)
+    found = problems_of(caught)
     for expected in [
         ("studies.csv", 3, "duplicate_image"),
         ("studies.csv", 4, "leaves_folder"),
@@ -244,9 +245,9 @@ def test_a_row_with_several_faults_has_all_of_them_named(tmp_path):
     table(tmp_path / "studies.csv", [head, bad, good])
     box = ("nowhere.dcm", "sternum", 5, 5, 5, 9)
     table(tmp_path / "regions.csv", [("image", "site", "x0", "y0", "x1", "y1"), box])
-    with pytest.raises(problems.RegistryError) as caught:
+    with pytest.raises(checks.RegistryError) as caught:
         read(tmp_path)
-    assert checks(caught) == [
+    assert problems_of(caught) == [
         *(("regions.csv", 2, n) for n in ("box_outside", "box_without_study")),
         ("regions.csv", 2, "unknown_site"),
         ("studies.csv", 2, "bad_date"),
@@ -268,9 +269,9 @@ def test_faults_of_one_table_do_not_hide_those_of_the_other(tmp_path):
     (tmp_path / "studies.csv").write_text("\n".join(lines))
     head = "image,site,x0,y0,x1,y1"
     (tmp_path / "regions.csv").write_text(f"{head}\na.dcm,rib,9,9,1,20\na,b,c,d,e,f,g")
-    with pytest.raises(problems.RegistryError) as caught:
+    with pytest.raises(checks.RegistryError) as caught:
         read(tmp_path)
-    assert checks(caught) == [
+    assert problems_of(caught) == [
         ("regions.csv", 2, "box_outside"),
         ("regions.csv", 3, "table"),
         ("studies.csv", 0, "columns"),
@@ -288,9 +289,9 @@ def test_an_unreadable_table_leaves_the_other_checked(tmp_path):
     (tmp_path / "studies.csv").write_bytes(b"\xff\xfe\x00broken")
     rows = [("image", "site", "x0", "y0", "x1", "y1"), ("a.dcm", "rib", "?", 1, 2, 2)]
     table(tmp_path / "regions.csv", rows)
-    with pytest.raises(problems.RegistryError, match="is not UTF-8") as caught:
+    with pytest.raises(checks.RegistryError, match="is not UTF-8") as caught:
         read(tmp_path)
-    assert ("regions.csv", 2, "bad_value") in checks(caught)
+    assert ("regions.csv", 2, "bad_value") in problems_of(caught)
     assert len(caught.value.problems) == 2
 
 
@@ -308,9 +309,7 @@ def test_reports_read_in_processes_give_the_same_labels(tmp_path):
 
 def test_finding_that_nothing_defines_names_the_columns(tmp_path):
     root = registry(tmp_path)
-    with pytest.raises(
-        problems.RegistryError, match="finding clavicle; the columns are"
-    ):
+    with pytest.raises(checks.RegistryError, match="finding clavicle; the columns are"):
         read(root, ("rib", "clavicle"))
 
 
@@ -320,7 +319,7 @@ def test_missing_folder_table_and_column_are_told_apart(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no studies\.csv"):
         read(tmp_path)
     table(tmp_path / "studies.csv", [("image", "rib"), ("a", 1)])
-    with pytest.raises(problems.RegistryError, match="no column patient_id"):
+    with pytest.raises(checks.RegistryError, match="no column patient_id"):
         read(tmp_path)
 
 
@@ -366,6 +365,6 @@ def test_half_of_a_place_is_told(tmp_path, head, row):
     root = registry(tmp_path / "registry")
     rows = [("image", "site", *head), ("images/000.dcm", "rib", *row)]
     table(root / "regions.csv", rows)
-    with pytest.raises(problems.RegistryError, match="no numbers") as caught:
+    with pytest.raises(checks.RegistryError, match="no numbers") as caught:
         read(root)
-    assert checks(caught) == [("regions.csv", 2, "bad_value")]
+    assert problems_of(caught) == [("regions.csv", 2, "bad_value")]

@@ -54,10 +54,10 @@ MARK = np.random.default_rng(5).integers(0, 2, (8, 8)).astype(np.uint8) * 255
 def registry(root: Path, *, images: int = 64) -> Path:
     """Writes it; the root's own name is the user's and no secret."""
     drawn = root.with_name(f"{root.name}-drawn")
-    phantom.generate(
-        drawn, images=images, seed=0, conspicuity=3, height=128, prevalence=0.4,
-        workers=1,
-    )  # fmt: skip
+    options = phantom.PhantomOptions(
+        images=images, seed=0, conspicuity=3, height=128, prevalence=0.4
+    )
+    phantom.generate(drawn, options, workers=1)
     root.mkdir()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's, of what is wrong on purpose

@@ -16,7 +16,7 @@ import numpy as np
 _SAMPLE = 64  # pixels a side looked at to see whether a window shows anything
 
 
-class Table(NamedTuple):
+class BrightnessTable(NamedTuple):
     """Brightness of every stored value, and where it came from."""
 
     values: np.ndarray  # f32[2**BitsStored], index = stored value - lowest
@@ -24,7 +24,7 @@ class Table(NamedTuple):
     source: str  # "voi_lut", "window", "image_range", "image_range_window_missed"
 
 
-def brightness_table(header: Any, stored: np.ndarray) -> Table:
+def brightness_table(header: Any, stored: np.ndarray) -> BrightnessTable:
     """Composes modality transform, VOI transform and inversion over stored values.
 
     Without a VOI transform the image's own range is shown. So it is when the
@@ -60,10 +60,10 @@ def brightness_table(header: Any, stored: np.ndarray) -> Table:
     if is_inverted(header):
         shown = 1.0 - shown
     shown = np.where(is_film, shown, 0.0)  # padding is no tissue: air
-    return Table(shown.astype(np.float32), lowest, source)
+    return BrightnessTable(shown.astype(np.float32), lowest, source)
 
 
-def apply_table(table: Table, stored: np.ndarray) -> np.ndarray:
+def apply_table(table: BrightnessTable, stored: np.ndarray) -> np.ndarray:
     """f32[H, W], the brightness of stored values int[H, W] that the table knows."""
     # OpenCV's lookup takes a quarter of the time of NumPy's indexing, and unsigned
     # values alone, among which the negative ones wrap round

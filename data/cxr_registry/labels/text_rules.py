@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from data.cxr_registry.guard import checks
+
 TABLE = Path(__file__).with_name("text_rules.csv")
 COLUMNS = ("language", "kind", "scope", "pattern")
 # What a report may say about a mention; ANY is a fracture without a bone.
@@ -32,10 +34,11 @@ SECTIONS = ("image", "request")
 _NEVER = r"(?!)"  # matches nowhere
 
 
-class Row(NamedTuple):
-    """One row of a table, and where it stands."""
+class PatternRow(NamedTuple):
+    """One row of a table of patterns, and where it stands."""
 
-    place: str
+    file: str
+    number: int  # as a spreadsheet numbers it
     language: str
     kind: str
     scope: str
@@ -71,18 +74,23 @@ def load(languages: Sequence[str] = ("en",), extra: Path | None = None) -> Rules
         ValueError: every row that can't be used, by file and row.
     """
     rows = [*_read(TABLE), *(_read(extra) if extra else ())]
-    problems = [f"{row.place}: {text}" for row in rows if (text := _fault(row))]
-    problems += [] if languages else ["no language is given"]
+    problems = checks.Problems(error=_pattern_error)
+    for row in rows:
+        if text := _fault(row):
+            problems.add(row.file, row.number, text)
+    if not languages:
+        problems.add("", None, "no language is given")
     chosen = [row for row in rows if row.language in languages]
     for language in languages:
         if not any(row.language == language for row in chosen):
             have = ", ".join(sorted({row.language for row in rows}))
-            problems.append(f"no patterns of language {language!r}; there are {have}")
-    _stop(problems)
+            text = f"no patterns of language {language!r}; there are {have}"
+            problems.add("", None, text)
+    problems.raise_if_any()
     return _compile(chosen, tuple(languages))
 
 
-def _read(path: Path) -> list[Row]:
+def _read(path: Path) -> list[PatternRow]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -92,14 +100,15 @@ def _read(path: Path) -> list[Row]:
         raise ValueError(f"{path.name}: the columns must be {', '.join(COLUMNS)}")
     rows = []
     for number, line in enumerate(reader, start=2):
-        place = f"{path.name} row {number}"
         if len(line) > len(COLUMNS):
+            place = f"{path.name} row {number}"
             raise ValueError(f"{place}: quote a pattern that holds a comma")
-        rows.append(Row(place, *(line[name] or "" for name in COLUMNS)))
+        cells = (line[name] or "" for name in COLUMNS)
+        rows.append(PatternRow(path.name, number, *cells))
     return rows
 
 
-def _fault(row: Row) -> str:
+def _fault(row: PatternRow) -> str:
     """Why a row can't be used; empty when it can."""
     kind, _, name = row.kind.partition(":")
     if kind in MODIFIERS or row.kind == "all":
@@ -117,35 +126,35 @@ def _fault(row: Row) -> str:
     return "" if row.pattern else "pattern is empty"
 
 
-def _stop(problems: Sequence[str]) -> None:
-    if problems:
-        head = f"{len(problems)} problem(s) in the table of text patterns"
-        raise ValueError("\n  ".join([head, *problems]))
+def _pattern_error(problems: Sequence[checks.Problem]) -> ValueError:
+    head = f"{len(problems)} problem(s) in the table of text patterns"
+    return ValueError("\n  ".join([head, *map(str, problems)]))
 
 
-def _compile(rows: Sequence[Row], languages: tuple[str, ...]) -> Rules:
-    problems: list[str] = []
+def _compile(rows: Sequence[PatternRow], languages: tuple[str, ...]) -> Rules:
+    problems = checks.Problems(error=_pattern_error)
     words: dict[tuple[str, str], str] = {}
-    found: dict[tuple[str, str], list[str]] = {}
+    # pattern texts by kind and scope, as in the table
+    texts_of: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         try:
             text = _expand(row, words)
             pattern = _whole_words(text)
         except (ValueError, re.error) as error:
-            problems.append(f"{row.place}: {error}")
+            problems.add(row.file, row.number, str(error))
             continue
         if pattern.groups or pattern.fullmatch(""):
             why = "write (?:...) for groups" if pattern.groups else "it matches nothing"
-            problems.append(f"{row.place}: {why}")
+            problems.add(row.file, row.number, why)
         kind, _, name = row.kind.partition(":")
         if kind == "word":
             words[row.language, name] = text
         else:
-            found.setdefault((row.kind, row.scope), []).append(text)
-    _stop(problems)
+            texts_of.setdefault((row.kind, row.scope), []).append(text)
+    problems.raise_if_any()
     mentions = [
         (kind, name, _whole_words(text))
-        for (full, _), texts in found.items()
+        for (full, _), texts in texts_of.items()
         for kind, _, name in [full.partition(":")]
         for text in texts
         if kind in MENTIONS
@@ -153,21 +162,21 @@ def _compile(rows: Sequence[Row], languages: tuple[str, ...]) -> Rules:
     return Rules(
         languages=languages,
         mentions=tuple(mentions),
-        modifiers={kind: dict(_scopes(found, kind)) for kind in MODIFIERS},
+        modifiers={kind: dict(_scopes(texts_of, kind)) for kind in MODIFIERS},
         # at the start of a line or sentence, before a colon or the line's end
         headings={
             name: _joined(
                 r"(?:^|(?<=[.!?;])[ \t])[ \t]*(?:{})[ \t]*(?::|$)\s*",
-                found.get((f"section:{name}", "")),
+                texts_of.get((f"section:{name}", "")),
             )
             for name in SECTIONS
         },
-        unsplit=_joined(r"(?<!\w)(?:{})\.\Z", found.get(("unsplit", ""))),
-        digest=hashlib.sha256(repr([row[1:] for row in rows]).encode()).hexdigest(),
+        unsplit=_joined(r"(?<!\w)(?:{})\.\Z", texts_of.get(("unsplit", ""))),
+        digest=hashlib.sha256(repr([row[2:] for row in rows]).encode()).hexdigest(),
     )
 
 
-def _expand(row: Row, words: Mapping[tuple[str, str], str]) -> str:
+def _expand(row: PatternRow, words: Mapping[tuple[str, str], str]) -> str:
     """The pattern with its {words} put in and blanks for any white space."""
 
     def word(match: re.Match[str]) -> str:
@@ -180,12 +189,12 @@ def _expand(row: Row, words: Mapping[tuple[str, str], str]) -> str:
 
 
 def _scopes(
-    found: Mapping[tuple[str, str], list[str]], kind: str
+    texts_of: Mapping[tuple[str, str], list[str]], kind: str
 ) -> Iterator[tuple[str, re.Pattern[str]]]:
     for scope in SCOPES:
-        texts = [*found.get((kind, scope), ())]
+        texts = [*texts_of.get((kind, scope), ())]
         if scope == "terminate":
-            texts += found.get(("all", scope), ())
+            texts += texts_of.get(("all", scope), ())
         yield scope, _whole_words("|".join(texts) or _NEVER)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import codes, report_text
 from data.cxr_registry.tables import cells, formats
 
@@ -20,14 +20,14 @@ RESERVED = frozenset(
 def check(
     table: formats.Table,
     findings: Sequence[str],
-    audit: problems.Audit,
+    problems: checks.Problems,
     reader: cells.Cells,
 ) -> None:
     """Reports what the table as a whole lacks."""
     have = table.known_columns(_known(findings))
 
     def report(text: str) -> None:
-        audit.report(table.name, None, "columns", text)
+        problems.add(table.name, None, text, check="columns")
 
     for name, needing in REQUIRED.items():
         if name not in table.columns:
@@ -63,7 +63,9 @@ def missing(table: formats.Table, findings: Sequence[str]) -> dict[str, int]:
     }
 
 
-def findings_of(table: formats.Table, reports: report_text.Options) -> tuple[str, ...]:
+def findings_of(
+    table: formats.Table, reports: report_text.ReportOptions
+) -> tuple[str, ...]:
     """The findings that the table defines, for those who name none.
 
     Coded ones where there are codes or a count of them, and columns whose filled cells

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.tables import formats
 
 
 class Paths:
     """Resolves the image cells of both tables; each file has one row of studies."""
 
-    def __init__(self, root: Path, studies: formats.Table, audit: problems.Audit):
-        self._root, self._studies, self._audit = root.resolve(), studies, audit
+    def __init__(self, root: Path, studies: formats.Table, problems: checks.Problems):
+        self._root, self._studies, self._problems = root.resolve(), studies, problems
         self.rows: dict[Path, int] = {}  # usable files of the studies table
         self.left_out: set[int] = set()  # rows that an allowed check leaves out
 
@@ -54,7 +54,7 @@ class Paths:
         return None
 
     def _refuse(self, row: int, check: str, text: str) -> None:
-        if self._audit.report(self._studies.name, row, check, text):
+        if self._problems.add(self._studies.name, row, text, check=check):
             self.left_out.add(row)
 
 

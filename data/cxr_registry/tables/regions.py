@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.cxr_registry.dicom import reader
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import codes
 from data.cxr_registry.tables import formats, paths
 
@@ -40,7 +40,7 @@ def read_regions(
     studies: formats.Table,
     known: Collection[str],
     point_radius: float,
-    audit: problems.Audit,
+    problems: checks.Problems,
 ) -> Regions:
     """Reads regions.csv, .parquet, .xlsx or COCO .json below the registry.
 
@@ -50,31 +50,31 @@ def read_regions(
         studies: that table; without its images boxes are checked by themselves.
         known: site names that may occur.
         point_radius: for points without a radius, in pixels.
-        audit: takes the problems.
+        problems: takes the problems.
     """
     table = formats.open_table(
-        root, "regions", audit, suffixes=(*formats.SUFFIXES, ".json")
+        root, "regions", problems, suffixes=(*formats.SUFFIXES, ".json")
     )
-    if table is None or not _has_columns(table, audit):
+    if table is None or not _has_columns(table, problems):
         return Regions({}, {}, table.name if table else "")
     out: dict[int, list[Region]] = {}
-    shapes = _Shapes(studies.name, audit)
+    shapes = _Shapes(studies.name, problems)
     for row, cells in table.numbered():
         path = images.locate(cells["image"])
         study = images.rows.get(path) if path else None
         if study is None and "image" in studies.columns:
             text = "image is in no usable row of the studies table; mend that row"
-            if audit.report(table.name, row, "box_without_study", text):
+            if problems.add(table.name, row, text, check="box_without_study"):
                 continue
         if studies.columns and cells["site"] not in known:
             text = f"site is no finding's name, such as {', '.join(codes.POSITIVE)}"
-            if audit.report(table.name, row, "unknown_site", text):
+            if problems.add(table.name, row, text, check="unknown_site"):
                 continue
         shape = shapes.read(path, study) if path and study else None
         region, text = _checked(cells, shape or _UNBOUNDED, point_radius)
         if region is None:
             check = "bad_value" if text == _NO_NUMBERS else "box_outside"
-            audit.report(table.name, row, check, text)
+            problems.add(table.name, row, text, check=check)
         elif study and shape and region.site in known:
             out.setdefault(study, []).append(region)
     boxes = {study: tuple(found) for study, found in out.items()}
@@ -82,13 +82,13 @@ def read_regions(
     return Regions(boxes, known_shapes, table.name)
 
 
-def _has_columns(table: formats.Table, audit: problems.Audit) -> bool:
+def _has_columns(table: formats.Table, problems: checks.Problems) -> bool:
     have = set(table.columns)
     corners = {"x0", "y0", "x1", "y1"}
     if {"image", "site"} <= have and (corners <= have or {"x", "y"} <= have):
         return True
     text = "needs the columns image, site and x0, y0, x1, y1 (or x, y, radius)"
-    audit.report(table.name, None, "columns", text)
+    problems.add(table.name, None, text, check="columns")
     return False
 
 
@@ -138,8 +138,8 @@ def _clip(
 class _Shapes:
     """Stored rows and columns of the images that have boxes, each read once."""
 
-    def __init__(self, studies: str, audit: problems.Audit):
-        self._studies, self._audit = studies, audit
+    def __init__(self, studies: str, problems: checks.Problems):
+        self._studies, self._problems = studies, problems
         self.by_row: dict[int, tuple[int, int] | None] = {}
 
     def read(self, image: Path, row: int) -> tuple[int, int] | None:
@@ -150,5 +150,5 @@ class _Shapes:
             except reader.UnreadableRadiograph as error:
                 self.by_row[row] = None
                 text = f"its image has boxes and {error}"
-                self._audit.report(self._studies, row, "unreadable", text)
+                self._problems.add(self._studies, row, text, check="unreadable")
         return self.by_row[row]
