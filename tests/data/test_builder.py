@@ -30,7 +30,15 @@ from data.cxr_registry.dicom import reader
 from data.cxr_registry.guard import checks, privacy
 from data.cxr_registry.tables import records
 from tests.support import datasets
-from tests.support.registry_files import film, registry, table, write
+from tests.support.registry_files import (
+    REGIONS_HEAD,
+    STUDIES_HEAD,
+    WINDOW,
+    film,
+    registry,
+    table,
+    write,
+)
 
 OPTIONS = datasets.options(Path("registry"), Path("folder"))
 build = datasets.build
@@ -125,18 +133,17 @@ def test_no_patient_is_in_two_parts_and_the_table_says_which(built):
 
 
 def test_box_encloses_its_bright_rectangle_in_the_square(tmp_path):
-    window = {"WindowCenter": 2048, "WindowWidth": 4096}
     shown = film(0)
     for letters, stored in {
         ("L", "F"): shown,
         ("R", "F"): shown[:, ::-1],
         ("H", "L"): shown[::-1].T,
     }.items():
-        write(tmp_path / "a.dcm", stored, PatientOrientation=list(letters), **window)
+        write(tmp_path / "a.dcm", stored, PatientOrientation=list(letters), **WINDOW)
         rows, columns = np.nonzero(stored == 4000)
         box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-        table(tmp_path / "regions.csv", [BOX_HEAD, ("a.dcm", "rib", *box)])
-        head = ("image", "patient_id", "study_date", "rib")
+        table(tmp_path / "regions.csv", [REGIONS_HEAD, ("a.dcm", "rib", *box)])
+        head = (*STUDIES_HEAD, "rib")
         table(tmp_path / "studies.csv", [head, ("a.dcm", "1", "", 1)])
         study = records.read_registry(tmp_path, findings=("rib",)).studies[0]
         example = encode.encode_study(study, options=OPTIONS, key=b"k").example
@@ -147,9 +154,6 @@ def test_box_encloses_its_bright_rectangle_in_the_square(tmp_path):
         assert np.abs(edges - [y0, x0, y1, x1]).max() <= 1
         left, right = np.flatnonzero(image.any(0))[[0, -1]]
         assert (left / 64, (right + 1) / 64) == tuple(example["content"][[1, 3]])
-
-
-BOX_HEAD = ("image", "site", "x0", "y0", "x1", "y1")
 
 
 def test_too_many_bad_files_fail_and_leave_nothing(tmp_path):
@@ -180,8 +184,7 @@ def test_one_image_under_two_patients_stops_the_build(tmp_path):
 
 def test_burned_in_text_is_quarantined_unless_allowed(tmp_path):
     root = registry(tmp_path / "registry")
-    window = {"WindowCenter": 2048, "WindowWidth": 4096}
-    write(root / "images/000.dcm", film(0), BurnedInAnnotation="YES", **window)
+    write(root / "images/000.dcm", film(0), BurnedInAnnotation="YES", **WINDOW)
     path = build(root, tmp_path, max_bad_share=0.1)
     assert "burned-in" in (path / ledger.QUARANTINE_FILE).read_text()
     path = build(root, tmp_path, allow=("burned_in",))
@@ -204,7 +207,7 @@ def test_own_splits_replace_the_parts(tmp_path):
 def test_patients_keep_their_part_from_an_earlier_table(built, tmp_path):
     root, path, tmp = built
     bigger = shutil.copytree(root, tmp_path / "registry")
-    write(bigger / "images/new.dcm", film(99), WindowCenter=2048, WindowWidth=4096)
+    write(bigger / "images/new.dcm", film(99), **WINDOW)
     with (bigger / "studies.csv").open("a") as stream:
         stream.write("images/new.dcm,new,2020-01-01,1,PA,M,20\n")
     old = folds.read_parts(path / ledger.PARTS_FILE)
@@ -377,7 +380,7 @@ def test_command_prints_the_folder_and_explains_its_errors(built, tmp_path, caps
 
 
 def test_refusals_are_values_in_the_pool(tmp_path):
-    head = ("image", "patient_id", "study_date", "rib")
+    head = (*STUDIES_HEAD, "rib")
     (tmp_path / "a").write_bytes(b"nothing")
     table(tmp_path / "studies.csv", [head, ("a", "1", "", 0)])
     study = records.read_registry(tmp_path, findings=("rib",)).studies[0]

@@ -16,20 +16,24 @@ from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import report_text
 from data.cxr_registry.tables import records
 from data.cxr_registry.tables.cells import MOST_LESIONS
-from tests.support import datasets
-from tests.support.registry_files import film, registry, table, write
+from tests.support import datasets, registry_files
+from tests.support.registry_files import (
+    REGIONS_HEAD,
+    STUDIES_HEAD,
+    film,
+    registry,
+    table,
+    write,
+)
 
-HEAD = ("image", "patient_id", "study_date")
-BOX_HEAD = ("image", "site", "x0", "y0", "x1", "y1")
 OFF = augment.Ranges(0.0, (1.0, 1.0), 0.0, False, 0.0, 0.0, 0.0)
 
 
 def one_image(root, cells, *, boxes=0):
     """A registry of one image with these cells, and boxes of its rib."""
-    write(root / "a.dcm", film(0))
-    table(root / "studies.csv", [(*HEAD, *cells), ("a.dcm", "1", "", *cells.values())])
     lines = [("a.dcm", "rib", 1 + n, 2, 30, 40) for n in range(boxes)]
-    table(root / "regions.csv", [BOX_HEAD, *lines])
+    regions = [REGIONS_HEAD, *lines]
+    registry_files.one_image(root, cells, cells.values(), regions=regions)
 
 
 def read(root, **options):
@@ -119,7 +123,7 @@ def test_all_bad_numbers_come_at_once_beside_other_faults(tmp_path):
     for n, cells in enumerate(given):
         write(tmp_path / f"{n}.dcm", film(n))
         rows.append((f"{n}.dcm", n, "", *cells))
-    table(tmp_path / "studies.csv", [(*HEAD, "rib", "rib_count", "sex"), *rows])
+    table(tmp_path / "studies.csv", [(*STUDIES_HEAD, "rib", "rib_count", "sex"), *rows])
     with pytest.raises(checks.RegistryError) as caught:
         read(tmp_path)
     told = [(p.row, p.text.split()[0]) for p in caught.value.problems]
@@ -165,7 +169,9 @@ def test_a_column_of_numbers_is_neither_a_finding_nor_a_site(tmp_path):
     assert found.findings == ("rib", "clavicle")
     assert found.studies[0].counts == {"rib": 1, "clavicle": -1}
     assert "rib_count" in found.missing and "column 6" in found.missing
-    table(tmp_path / "regions.csv", [BOX_HEAD, ("a.dcm", "rib_count", 1, 2, 30, 40)])
+    table(
+        tmp_path / "regions.csv", [REGIONS_HEAD, ("a.dcm", "rib_count", 1, 2, 30, 40)]
+    )
     with pytest.raises(checks.RegistryError, match="unknown_site"):
         read(tmp_path)
     (tmp_path / "regions.csv").unlink()

@@ -22,7 +22,7 @@ from data.cxr_registry.guard import checks
 from data.cxr_registry.tables import records
 from data.public import conversion, convert_command, nih_cxr14, readers, vindr_cxr
 from tests.support import datasets
-from tests.support.registry_files import dataset, film, table
+from tests.support.registry_files import WINDOW, dataset, film, table
 
 # What the official de-identification leaves in a header: no modality, no view.
 VINDR_TAGS = {
@@ -142,7 +142,7 @@ def test_validation_is_a_choice_of_patients_by_seed_alone():
 
 
 def vindr_film(path: Path, seed: int) -> None:
-    ds = dataset(film(seed), WindowCenter=2048, WindowWidth=4096)
+    ds = dataset(film(seed), **WINDOW)
     ds.PixelSpacing = [0.2, 0.2]
     for element in list(ds):
         if element.keyword not in VINDR_TAGS:

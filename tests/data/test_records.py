@@ -10,22 +10,19 @@ import pytest
 from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import codes
 from data.cxr_registry.tables import cells, formats, records
-from tests.support.registry_files import film, registry, table, write
-
-HEAD = ("image", "patient_id", "study_date")
+from tests.support.registry_files import (
+    REGIONS_HEAD,
+    STUDIES_HEAD,
+    film,
+    one_image,
+    registry,
+    table,
+    write,
+)
 
 
 def read(root, findings=("rib",), **options):
     return records.read_registry(root, findings=findings, **options)
-
-
-def one_image(root, columns=(), values=(), *, regions=()):
-    """A registry of one image; returns its only study."""
-    write(root / "a.dcm", film(0))
-    head, row = (*HEAD, *columns), ("a.dcm", "00123", "2020-01-31", *values)
-    table(root / "studies.csv", [head, row])
-    if regions:
-        table(root / "regions.csv", regions)
 
 
 def problems_of(caught):
@@ -85,7 +82,7 @@ def test_empty_cell_without_codes_is_unknown(tmp_path):
 
 
 def test_region_makes_an_unknown_image_positive(tmp_path):
-    box = [["image", "site", "x0", "y0", "x1", "y1"], ["a.dcm", "rib", 1, 2, 30, 40]]
+    box = [REGIONS_HEAD, ("a.dcm", "rib", 1, 2, 30, 40)]
     one_image(tmp_path, ["rib"], [""], regions=box)
     study = read(tmp_path).studies[0]
     assert study.labels["rib"] == 1 and study.evidence["rib"] == "region"
@@ -93,7 +90,7 @@ def test_region_makes_an_unknown_image_positive(tmp_path):
 
 
 def test_box_on_a_negative_record_is_an_error_unless_allowed(tmp_path):
-    box = [["image", "site", "x0", "y0", "x1", "y1"], ["a.dcm", "rib", 1, 2, 30, 40]]
+    box = [REGIONS_HEAD, ("a.dcm", "rib", 1, 2, 30, 40)]
     one_image(tmp_path, ["rib"], ["0"], regions=box)
     with pytest.raises(checks.RegistryError) as caught:
         read(tmp_path)
@@ -176,7 +173,9 @@ def test_days_count_from_the_patients_first_study(tmp_path):
         ("b.dcm", "1", "2020-02-01"),
         ("c.dcm", "1", ""),
     ]
-    table(tmp_path / "studies.csv", [(*HEAD, "rib"), *((*row, 0) for row in rows)])
+    table(
+        tmp_path / "studies.csv", [(*STUDIES_HEAD, "rib"), *((*row, 0) for row in rows)]
+    )
     assert [study.days for study in read(tmp_path).studies] == [29, 0, -1]
 
 
@@ -199,7 +198,7 @@ def test_all_problems_come_at_once_without_a_patients_data(tmp_path):
         ("CANARY-d.dcm", "CANARY-3", "2020-01-01", "0", "CANARY-split"),
         ("text.dcm", "CANARY-4", "2020-01-01", "1", "test"),
     ]
-    table(root / "studies.csv", [(*HEAD, "rib", "split"), *rows])
+    table(root / "studies.csv", [(*STUDIES_HEAD, "rib", "split"), *rows])
     boxes = [
         ("a.dcm", "CANARY-site", 1, 1, 9, 9),
         ("a.dcm", "rib", 1, 1, 49, 9),
@@ -208,7 +207,7 @@ def test_all_problems_come_at_once_without_a_patients_data(tmp_path):
         ("CANARY-missing.dcm", "rib", 1, 1, 9, 9),
         ("text.dcm", "rib", 1, 1, 9, 9),
     ]
-    table(root / "regions.csv", [("image", "site", "x0", "y0", "x1", "y1"), *boxes])
+    table(root / "regions.csv", [REGIONS_HEAD, *boxes])
     with pytest.raises(checks.RegistryError) as caught:
         read(root)
     assert "CANARY" not in str(caught.value)
@@ -239,12 +238,12 @@ def test_all_problems_come_at_once_without_a_patients_data(tmp_path):
 def test_a_row_with_several_faults_has_all_of_them_named(tmp_path):
     """What is wrong with the file hides nothing of what is wrong with the cells."""
     write(tmp_path / "a.dcm", film(0))
-    head = (*HEAD, "rib", "sex", "age", "split")
+    head = (*STUDIES_HEAD, "rib", "sex", "age", "split")
     bad = ("none.dcm", "1", "soon", "2", "?", "999", "later")
     good = ("a.dcm", "1", "2020-01-01", "1", "F", "30", "train")
     table(tmp_path / "studies.csv", [head, bad, good])
     box = ("nowhere.dcm", "sternum", 5, 5, 5, 9)
-    table(tmp_path / "regions.csv", [("image", "site", "x0", "y0", "x1", "y1"), box])
+    table(tmp_path / "regions.csv", [REGIONS_HEAD, box])
     with pytest.raises(checks.RegistryError) as caught:
         read(tmp_path)
     assert problems_of(caught) == [
@@ -287,7 +286,7 @@ def test_faults_of_one_table_do_not_hide_those_of_the_other(tmp_path):
 
 def test_an_unreadable_table_leaves_the_other_checked(tmp_path):
     (tmp_path / "studies.csv").write_bytes(b"\xff\xfe\x00broken")
-    rows = [("image", "site", "x0", "y0", "x1", "y1"), ("a.dcm", "rib", "?", 1, 2, 2)]
+    rows = [REGIONS_HEAD, ("a.dcm", "rib", "?", 1, 2, 2)]
     table(tmp_path / "regions.csv", rows)
     with pytest.raises(checks.RegistryError, match="is not UTF-8") as caught:
         read(tmp_path)
@@ -301,7 +300,7 @@ def test_reports_read_in_processes_give_the_same_labels(tmp_path):
     rows = [(f"{i}.dcm", i, "", f"{reports[i % 4]} {i}") for i in range(600)]
     for name, *_ in rows:
         (tmp_path / name).touch()  # pixels are not read here
-    table(tmp_path / "studies.csv", [(*HEAD, "report"), *rows])
+    table(tmp_path / "studies.csv", [(*STUDIES_HEAD, "report"), *rows])
     one, two = (read(tmp_path, workers=n).studies for n in (1, 2))
     assert one == two
     assert {study.labels["rib"] for study in one} == {1, 0, -1}
@@ -343,8 +342,8 @@ def test_counts_by_finding(tmp_path):
 
 def test_picture_files_serve_as_images(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 30), np.uint8))
-    table(tmp_path / "studies.csv", [(*HEAD, "rib"), ("a.png", "1", "", "1")])
-    box = [("image", "site", "x0", "y0", "x1", "y1"), ("a.png", "rib", 0, 0, 30, 40)]
+    table(tmp_path / "studies.csv", [(*STUDIES_HEAD, "rib"), ("a.png", "1", "", "1")])
+    box = [REGIONS_HEAD, ("a.png", "rib", 0, 0, 30, 40)]
     table(tmp_path / "regions.csv", box)
     assert len(read(tmp_path).studies[0].regions) == 1
 

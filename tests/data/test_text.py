@@ -13,10 +13,9 @@ from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import report_text, text_rules, text_split
 from data.cxr_registry.tables import records
 from tests.support import datasets
-from tests.support.registry_files import film, registry, table, write
+from tests.support.registry_files import REGIONS_HEAD, one_image, registry, table
 
 FINDINGS = ("rib", "clavicle")
-HEAD = ("image", "patient_id", "study_date")
 
 
 @pytest.fixture(scope="module")
@@ -325,11 +324,6 @@ def test_no_report_takes_long(reader):
 # In a registry.
 
 
-def one_image(root, columns=(), values=()):
-    write(root / "a.dcm", film(0))
-    table(root / "studies.csv", [(*HEAD, *columns), ("a.dcm", "7", "", *values)])
-
-
 def reading(read: str) -> records.ReadingOptions:
     return records.ReadingOptions(reports=report_text.ReportOptions(read=read))
 
@@ -369,7 +363,7 @@ def test_codes_against_the_report_is_unknown_and_listed(reader, tmp_path):
 
 def test_a_box_against_the_report_is_an_error_and_listed(reader, tmp_path):
     one_image(tmp_path, ["report"], ["CANARY has no rib fracture."])
-    box = [("image", "site", "x0", "y0", "x1", "y1"), ("a.dcm", "rib", 1, 2, 30, 40)]
+    box = [REGIONS_HEAD, ("a.dcm", "rib", 1, 2, 30, 40)]
     table(tmp_path / "regions.csv", box)
     with pytest.raises(checks.RegistryError, match="box_on_negative") as caught:
         read(tmp_path)

@@ -23,9 +23,15 @@ from data.cxr_registry.guard import checks
 from data.cxr_registry.survey import duplicates, looks, table_survey
 from data.cxr_registry.tables import records
 from data.phantom import registry as phantom
-from tests.support.registry_files import film, registry, table, write
-
-HEAD = ("image", "patient_id", "study_date")
+from tests.support.registry_files import (
+    REGIONS_HEAD,
+    STUDIES_HEAD,
+    WINDOW,
+    film,
+    registry,
+    table,
+    write,
+)
 
 
 def run(root: Path, out: Path, **options) -> tuple[bool, dict, str]:
@@ -161,7 +167,7 @@ def test_free_text_becomes_a_makers_name_or_other(field, name):
 
 def broken(root: Path) -> Path:
     """Faults in both tables, duplicates, disagreement, flags, canaries everywhere."""
-    dicom = {"WindowCenter": 2048, "WindowWidth": 4096, "PixelSpacing": [0.2, 0.2]}
+    dicom = {**WINDOW, "PixelSpacing": [0.2, 0.2]}
     for index in range(20):
         write(
             root / f"CANARY-{index}.dcm",
@@ -175,7 +181,7 @@ def broken(root: Path) -> Path:
     shutil.copy(root / "CANARY-0.dcm", root / "CANARY-same.dcm")
     write(root / "CANARY-near.dcm", film(1) + (film(99) > 790), **dicom)
     (root / "CANARY-broken.dcm").write_bytes(b"CANARY" * 99)
-    head = (*HEAD, "rib", "diagnosis_codes", "view", "split")
+    head = (*STUDIES_HEAD, "rib", "diagnosis_codes", "view", "split")
     rows = [
         (
             f"CANARY-{index}.dcm",
@@ -203,7 +209,7 @@ def broken(root: Path) -> Path:
         ("CANARY-2.dcm", "rib", 1, 1, 5, 10),
         ("CANARY-3.dcm", "CANARY", 1, 1, 500, 10),
     ]
-    table(root / "regions.csv", [("image", "site", "x0", "y0", "x1", "y1"), *boxes])
+    table(root / "regions.csv", [REGIONS_HEAD, *boxes])
     return root
 
 
@@ -327,7 +333,7 @@ def test_findings_are_those_that_the_table_defines(tmp_path):
     (root).mkdir()
     for name in "abc":
         (root / name).touch()
-    head = (*HEAD, "diagnosis_codes", "nodule", "remark", "typo")
+    head = (*STUDIES_HEAD, "diagnosis_codes", "nodule", "remark", "typo")
     rows = [("a", 1, "", "", 1, "fine", 1), ("b", 2, "", "", 0, "1", 0)]
     table(root / "studies.csv", [head, *rows, ("c", 3, "", "", "", "bad", "x")])
     _, found, _ = run(root, tmp_path / "out", pixels=False)
