@@ -166,7 +166,7 @@ def _places(
     seen: dict[tuple, int] = {}
     missing = [name for name in ("image", *fields) if name not in table.columns]
     if missing:
-        have = table.known_columns({"image", "lesion", "score", *_BOX, *_POINT})
+        have = table.name_columns({"image", "lesion", "score", *_BOX, *_POINT})
         text = f"no column {', '.join(missing)} (a box x0, y0, x1, y1 or a point x, y)"
         faults.add(table, None, f"{text}; it has {have}")
     for number, cells in table.numbered() if not missing else ():
@@ -237,7 +237,7 @@ def usable_rows(table: Table, faults: Faults) -> dict[int, Mapping[str, str]]:
     """Row number -> cells, of the rows with a name and a label."""
     missing = [name for name in ("image", "label") if name not in table.columns]
     if missing:
-        have = table.known_columns(RESERVED)
+        have = table.name_columns(RESERVED)
         faults.add(table, None, f"no column {', '.join(missing)}; it has {have}")
         faults.stop()
     rows: dict[int, Mapping[str, str]] = {}

@@ -181,7 +181,7 @@ class _Entries:
 def _boxes(
     root: Path,
     images: Mapping[str, str],
-    known: _Records,
+    entries: _Records,
     problems: checks.Problems,
     notes: _Notes,
 ) -> _Boxes:
@@ -202,7 +202,7 @@ def _boxes(
         if site not in FINDINGS:
             text = f"finding is none of {', '.join(BOXED)}"
             problems.add(sheet.file, row, text, check="unknown_site")
-        elif name not in known:
+        elif name not in entries:
             text = "its image is in no usable row of the label file"
             problems.add(sheet.file, row, text, check="box_without_study")
         elif not _is_official_size(root / images[name]):

@@ -1,8 +1,8 @@
-"""The table of patterns that reads reports: one CSV row a pattern, any language.
+"""The table of patterns that reads reports: a CSV file with one pattern per row.
 
 Columns: language, kind, scope, pattern. A pattern is a regular expression for whole
-words, in any case; a blank in it stands for any white space, {name} for a `word:name`
-row above it. docs/labels.md lists the kinds with examples.
+words in upper or lower case. A blank in it stands for any white space, and {name} for
+the row `word:name` above it. docs/labels.md lists the kinds with examples.
 """
 
 import csv
@@ -17,7 +17,8 @@ from data.cxr_registry.guard import checks
 
 TABLE = Path(__file__).with_name("text_rules.csv")
 COLUMNS = ("language", "kind", "scope", "pattern")
-# What a report may say about a mention; ANY is a fracture without a bone.
+# What a report may say about a mention, and what it may mention. ANY is a fracture of
+# a bone that is not named.
 MODIFIERS = (
     "negation",
     "uncertain",
@@ -53,22 +54,22 @@ class Rules:
     mentions: tuple[tuple[str, str, re.Pattern[str]], ...]  # kind, name, pattern
     modifiers: Mapping[str, Mapping[str, re.Pattern[str]]]  # kind -> scope -> pattern
     headings: Mapping[str, re.Pattern[str]]  # "image", "request" -> heading
-    unsplit: re.Pattern[str]  # a full stop that ends no sentence, at the end
-    digest: str  # of all that was read
+    unsplit: re.Pattern[str]  # text up to a full stop that ends no sentence
+    digest: str  # SHA-256 of all rows that were read
 
     @property
     def findings(self) -> frozenset[str]:
-        """What the table has a target for."""
+        """The findings that the table has a target for."""
         names = {name for kind, name, _ in self.mentions if kind == "target"}
         return frozenset(names - {ANY, OTHER})
 
 
 def load(languages: Sequence[str] = ("en",), extra: Path | None = None) -> Rules:
-    """The project's table and the user's, compiled.
+    """Compiles the project's table and the user's.
 
     Args:
         languages: codes of the languages that a report may be in.
-        extra: a table of the same columns; its rows join the project's.
+        extra: a table of the same columns, whose rows are added to the project's.
 
     Raises:
         ValueError: every row that can't be used, by file and row.
@@ -177,7 +178,7 @@ def _compile(rows: Sequence[PatternRow], languages: tuple[str, ...]) -> Rules:
 
 
 def _expand(row: PatternRow, words: Mapping[tuple[str, str], str]) -> str:
-    """The pattern with its {words} put in and blanks for any white space."""
+    """The pattern with its {words} inserted and its blanks as any white space."""
 
     def word(match: re.Match[str]) -> str:
         if (row.language, match[1]) not in words:
@@ -204,6 +205,6 @@ def _joined(frame: str, texts: Sequence[str] | None) -> re.Pattern[str]:
 
 
 def _whole_words(pattern: str) -> re.Pattern[str]:
-    """No word is cut; signs such as "?" may stand against a word."""
+    """The pattern where it cuts no word; signs such as "?" may touch a word."""
     edges = (r"(?:(?<!\w)|(?!\w))", r"(?:(?!\w)|(?<!\w))")
     return re.compile(f"{edges[0]}(?:{pattern}){edges[1]}", re.IGNORECASE)

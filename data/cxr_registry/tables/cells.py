@@ -42,7 +42,7 @@ class LabelWithEvidence:
 
 
 class Cells:
-    """Reads the cells of a studies table and collects the problems of its rows."""
+    """Reads the cells of a studies table and reports the problems of its rows."""
 
     def __init__(
         self,

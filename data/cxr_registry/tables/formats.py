@@ -1,7 +1,7 @@
-"""Tables of a registry as rows of text: CSV, Parquet, Excel, and COCO regions.
+"""Tables as rows of text: CSV, Parquet, Excel, and regions of a COCO file.
 
-Every cell is text, so that record number 00123 stays 00123. A row's number is the
-one that a spreadsheet shows: the header is row 1.
+Every cell is text, so that record number 00123 stays 00123. Rows are numbered as a
+spreadsheet does: the header is row 1.
 """
 
 import contextlib
@@ -25,19 +25,19 @@ class Table(NamedTuple):
     rows: list[dict[str, str]]
 
     def numbered(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Rows that hold something, with their number in the file."""
+        """Number in the file and cells of all rows that are not empty."""
         numbered = enumerate(self.rows, start=2)
         return ((number, cells) for number, cells in numbered if any(cells.values()))
 
-    def known_columns(self, names: Collection[str]) -> str:
+    def name_columns(self, names: Collection[str]) -> str:
         """Its columns of those names, and how many others it has, for a message.
 
-        The others are not named: without its header a table has a patient for one.
+        The others are not named: without a header they are cells of a patient.
         """
-        known = [name for name in self.columns if name in names]
-        others = len(self.columns) - len(known)
-        told = (", ".join(known), f"{others} unknown" if others else "")
-        return " and ".join(filter(None, told)) or "none"
+        named = [name for name in self.columns if name in names]
+        others = len(self.columns) - len(named)
+        parts = (", ".join(named), f"{others} unknown" if others else "")
+        return " and ".join(filter(None, parts)) or "none"
 
 
 def open_table(

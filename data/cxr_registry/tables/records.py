@@ -39,17 +39,17 @@ class Study:
     age: int | None  # years
 
     def supervision(self, finding: str) -> str:
-        """R positive with a box, P positive without, N negative, or unknown."""
+        """R (positive with a box), P (positive without), N (negative) or unknown."""
         if any(region.site == finding for region in self.regions):
             return "R"
         return {1: "P", 0: "N", -1: "unknown"}[self.labels[finding]]
 
     @property
     def stratum(self) -> str:
-        """Supervision and site, by which the parts are balanced."""
+        """Boxed sites and labels that are not 0; the parts are balanced by it."""
         boxed = {f"box:{region.site}" for region in self.regions}
-        known = {f"{name}:{value}" for name, value in self.labels.items() if value}
-        return "+".join(sorted(boxed | known)) or "negative"
+        labelled = {f"{name}:{value}" for name, value in self.labels.items() if value}
+        return "+".join(sorted(boxed | labelled)) or "negative"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,7 @@ def scan_registry(
         root,
         images=resolver,
         studies=table,
-        known=columns.sites(table, findings),
+        sites=columns.sites(table, findings),
         point_radius=options.point_radius,
         problems=problems,
     )
