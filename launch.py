@@ -39,6 +39,7 @@ from aals_jax.input import audit as audits
 from aals_jax.input import prepare
 from aals_jax.metrics import definitions as measure
 from aals_jax.metrics import readings
+from aals_jax.runs import data_options
 from aals_jax.runs import evaluate as rescore
 from aals_jax.runs import run as runs
 from aals_jax.runtime import devices as parallel
@@ -157,7 +158,8 @@ def _run() -> None:
 
 
 def _build() -> None:
-    reporting.log.info("the dataset: %s", prepare.prepare_dataset(_CONFIG.value)[0])
+    options = data_options.of(_CONFIG.value)
+    reporting.log.info("the dataset: %s", prepare.prepare_dataset(options))
 
 
 def _path(flag: flags.FlagHolder) -> Any:
@@ -207,18 +209,17 @@ def _score() -> None:
 
 
 def _audit() -> None:
-    reading = records.Options(
+    reading = records.ReadingOptions(
         keep_non_acute=_NON_ACUTE.value,
         point_radius=_POINT_RADIUS.value,
-        reports=texts.Options(
+        reports=texts.ReportOptions(
             read=_REPORTS.value,
             languages=tuple(_LANGUAGES.value),
             rules=_path(_RULES),
             silence=_SILENCE.value,
         ),
-        workers=_WORKERS.value,
     )
-    request = audits.Request(
+    options = audits.AuditOptions(
         registry=_path(_REGISTRY),
         out=_path(_OUT) or Path("runs/audit"),
         findings=tuple(_FINDINGS.value) if _FINDINGS.value else None,
@@ -226,10 +227,11 @@ def _audit() -> None:
         pixels=_PIXELS.value,
         seed=_PARTS_SEED.value,
         max_bad_share=_BAD_SHARE.value,
+        workers=_WORKERS.value,
         timeout_s=_TIMEOUT.value,
         reading=reading,
     )
-    if not audits.audit(request):
+    if not audits.audit(options):
         sys.exit(1)
 
 

@@ -27,6 +27,7 @@ import numpy as np
 
 from benchmarks import full_size, one_core
 from data.cxr_registry.build import builds
+from data.cxr_registry.build.options import BuildOptions
 
 REGISTRY_IMAGES = 65_845
 FILMS = 11  # distinct drawings; prime to ten, so that each meets every syntax
@@ -84,14 +85,15 @@ def make_registry(root: Path, images: int, workers: int) -> None:
 
 
 def run_build(root: Path, data_dir: Path, side: int, workers: int) -> None:
-    builds.prepare(
-        root,
+    options = BuildOptions(
+        registry=root,
         data_dir=data_dir,
-        findings=["rib"],
-        side=side,
         key_file=data_dir.parent / "key",
+        findings=("rib",),
+        side=side,
         workers=workers,
     )
+    builds.build(options)
 
 
 def family(pid: int) -> Iterator[int]:

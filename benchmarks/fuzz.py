@@ -35,7 +35,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from data.cxr_registry.dicom import reader
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.tables import records
 
 MEMORY_GB = 4.0  # address space of the child; its imports take 1.5
@@ -44,7 +44,7 @@ TIMEOUT_S = 20.0  # of processor time, for one file
 REFUSALS = {
     "dicom": (reader.UnreadableRadiograph,),
     "real": (reader.UnreadableRadiograph,),
-    "tables": (problems.RegistryError,),
+    "tables": (checks.RegistryError,),
 }
 
 

@@ -36,7 +36,8 @@ import pydicom
 from pydicom.encaps import generate_frames
 
 from benchmarks import full_size
-from data.cxr_registry.build import encode, encode_pool
+from data.cxr_registry.build import encode
+from data.cxr_registry.build.options import BuildOptions
 from data.cxr_registry.dicom import codecs, decoding, grayscale, headers
 from data.cxr_registry.dicom import (
     reader as dicom,
@@ -73,9 +74,19 @@ def study(path: Path) -> records.Study:
     )  # fmt: skip
 
 
+def build_options(side: int) -> BuildOptions:
+    """Of images of that side; nothing is read from the paths."""
+    return BuildOptions(
+        registry=Path("registry"),
+        data_dir=Path("data"),
+        key_file=Path("key"),
+        findings=("rib",),
+        side=side,
+    )
+
+
 def encoder(path: Path, side: int) -> Callable[[], encode.Encoded]:
-    options = encode.Options(findings=("rib",), side=side, bits=8, keep_burned_in=False)
-    row = study(path)
+    row, options = study(path), build_options(side)
     return lambda: encode.encode_study(row, options=options, key=bytes(32))
 
 
@@ -157,14 +168,13 @@ def writer(example: dict[str, Any], side: int, folder: Path) -> Callable[[], Non
     array_record: Any = importlib.import_module(
         "array_record.python.array_record_module"
     )
-    options = encode.Options(findings=("rib",), side=side, bits=8, keep_burned_in=False)
-    serialise = encode_pool.serialiser(options)
+    serialize = encode.serializer(build_options(side))
     records_file = array_record.ArrayRecordWriter(
         str(folder / "speed.array_record"), "group_size:1"
     )
 
     def write() -> None:
-        records_file.write(serialise(example))
+        records_file.write(serialize(example))
 
     return write
 

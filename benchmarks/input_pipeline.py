@@ -38,6 +38,7 @@ import numpy as np
 from aals_jax.input import augment, pipeline, views
 from aals_jax.input.dataset import Dataset, ImageTable, split_streams
 from data.cxr_registry.build import builds
+from data.cxr_registry.build.options import BuildOptions
 from data.phantom import registry as phantom
 
 PACKAGES = ("numpy", "opencv-python-headless", "grain", "array-record", "torch")
@@ -56,16 +57,16 @@ class Uncached(Dataset):
 
 
 def make_dataset(folder: Path) -> Path:
-    phantom.generate(
-        folder / "registry", images=IMAGES, seed=0, conspicuity=1.0, height=1100
-    )
-    return builds.prepare(
-        folder / "registry",
+    drawn = phantom.PhantomOptions(images=IMAGES, seed=0, conspicuity=1.0, height=1100)
+    phantom.generate(folder / "registry", drawn)
+    options = BuildOptions(
+        registry=folder / "registry",
         data_dir=folder,
-        findings=["rib", "clavicle"],
-        side=SIDE,
         key_file=folder / "key",
+        findings=("rib", "clavicle"),
+        side=SIDE,
     )
+    return builds.build(options)
 
 
 def stream_tables(dataset: Dataset) -> dict[str, ImageTable]:

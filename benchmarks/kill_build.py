@@ -75,13 +75,10 @@ def main() -> None:
     delays = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        phantom.generate(
-            folder / "registry",
-            images=options.images,
-            height=768,
-            seed=0,
-            conspicuity=1.0,
+        drawn = phantom.PhantomOptions(
+            images=options.images, height=768, seed=0, conspicuity=1.0
         )
+        phantom.generate(folder / "registry", drawn)
         if start(folder, "whole").wait():
             sys.exit("the undisturbed build failed")
         kept: dict[str, int] = {}

@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data.cxr_registry.dicom import reader
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.survey import duplicates
 from data.cxr_registry.tables import records
 
@@ -72,8 +72,8 @@ def main() -> None:
     studies = records.scan_registry(
         flags.registry,
         findings=None,
-        audit=problems.Audit(()),
-        options=records.Options(),
+        problems=checks.Problems(),
+        options=records.ReadingOptions(),
     ).studies[: flags.images]
     patients = np.array([study.patient for study in studies])
     rng = np.random.default_rng(0)

@@ -36,11 +36,11 @@ def work(folder: str, cores: list[int], steps: int, rounds: int, gate: Any) -> N
     import jax
 
     from aals_jax.input import prepare
-    from aals_jax.runs import stages
+    from aals_jax.runs import data_options, stages
     from aals_jax.runtime import devices
 
     made = config(folder)
-    data = prepare.open_data(made)
+    data = prepare.open_data(data_options.of(made))
     side, images = data.dataset.side, len(data.streams.image_level)
     student = stages.initial_state(made, side).student
     stage = stages.distill_stage(made, student, images=images, side=side)
@@ -95,9 +95,10 @@ def main() -> None:
         f"{len(cores)} processes, one core each": [[core] for core in cores],
     }
     from aals_jax.input import prepare
+    from aals_jax.runs import data_options
 
     with tempfile.TemporaryDirectory() as folder:
-        prepare.prepare_dataset(config(folder))
+        prepare.prepare_dataset(data_options.of(config(folder)))
         for name, layout in layouts.items():
             found = measure(folder, layout, options.steps, options.rounds)
             print(

@@ -118,7 +118,7 @@ def print_speed(count: int) -> None:
         + draw.choice(pool)
         for _ in range(count)
     ]
-    reader = report_text.Reader(report_text.Options(), remember=0)
+    reader = report_text.Reader(report_text.ReportOptions(), remember=0)
     reader.labels(reports[0], FINDINGS)
     start = time.process_time()
     for report in reports:
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=("test", "dev"))
     parser.add_argument("--reports", type=int, default=2000, help="for the speed")
     flags = parser.parse_args()
-    reader = report_text.Reader(report_text.Options())
+    reader = report_text.Reader(report_text.ReportOptions())
     cases = read_cases(reader, ROOT / f"tests/data/sentences_{flags.split}.csv")
     print_tables(cases)
     print_errors(cases)

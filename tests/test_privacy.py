@@ -30,16 +30,16 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 from aals_jax.evaluation import score, submissions
 from aals_jax.input import audit
 from aals_jax.metrics import definitions, readings
-from data.cxr_registry.build import builds, ledger, plan
+from data.cxr_registry.build import ledger, versions
 from data.cxr_registry.guard import failures
 from data.cxr_registry.labels import report_text
 from data.cxr_registry.tables import records
 from data.public import nih_cxr14, vindr_cxr
-from tests.support import canaries, planted, registry_files
+from tests.support import canaries, datasets, planted, registry_files
 
 ROOT = Path(__file__).parents[1]
 SEARCH = canaries.Search(planted.WORDS)
-FINDINGS = ["rib", "clavicle"]
+FINDINGS = ("rib", "clavicle")
 
 # What a user with every switch for talkative software turns on, in workers too.
 TALKATIVE = """
@@ -139,15 +139,12 @@ def everything_said() -> Iterator[io.StringIO]:
 
 def prepare(root: Path, tmp: Path, **changes) -> Path:
     options = {
-        "data_dir": tmp / "data",
         "findings": FINDINGS,
-        "side": 64,
-        "key_file": tmp / "key",
         "workers": 1,
         "max_bad_share": 0.5,
         "allow": planted.ALLOW,
     }
-    return builds.prepare(root, **(options | changes))
+    return datasets.build(root, tmp, **(options | changes))
 
 
 # --- the search itself: what it could not find would prove nothing
@@ -266,7 +263,7 @@ def test_the_key_is_in_nothing_that_a_run_writes(ran):
 
 
 def test_a_film_with_painted_text_reaches_neither_dataset_nor_page(registry, ran):
-    (path,) = (ran / "datasets/cxr_registry").glob(f"*/{plan.VERSION}")
+    (path,) = (ran / "datasets/cxr_registry").glob(f"*/{versions.FEATURES}")
     assert not planted.flagged_rows(registry) & rows_of(path)
     assert max(likenesses(path)) < 0.75
     assert max(likenesses_of_page(ran / "run/report.html")) < 0.75
@@ -389,7 +386,7 @@ def test_a_registry_full_of_faults_names_rows_and_nobody(registry, tmp_path):
 
 def test_an_audit_says_nothing(registry, tmp_path):
     with everything_said() as said:
-        audit.audit(audit.Request(registry=registry, out=tmp_path / "out"))
+        audit.audit(audit.AuditOptions(registry=registry, out=tmp_path / "out"))
     assert (tmp_path / "out" / "audit.html").exists()
     assert not SEARCH.in_bytes(said.getvalue().encode("utf-8", "backslashreplace"))
     assert SEARCH.below(tmp_path / "out") == {}
@@ -410,9 +407,10 @@ def test_workers_that_take_too_long_are_told_by_row(registry, tmp_path, capfd):
 
 def test_reports_are_read_without_a_word_of_them(registry, tmp_path):
     pytest.importorskip("negspacy")
-    reports = report_text.Options(read="always", languages=("en", "de"))
+    reports = report_text.ReportOptions(read="always", languages=("en", "de"))
     with everything_said() as said:
-        path = prepare(registry, tmp_path, reports=reports)
+        reading = records.ReadingOptions(reports=reports)
+        path = prepare(registry, tmp_path, reading=reading)
     assert "report" in (path / ledger.AUDIT_FILE).read_text()
     assert not SEARCH.in_bytes(said.getvalue().encode())
     assert SEARCH.below(tmp_path / "data") == {}

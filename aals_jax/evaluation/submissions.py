@@ -15,42 +15,36 @@ import numpy as np
 
 from aals_jax.evaluation import coco
 from aals_jax.metrics import readings
+from data.cxr_registry.guard import checks
 from data.cxr_registry.tables import formats
 from data.cxr_registry.tables.formats import Table
 
 _BOX, _POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
 
 
-_SHOWN = 50  # faults in the message
-
-
 class SubmissionError(ValueError):
     """Everything wrong with the files, in one message."""
 
-    def __init__(self, faults: Sequence[str]):
-        self.faults = tuple(faults)
-        lines = [f"- {fault}" for fault in self.faults[:_SHOWN]]
-        if (left := len(self.faults) - _SHOWN) > 0:
-            lines.append(f"- ... and {left} more")
-        count = len(self.faults)
-        super().__init__("\n".join([f"{count} fault(s) in the files", *lines]))
+    def __init__(self, problems: Sequence[checks.Problem]):
+        self.faults = tuple(map(str, problems))
+        head = f"{len(self.faults)} fault(s) in the files"
+        super().__init__("\n".join([head, *checks.list_first(problems, bullet="- ")]))
 
 
 class Faults:
     """Collects faults; JSON entries are counted from 1, rows as a spreadsheet does."""
 
     def __init__(self):
-        self._found: list[str] = []
+        self._problems = checks.Problems(error=SubmissionError)
 
     def add(self, table: Table, row: int | None, text: str) -> None:
-        place = table.name
-        if row is not None:
-            place += f" {'entry' if isinstance(table, coco.Entries) else 'row'} {row}"
-        self._found.append(f"{place}: {text}")
+        if isinstance(table, coco.Entries) and row is not None:
+            self._problems.add(f"{table.name} entry {row}", None, text)
+        else:
+            self._problems.add(table.name, row, text)
 
     def stop(self) -> None:
-        if self._found:
-            raise SubmissionError(self._found)
+        self._problems.raise_if_any()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +166,7 @@ def _places(
     seen: dict[tuple, int] = {}
     missing = [name for name in ("image", *fields) if name not in table.columns]
     if missing:
-        have = table.known_columns({"image", "lesion", "score", *_BOX, *_POINT})
+        have = table.name_columns({"image", "lesion", "score", *_BOX, *_POINT})
         text = f"no column {', '.join(missing)} (a box x0, y0, x1, y1 or a point x, y)"
         faults.add(table, None, f"{text}; it has {have}")
     for number, cells in table.numbered() if not missing else ():
@@ -243,7 +237,7 @@ def usable_rows(table: Table, faults: Faults) -> dict[int, Mapping[str, str]]:
     """Row number -> cells, of the rows with a name and a label."""
     missing = [name for name in ("image", "label") if name not in table.columns]
     if missing:
-        have = table.known_columns(RESERVED)
+        have = table.name_columns(RESERVED)
         faults.add(table, None, f"no column {', '.join(missing)}; it has {have}")
         faults.stop()
     rows: dict[int, Mapping[str, str]] = {}

@@ -1,4 +1,4 @@
-"""A registry looked through before anything is built: audit.json and a page.
+"""Looks through a registry before anything is built: audit.json and a page.
 
 Nothing is written into the registry, and rows are named by their number alone.
 """
@@ -15,16 +15,16 @@ from aals_jax import report
 from aals_jax.input import prepare
 from aals_jax.runtime import files, log, provenance
 from data.cxr_registry.build import folds
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.survey import duplicates, looks, pixel_survey, table_survey
 from data.cxr_registry.tables import records
 
 FORMAT = 1  # of audit.json
-_LOGGED = 20  # faults in the log
+_LOGGED = 20  # faults in the log; audit.json has all
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
+class AuditOptions:
     """What is to be audited, and how it is read."""
 
     registry: Path
@@ -34,56 +34,60 @@ class Request:
     pixels: bool = True  # whether the images are read
     seed: int = 0  # of the ten parts, as config.data.seed
     max_bad_share: float = 0.02  # of unusable images, as config.data.max_bad_share
-    timeout_s: float = 60.0  # for one file
-    reading: records.Options = dataclasses.field(default_factory=records.Options)
+    workers: int = 0  # processes for reports and images; 0: this one, without a limit
+    timeout_s: float = 60.0  # that one file may take
+    reading: records.ReadingOptions = dataclasses.field(
+        default_factory=records.ReadingOptions
+    )
 
 
-def audit(request: Request) -> bool:
-    """Reads all, builds nothing; returns whether no fault stands.
+def audit(options: AuditOptions) -> bool:
+    """Reads everything, builds nothing; returns whether the registry has no fault.
 
     Raises:
         FileNotFoundError: there is no registry, or no studies table in it.
-        ValueError: an option that can't be, or reports that can't be read.
+        ValueError: an unknown check, an `out` in the registry, or unreadable reports.
     """
-    root, out = request.registry.resolve(), request.out.resolve()
+    root, out = options.registry.resolve(), options.out.resolve()
     if out == root or root in out.parents:
         raise ValueError("--out lies in the registry, which an audit leaves as it is")
-    found = problems.Audit(request.allow)
+    problems = checks.Problems(options.allow)
     log.log.info("reading the tables")
     registry = records.scan_registry(
-        request.registry,
-        findings=request.findings,
-        audit=found,
-        options=request.reading,
+        options.registry,
+        findings=options.findings,
+        problems=problems,
+        options=options.reading,
+        workers=options.workers,
     )
-    split_of = table_survey.split_of(registry, seed=request.seed)
-    seen = _look(registry, request) if request.pixels else []
+    split_of = table_survey.split_of(registry, seed=options.seed)
+    results = _look_at_images(registry, options) if options.pixels else []
     facts = table_survey.tables(registry)
     facts["splits"] = table_survey.splits(registry, split_of)
     facts["folds"] = _folds(registry, facts["splits"])
     facts["pixels"], pictures = None, []
-    if request.pixels:
+    if options.pixels:
         facts["pixels"] = pixels = pixel_survey.pixels(
             registry,
-            seen,
+            results,
             split_of=split_of,
-            audit=found,
-            max_bad_share=request.max_bad_share,
+            problems=problems,
+            max_bad_share=options.max_bad_share,
         )
-        pictures = galleries(registry, seen, pixels)
-    result = {**_head(registry, request, found), **facts}
-    request.out.mkdir(parents=True, exist_ok=True)
-    report.write_audit(request.out / "audit.html", result=result, galleries=pictures)
-    files.write_json(request.out / "audit.json", result)
-    _log(result, request.out)
+        pictures = galleries(registry, results, pixels)
+    result = {**_head(registry, options, problems), **facts}
+    options.out.mkdir(parents=True, exist_ok=True)
+    report.write_audit(options.out / "audit.html", result=result, galleries=pictures)
+    files.write_json(options.out / "audit.json", result)
+    _log(result, options.out)
     return result["passed"]
 
 
 def _head(
-    registry: records.Registry, request: Request, found: problems.Audit
+    registry: records.Registry, options: AuditOptions, problems: checks.Problems
 ) -> dict[str, Any]:
-    """What was asked, and every fault."""
-    faults = problems.RegistryError(found.problems).problems  # in their order
+    """The beginning of audit.json: what was asked, and every fault."""
+    faults = checks.RegistryError(problems.standing).problems  # in their order
     return {
         "kind": "audit",
         "format": FORMAT,
@@ -92,50 +96,50 @@ def _head(
         "versions": provenance.versions(),
         "options": {
             "findings": list(registry.findings),
-            "allow": sorted(request.allow),
-            "pixels": request.pixels,
-            "seed": request.seed,
-            "max_bad_share": request.max_bad_share,
-            "keep_non_acute": request.reading.keep_non_acute,
-            "point_radius": request.reading.point_radius,
-            "reports": request.reading.reports.read,
+            "allow": sorted(options.allow),
+            "pixels": options.pixels,
+            "seed": options.seed,
+            "max_bad_share": options.max_bad_share,
+            "keep_non_acute": options.reading.keep_non_acute,
+            "point_radius": options.reading.point_radius,
+            "reports": options.reading.reports.read,
             "report_rules": dict(registry.report_rules),
         },
         "passed": not faults,
         "fault_counts": dict(collections.Counter(fault.check for fault in faults)),
         "faults": [fault._asdict() for fault in faults],
-        "allowed": dict(found.allowed),
+        "allowed": dict(problems.allowed),
     }
 
 
-def _look(
-    registry: records.Registry, request: Request
+def _look_at_images(
+    registry: records.Registry, options: AuditOptions
 ) -> list[looks.Look | looks.Refused]:
     total = len(registry.studies)
-    seen = []
+    results = []
     with log.progress("looking at the images") as update:
-        for one in looks.look_at_all(
+        for result in looks.look_at_all(
             registry.studies,
-            workers=request.reading.workers,
-            timeout_s=request.timeout_s,
+            workers=options.workers,
+            timeout_s=options.timeout_s,
         ):
-            seen.append(one)
-            update(len(seen), total)
-    return seen
+            results.append(result)
+            update(len(results), total)
+    return results
 
 
 def _folds(
     registry: records.Registry, splits: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Supervision in train, validation and test of each fold, and what is too little.
+    """Of each fold: supervision in train, validation and test, and what is missing.
 
     A table with splits of its own is one fold.
     """
     if not splits:
         return []
-    names = [{name: [name] for name in records.SPLITS}]
+    parts_of = [{name: [name] for name in records.SPLITS}]  # by fold
     if not registry.has_splits:
-        names = [
+        parts_of = [
             {
                 name: [f"part_{part}" for part in parts]
                 for name, parts in folds.fold_splits(fold).items()
@@ -144,7 +148,7 @@ def _folds(
         ]
     return [
         {name: _fold(fold, splits, name) for name in registry.findings}
-        for fold in names
+        for fold in parts_of
     ]
 
 
@@ -175,17 +179,16 @@ def _fold(
 
 
 def _log(result: Mapping[str, Any], out: Path) -> None:
-    say = log.log
     table = result["table"]
-    say.info(
+    log.log.info(
         "%d rows, %d images of %d patients",
         *(table[name] for name in ("rows", "images", "patients")),
     )
     for name, counts in result["supervision"].items():
-        said = ", ".join(f"{kind} {count}" for kind, count in counts.items())
-        say.info("%s: %s", name, said)
+        words = ", ".join(f"{kind} {count}" for kind, count in counts.items())
+        log.log.info("%s: %s", name, words)
     if pixels := result["pixels"]:
-        say.info(
+        log.log.info(
             "%d readable, %d unreadable; %d images repeat pixels, %d pairs within %d "
             "of %d bits",
             pixels["readable"],
@@ -195,72 +198,74 @@ def _log(result: Mapping[str, Any], out: Path) -> None:
             duplicates.NEAR,
             duplicates.BITS,
         )
-    faults = [problems.Problem(**fault) for fault in result["faults"]]
+    faults = [checks.Problem(**fault) for fault in result["faults"]]
     for fault in faults[:_LOGGED]:
-        say.error("%s", fault)
+        log.log.error("%s", fault)
     if len(faults) > _LOGGED:
-        say.error("... and %d more, all in audit.json", len(faults) - _LOGGED)
-    say.info("%d fault(s); the audit: %s", len(faults), out)
+        log.log.error("... and %d more, all in audit.json", len(faults) - _LOGGED)
+    log.log.info("%d fault(s); the audit: %s", len(faults), out)
 
 
-RANDOM, EXTREMES, PAIRS = 12, 6, 6  # images, boxes at each end, pairs of a kind
+RANDOM, EXTREMES, PAIRS = 12, 6, 6  # images, boxes of each extreme, pairs of a kind
 _SIDE = 448  # pixels of a picture
 
 
 def galleries(
     registry: records.Registry,
-    seen: Sequence[looks.Look | looks.Refused],
+    results: Sequence[looks.Look | looks.Refused],
     pixels: Mapping[str, Any],
 ) -> list[report.Gallery]:
     """A contact sheet, repeated images side by side, the smallest and largest boxes.
 
     Args:
         registry: of the audit.
-        seen: a look at each image.
+        results: of `looks.look`, for each image.
         pixels: what `pixel_survey.pixels` counted.
     """
-    random = pixel_survey.chosen_rows(registry, seen, number=RANDOM)
+    random = pixel_survey.chosen_rows(results, number=RANDOM)
     pairs = _pairs(pixels)
     sizes = sorted(
         (side, row, place, name)
         for name in registry.findings
         for side, row, place in table_survey.box_sizes(registry, name)
     )
-    ends = [*sizes[:EXTREMES], *sizes[EXTREMES:][-EXTREMES:]]
+    extremes = [*sizes[:EXTREMES], *sizes[EXTREMES:][-EXTREMES:]]
     wanted = {*random, *(row for rows, _ in pairs for row in rows)}
-    wanted |= {row for _, row, *_ in ends}
+    wanted |= {row for _, row, *_ in extremes}
     # in this process: each was read a moment ago, within the time limit
     pictures = (
         looks.picture(study, side=_SIDE)
         for study in registry.studies
         if study.row in wanted
     )
-    shown = {picture.row: picture for picture in pictures if picture}
+    picture_of = {picture.row: picture for picture in pictures if picture}
     return [
         report.Gallery(
             "At random",
             "Is it bone bright and air dark, head up, the patient's left on the right?",
-            _figures([((row,), _labels(registry, row)) for row in random], shown),
+            _figures([((row,), _labels(registry, row)) for row in random], picture_of),
         ),
         report.Gallery(
             "Repeated",
             "Same pixels of two patients first, then the nearest by perceptual hash.",
-            _figures(pairs, shown),
+            _figures(pairs, picture_of),
         ),
         report.Gallery(
             "Smallest and largest boxes",
             "A box off its lesion, or of another image's size, shows here first.",
             tuple(
-                report.AuditFigure((_panel(shown[row], place),), _size(side, row, name))
-                for side, row, place, name in ends
-                if row in shown
+                report.AuditFigure(
+                    (_panel(picture_of[row], place),), _size(side, row, name)
+                )
+                for side, row, place, name in extremes
+                if row in picture_of
             ),
         ),
     ]
 
 
 def _pairs(pixels: Mapping[str, Any]) -> list[tuple[tuple[int, ...], str]]:
-    """(rows, caption) of pairs to show."""
+    """(rows, caption) of the pairs of images to show."""
     same = [
         (tuple(group["rows"][:2]), "same pixels, two patients")
         for group in pixels["same_pixels"]["groups"]
@@ -278,17 +283,18 @@ def _pairs(pixels: Mapping[str, Any]) -> list[tuple[tuple[int, ...], str]]:
 
 
 def _figures(
-    chosen: Sequence[tuple[tuple[int, ...], str]], shown: Mapping[int, looks.Picture]
+    chosen: Sequence[tuple[tuple[int, ...], str]],
+    picture_of: Mapping[int, looks.Picture],
 ) -> tuple[report.AuditFigure, ...]:
-    """Rows without a picture are left out: unreadable, or flagged."""
+    """Figures of rows with a caption; those without a picture are left out."""
     return tuple(
         report.AuditFigure(
-            tuple(_panel(shown[row]) for row in rows),
+            tuple(_panel(picture_of[row]) for row in rows),
             f"{'row' if len(rows) == 1 else 'rows'} {' and '.join(map(str, rows))}: "
-            f"{says}",
+            f"{caption}",
         )
-        for rows, says in chosen
-        if all(row in shown for row in rows)
+        for rows, caption in chosen
+        if all(row in picture_of for row in rows)
     )
 
 
@@ -301,8 +307,8 @@ def _panel(picture: looks.Picture, place: int | None = None) -> report.AuditPane
 def _labels(registry: records.Registry, row: int) -> str:
     study = next(study for study in registry.studies if study.row == row)
     words = {1: "positive", -1: "unknown"}
-    said = [f"{name} {words[label]}" for name, label in study.labels.items() if label]
-    return ", ".join(said) or "negative"
+    labels = [f"{name} {words[label]}" for name, label in study.labels.items() if label]
+    return ", ".join(labels) or "negative"
 
 
 def _size(side: float, row: int, finding: str) -> str:

@@ -18,7 +18,7 @@ from aals_jax.input import prepare
 from aals_jax.metrics import definitions
 from aals_jax.metrics.summary import Measured, sections
 from aals_jax.report import ModelCurves, write_report
-from aals_jax.runs import identity, run
+from aals_jax.runs import data_options, identity, run
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.workdir import claimed
 from aals_jax.runtime import files, log, provenance
@@ -121,7 +121,7 @@ def open_run(
     config = load_config(record["config"])
     path = builds.find(data_dir, record["data_hash"])
     source = "registry" if record["config"]["registry"] else "phantom"
-    data = prepare.load_data(path, config, source=source)
+    data = prepare.load_data(path, data_options.selection_of(config), source=source)
     assessor = Assessor(
         data=data,
         settings=config.evaluation,

@@ -14,7 +14,7 @@ from aals_jax.input.dataset import Data
 from aals_jax.metrics import definitions
 from aals_jax.metrics.summary import Measured, sections
 from aals_jax.report import ModelCurves, write_report
-from aals_jax.runs import check, identity, loop, sharing, stages
+from aals_jax.runs import check, data_options, identity, loop, sharing, stages
 from aals_jax.runs.history import read_history
 from aals_jax.runs.workdir import check_claim, check_data, claim
 from aals_jax.runtime import devices, files, log, provenance
@@ -33,7 +33,7 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
     check_claim(config, workdir)
     if result_path.exists():
         if config.registry:  # another registry of the same shape must not pass for it
-            prepared = prepare.prepare_dataset(config)[0]
+            prepared = prepare.prepare_dataset(data_options.of(config))
             check_data(prepare.data_hash(prepared), workdir)
         log.log.info("done already: %s", result_path)
         log.log.info("the page: %s", workdir / "report.html")
@@ -47,7 +47,7 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
         "the PHANTOM (drawn, no patients)" if not config.registry else "a registry",
     )
     log.log.info("%s  %s", devices.describe(), provenance.DISCLAIMER)
-    data = prepare.open_data(config)
+    data = prepare.open_data(data_options.of(config))
     for split, counts in data.counts().items():
         log.log.info("%-10s %s", split, counts)
     check_data(data.data_hash, workdir)

@@ -13,7 +13,8 @@ from typing import Any
 
 from aals_jax.method.methods import METHODS
 from aals_jax.runs import identity
-from aals_jax.runtime import files, locks, log
+from aals_jax.runtime import files, log
+from data.cxr_registry.guard import locks
 
 # Fields that stage 1 does not read where the method trains in two stages. Validation,
 # which chooses its checkpoint, reads the others of `evaluation`.

@@ -1,1 +1,1 @@
-"""The machine around a run: devices and hosts, locks, the log, files, provenance."""
+"""The machine around a run: devices and hosts, cores, the log, files, provenance."""

@@ -1,27 +1,27 @@
-"""Files that are whole or absent, whenever the process is killed."""
+"""Files of JSON, text and bytes that are whole or absent, whenever a kill comes."""
 
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from data.cxr_registry.guard import atomic
+
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes aside, then renames: the file is whole or absent."""
+    """Indented, keys sorted; a file that is there is replaced as a whole."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """As `write_json`; line ends are kept as they are."""
+    """As `write_bytes`, in UTF-8; line ends are kept as they are."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """As `write_json`."""
-    aside = path.with_name(path.name + ".partial")
-    aside.write_bytes(content)
-    os.replace(aside, path)
+    """Writes aside, then renames: the file is whole, or what it was before."""
+    with atomic.replacing(path) as draft:
+        draft.write_bytes(content)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from aals_jax.input import prepare
+from aals_jax.runs import data_options
 from aals_jax.runs import run as runs
-from aals_jax.runtime import locks, log
+from aals_jax.runtime import cores, log
 from aals_jax.sweeps import board, results, sweep_file, trials
 from aals_jax.sweeps.trials import Trial
+from data.cxr_registry.guard import locks
 
 _OVER = ("done", "stopped")  # states of trials that a sweep leaves alone
 _LAUNCH = Path(__file__).parents[2] / "launch.py"
@@ -91,7 +93,7 @@ def run_trial(job: Job, name: str, load_config: Callable[..., Any]) -> None:
         if trial.is_done:
             log.log.info("done already: %s", trial.folder / "result.json")
             return
-        with locks.cores(job.cpus or 0) as cores, trial.attempt(cores):
+        with cores.pinned(job.cpus or 0) as numbers, trial.attempt(numbers):
             config = load_config(trial.fields)
             runs.run(config, trial.folder, shared=job.root / "shared")
 
@@ -106,8 +108,8 @@ def run(job: Job) -> None:
     job = dataclasses.replace(
         job, root=job.root.absolute(), cpus=1 if job.cpus is None else job.cpus
     )
-    told = f"another sweep is at work in {job.root}: wait for it, or end it"
-    with locks.held_now(job.root, told=told):
+    message = f"another sweep is at work in {job.root}: wait for it, or end it"
+    with locks.held_now(job.root, message=message):
         sweep = sweep_file.load(job.file, job.root)
 
         def current() -> list[Trial]:
@@ -150,7 +152,7 @@ def _prepare_data(configs: Sequence[Any]) -> None:
             [fields[n] for n in ("registry", "finding", "phantom")] + [data]
         )
         if key not in built:
-            prepare.prepare_dataset(config)
+            prepare.prepare_dataset(data_options.of(config))
         built.add(key)
 
 

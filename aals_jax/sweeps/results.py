@@ -18,6 +18,7 @@ from aals_jax.runtime import files, log, provenance
 from aals_jax.sweeps.sweep_file import SEED
 from aals_jax.sweeps.trials import Trial
 from aals_jax.types import SHOWN
+from data.cxr_registry.guard import formulas
 
 METRICS = ("auroc", "average_precision", "froc_area", "froc_count")
 _PHANTOM = "**Drawn phantom**: these numbers say that the code works, nothing else."
@@ -131,10 +132,8 @@ def as_csv(rows: Sequence[TrialResult]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return json.dumps(value) if isinstance(value, list) else value
+    """A cell that no spreadsheet takes for a formula; a list as JSON."""
+    return json.dumps(value) if isinstance(value, list) else formulas.neutralize(value)
 
 
 def as_markdown(rows: Sequence[TrialResult], by_seed: Sequence[SeedGroup]) -> str:

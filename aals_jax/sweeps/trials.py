@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from aals_jax.runs.history import read_history
-from aals_jax.runtime import files, locks
+from aals_jax.runtime import files
 from aals_jax.types import SELECTED_BY, STAGES
+from data.cxr_registry.guard import locks
 
 # finished; at work; ended with an error; stopped by a search's scheduler; begun but
 # killed; not begun

@@ -1,4 +1,4 @@
-"""The TFDS builder: features and splits; what fills them comes from `build`."""
+"""The TFDS builder: features and splits, filled with the shards of a build."""
 
 import dataclasses
 import io
@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from data.cxr_registry.build import plan
+from data.cxr_registry.build import versions
 
 
 @dataclasses.dataclass
@@ -53,7 +53,7 @@ def features(
     )
 
 
-def serialise(of: tfds.features.FeaturesDict, example: Mapping[str, Any]) -> bytes:
+def serialize(of: tfds.features.FeaturesDict, example: Mapping[str, Any]) -> bytes:
     """An example of `encode` as the bytes of a record."""
     objects = [
         {**item, "bbox": tfds.features.BBox(*map(float, item["bbox"]))}
@@ -63,14 +63,14 @@ def serialise(of: tfds.features.FeaturesDict, example: Mapping[str, Any]) -> byt
     encoded = of.encode_example({**example, "image": image, "objects": objects})
     specs: Any = of.get_serialized_info()
     proto = ExampleSerializer(specs).get_tf_example(encoded)
-    # a record is a map, which protobuf else writes in another order in each process
+    # a record is a map, which protobuf would write in another order in each process
     return proto.SerializeToString(deterministic=True)
 
 
 class Builder(FileReaderBuilder):
     """Chest radiographs of one registry, in patient-disjoint parts."""
 
-    VERSION = tfds.core.Version(plan.VERSION)
+    VERSION = tfds.core.Version(versions.FEATURES)
     RELEASE_NOTES = {  # noqa: RUF012 (TFDS reads it so)
         "1.0.0": "Initial release.",
         "1.1.0": "lesion_counts: how many lesions the record names.",
@@ -85,7 +85,7 @@ class Builder(FileReaderBuilder):
         """
         Args:
             shards: split's name -> its finished files, with their records.
-            **kwargs: of the TFDS builder.
+            **kwargs: go to the TFDS builder.
         """
         self._shards = shards
         super().__init__(**kwargs)
@@ -96,28 +96,28 @@ class Builder(FileReaderBuilder):
             features=features(
                 findings=config.findings, side=config.side, bits=config.bits
             ),
-            # the order of the table: a shuffle by key would be one more variable
+            # examples stay in the order of the table: a shuffle would depend on the key
             disable_shuffling=True,
         )
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None):
-        """Takes finished shards in: nothing is downloaded, nothing is copied."""
+        """Links the finished shards into the dataset; nothing is downloaded."""
         del dl_manager, download_config
         if self._shards is None:
             raise ValueError(
                 "this builder is filled by `python -m data.cxr_registry.build`"
             )
         infos = []
-        for split, found in self._shards.items():
+        for split, files in self._shards.items():
             template = self._get_filename_template(split_name=split)
-            names = template.sharded_filepaths(len(found))
-            for (file, _), name in zip(found, names, strict=True):
+            names = template.sharded_filepaths(len(files))
+            for (file, _), name in zip(files, names, strict=True):
                 _link(file, Path(name))
             infos.append(
                 tfds.core.SplitInfo(
                     name=split,
-                    shard_lengths=[records for _, records in found],
-                    num_bytes=sum(file.stat().st_size for file, _ in found),
+                    shard_lengths=[records for _, records in files],
+                    num_bytes=sum(file.stat().st_size for file, _ in files),
                     filename_template=template,
                 )
             )

@@ -1,4 +1,4 @@
-"""Makes a key of the pseudonyms, and carries a table of parts over to a new key.
+"""Makes keys of the pseudonyms, and converts a table of parts to a new key.
 
     python -m data.cxr_registry.keys new --key_file FILE
     python -m data.cxr_registry.keys rotate --registry DIR --parts_file parts.csv \\
@@ -13,23 +13,26 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from data.cxr_registry.build import folds
-from data.cxr_registry.guard import failures, privacy, problems
+from data.cxr_registry.guard import checks, failures, privacy
 from data.cxr_registry.tables import formats
 
 
 def rekey(
     parts: Mapping[str, int], patients: Collection[str], *, old: bytes, new: bytes
 ) -> dict[str, int]:
-    """Pseudonym -> part under the new key, of the patients that the table knows.
+    """Converts a table of parts to a new key.
 
     Args:
-        parts: pseudonym -> part under the old key.
+        parts: pseudonym -> part, under the old key.
         patients: the hospital's identifiers.
         old: the key that `parts` was made with.
-        new: another one.
+        new: another key.
+
+    Returns:
+        Pseudonym -> part under the new key, of the given patients that are in `parts`.
 
     Raises:
-        ValueError: the table knows none of them.
+        ValueError: none of them is.
     """
     kept = {
         privacy.pseudonym(new, "patient", patient): parts[name]
@@ -44,10 +47,10 @@ def rekey(
 def rotate(
     registry: Path, parts_file: Path, *, key_file: Path, new_key_file: Path, out: Path
 ) -> tuple[int, int]:
-    """Writes the table for the new key; the numbers of patients kept and left out."""
-    audit = problems.Audit(())
-    table = formats.open_table(registry, "studies", audit)
-    audit.stop()
+    """Writes the table for the new key; returns how many patients it has and lacks."""
+    problems = checks.Problems()
+    table = formats.open_table(registry, "studies", problems)
+    problems.raise_if_any()
     if table is None:
         raise FileNotFoundError("the registry has no studies table")
     if "patient_id" not in table.columns:
@@ -91,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     actions = parser.add_subparsers(dest="action", required=True)
     new = actions.add_parser("new", help="make a key that only you can read")
-    rotate = actions.add_parser("rotate", help="carry a table of parts to a new key")
+    rotate = actions.add_parser("rotate", help="convert a table of parts to a new key")
     for action in (new, rotate):
         action.add_argument("--key_file", type=Path, required=True)
     for name in ("--registry", "--parts_file", "--new_key_file", "--out"):

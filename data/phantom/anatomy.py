@@ -1,10 +1,9 @@
 """The phantom's patients and their films: from a seed to pixels and true boxes.
 
-Everything is drawn in millimetres of the patient and attenuates X-rays; the film is
-the logistic (film-like) response to the sum, so that what overlaps adds up as it does
-on a radiograph. `draw` is a pure function of its arguments. Each concern has its own
-generator, default_rng([seed, index, stream]): nothing but the fracture itself depends
-on whether there is one.
+Everything is drawn in millimetres of the patient and attenuates X-rays. The film is a
+logistic response to the sum, so that what overlaps adds up as on a radiograph. Each
+concern has its own random numbers, default_rng([seed, index, stream]), so that nothing
+but the fracture itself depends on whether there is one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ class Drawing:
 
     pixels: np.ndarray  # f32[H, W], 0 = air, 1 = bone
     boxes: Mapping[str, np.ndarray]  # site -> f64[N, 4], x0, y0, x1, y1 in pixels
-    spacing: float  # mm a pixel
+    spacing: float  # mm per pixel
     sex: str  # F | M
     age: int  # years
     view: str  # PA | AP
@@ -47,16 +46,16 @@ def draw(
     Args:
         seed: of the registry, >= 0.
         index: of the image, >= 0.
-        height: typical rows of a film, pixels; single films differ by 0.85-1.15.
+        height: typical rows of a film in pixels; films have 0.85 to 1.15 times these.
         conspicuity: 0 = no visible effect, 1 = plain to see, 3 = glaring.
         sites: which of rib and clavicle are broken.
         patient: whose body it is; images of one patient share it. Default: index.
 
     Returns:
-        the film; with `sites` empty or conspicuity 0, bit for bit the whole one.
+        The film; without `sites`, or with conspicuity 0, bit for bit the unbroken one.
     """
-    who = index if patient is None else patient
-    body = _anatomy(np.random.default_rng([seed, who, ANATOMY]))
+    body_number = index if patient is None else patient
+    body = _anatomy(np.random.default_rng([seed, body_number, ANATOMY]))
     shot = _acquisition(np.random.default_rng([seed, index, ACQUISITION]), height, body)
     to_px, shape = shot["to_px"], shot["shape"]
     tubes = body["tubes"]
@@ -132,7 +131,7 @@ def _anatomy(rng: np.random.Generator) -> dict:
 
 
 def _acquisition(rng: np.random.Generator, height: int, body: Mapping) -> dict:
-    """How the patient stands before the detector, and what the film does."""
+    """How the patient stands before the detector, and how the film responds."""
     form = str(rng.choice(["portrait", "square", "landscape"], p=[0.4, 0.4, 0.2]))
     tall, wide = DETECTOR_MM[form]
     rows = round(height * float(rng.uniform(0.85, 1.15)))
@@ -163,19 +162,19 @@ def _acquisition(rng: np.random.Generator, height: int, body: Mapping) -> dict:
 
 
 def _fracture(rng, site, tubes, conspicuity, skeleton, to_px) -> np.ndarray:
-    """Breaks the bones of one site in place; f64[N, 4] boxes inside the film."""
+    """Breaks the bones of one site in place; returns f64[N, 4], boxes in the film."""
     rows, columns = skeleton.shape
     limit = np.array([columns, rows, columns, rows], float)
     tries = 0
     while True:
         cracks = fractures.sample(rng, site)
-        found = np.stack([fractures.box(tubes[c.bone], c, to_px) for c in cracks])
+        boxes = np.stack([fractures.box(tubes[c.bone], c, to_px) for c in cracks])
         tries += 1
-        if ((found >= 0) & (found <= limit)).all() or tries == _TRIES:
+        if ((boxes >= 0) & (boxes <= limit)).all() or tries == _TRIES:
             break
     for crack in cracks:
         fractures.break_bone(skeleton, tubes[crack.bone], crack, conspicuity, to_px)
-    return np.clip(found, 0, limit)
+    return np.clip(boxes, 0, limit)
 
 
 def _flat_bones(skeleton: np.ndarray, body: Mapping, to_px: np.ndarray) -> None:

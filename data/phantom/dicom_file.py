@@ -1,8 +1,8 @@
-"""A drawn film as a DICOM file: the variety of a hospital archive, by the seed.
+"""A drawn film as a DICOM file, in the variety of a hospital archive.
 
-What varies: transfer syntax, photometric interpretation, bits stored, windows or a
-VOI LUT, rescale, spacing tags, SOP class and the orientation of the stored pixels.
-None of it knows the diagnosis. Names, dates and identifiers are visibly made up.
+The seed decides transfer syntax, photometric interpretation, bits stored, windows or a
+VOI LUT, rescale, spacing tags, SOP class and the orientation of the stored pixels. None
+of them depends on the diagnosis. Names, dates and identifiers are visibly made up.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from pydicom import dataset, uid
 
 from data.phantom import anatomy
 
-ENCODING = 5  # stream of random numbers, after those of phantom_anatomy
+ENCODING = 5  # stream of random numbers, after those of anatomy.py
 
 # Weights keep the mean cost low: JPEG 2000 and RLE take several times the others.
 SYNTAXES = (
@@ -50,7 +50,7 @@ def write(
     syntax = _pick(rng, SYNTAXES)
     d.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
     if syntax != uid.ExplicitVRLittleEndian:
-        # by name: encoders differ in their bytes, and which are installed is no matter
+        # a fixed encoder: others, where they are installed, write other bytes
         plugin = "pyjpegls" if syntax == uid.JPEGLSLossless else "pylibjpeg"
         d.compress(syntax, generate_instance_uid=False, encoding_plugin=plugin)
     d.save_as(path, enforce_file_format=True)
@@ -58,10 +58,10 @@ def write(
 
 
 def turn(pixels: np.ndarray, boxes: Mapping, orientation: tuple[str, str]):
-    """Upright pixels [H, W] and boxes (x0, y0, x1, y1) -> as stored under orientation.
+    """Upright pixels [H, W] and boxes (x0, y0, x1, y1), as an orientation stores them.
 
-    The first letter is where columns grow to, the second where rows grow to; upright
-    is (L, F). Each turn is its own inverse.
+    The first letter is the direction of growing columns, the second that of growing
+    rows; upright is (L, F). Each turn is its own inverse.
     """
     height, width = pixels.shape
     turned = {site: box.copy() for site, box in boxes.items()}
@@ -77,7 +77,7 @@ def turn(pixels: np.ndarray, boxes: Mapping, orientation: tuple[str, str]):
 
 
 def _pick(rng: np.random.Generator, table):
-    """One of (value, weight) pairs."""
+    """Draws one value out of (value, weight) pairs."""
     weights = np.array([weight for _, weight in table])
     return table[int(rng.choice(len(table), p=weights / weights.sum()))][0]
 
@@ -125,7 +125,7 @@ def _header(drawing: anatomy.Drawing, rng, ids: Mapping) -> pydicom.Dataset:
 
 
 def _pixels(d: pydicom.Dataset, pixels: np.ndarray, rng) -> None:
-    """Stored values and all that is needed to read them back as 0-1, bone bright."""
+    """Sets the stored values, and all fields that say how to show them, bone bright."""
     digital = d.Modality == "DX"
     bits = int(rng.choice([10, 12, 14], p=[0.2, 0.55, 0.25]))
     inverse = rng.random() < 0.35

@@ -1,8 +1,8 @@
 """Fractures of the phantom's ribs and clavicles.
 
-A fracture changes the thickness of a bone as a function of the tube's coordinates
-(s, t) in a short stretch, so that step-off, gap, overlap and angulation are geometry
-and not a picture glued on.
+A fracture changes the thickness of a bone in a short stretch, as a function of the
+tube's coordinates (s, t). So step-off, gap, overlap and angulation are geometry, and no
+picture that is pasted on.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from data.phantom import bones
 
 SITES = ("rib", "clavicle")
 
-# Boxes an image with rib fractures, 1, 2, ... of them: ChestX-Det (Apache-2.0),
-# 389 images with 661 boxes; the rare counts above 7 are put together at 7.
+# Share of the images with rib fractures that have 1, 2, ... boxes: ChestX-Det
+# (Apache-2.0), 389 images with 661 boxes; the rare counts above 7 count as 7.
 RIB_COUNTS = np.array([240, 85, 40, 13, 5, 0, 6], float) / 389
 CLAVICLE_COUNTS = np.array([0.93, 0.07])
-# sqrt of box area, ChestX-Det: median 77 px, quartiles 62 and 93 of a 1024 px frame,
-# taken as a 430 mm detector behind a body magnified 1.07 times; the spread of the
-# logarithm from the quartiles.
+# Square root of the box area in ChestX-Det: median 77 px, quartiles 62 and 93 px of a
+# 1024 px frame, taken for a 430 mm detector behind a body magnified 1.07 times. The
+# spread of the logarithm follows from the quartiles.
 BOX_SIDE_MM = 77 / 1024 * 430 / 1.07
 CALLUS_MM = 16.0  # of bone, at conspicuity 2
 BOX_LOG_SPREAD = float(np.log(93 / 62) / (2 * 0.6745))
@@ -37,7 +37,7 @@ class Fracture:
     kink: float  # across the bone, of both ends together (angulation)
     gap: float  # along the bone; negative: the ends override
     impact: float  # share by which the crushed ends are denser
-    slope: float  # obliquity of the break, mm along a mm across
+    slope: float  # obliquity of the break: mm along the bone per mm across it
     jag: float  # amplitude of the ragged edge
     phase: float  # rad, of the ragged edge
 

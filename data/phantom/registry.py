@@ -1,22 +1,22 @@
 """The phantom: a small seeded registry of drawn chest films with fractures.
 
-It has exactly the form that a hospital hands over (studies.csv, regions.csv, DICOM
-files), so that every line of the way from registry to report runs on it. How hard its
-fractures are to see is a parameter. It is no patient, and no number measured on it is
-a clinical claim.
+It has exactly the form in which a hospital hands its data over (studies.csv,
+regions.csv, DICOM files), so that all code from registry to report runs on it. How hard
+its fractures are to see is a parameter. It shows no patient, and no number measured on
+it is a clinical claim.
 
-phantom_anatomy draws a film out of phantom_tissue, phantom_bones, phantom_fractures
-and phantom_film; phantom_dicom encodes it.
+`anatomy` draws a film out of `tissue`, `bones`, `fractures` and `film`; `dicom_file`
+encodes it.
 """
 
 import csv
+import dataclasses
 import functools
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -35,17 +35,18 @@ DIFFICULTIES: Mapping[str, float] = MappingProxyType(
     {"impossible": 0.0, "hard": 0.4, "middle": 0.55, "easy": 3.0}
 )
 
-_FILM_S = 600.0  # at most, for one film
-VERSION = 3  # raise it when the same arguments give other bytes
+_FILM_S = 600.0  # seconds that one film may take
+VERSION = 3  # raise it when the same options give other bytes
 STUDY_FIELDS = (
     "image", "patient_id", "study_date", "diagnosis_codes", "view", "sex", "age",
 )  # fmt: skip
 REGION_FIELDS = ("image", "site", "x0", "y0", "x1", "y1")
-_RECORD, _PLAN = "phantom.json", 6  # file name; stream of random numbers
-# How many films a patient has: 1, 2 or 3.
+_RECORD = "phantom.json"
+_PLAN = 6  # number of the stream of random numbers that plan the films
+# Shares of the patients who have 1, 2 and 3 films.
 _FILMS = (0.78, 0.16, 0.06)
 _FIRST_DAY, _DAYS = date(2012, 1, 1), 3000
-_ICD10_SINCE = date(2016, 1, 1)  # the hospital changed its codes on that day
+_ICD10_SINCE = date(2016, 1, 1)  # when the hospital changed its codes
 # Codes that say nothing about the two sites, as (ICD-9-CM, ICD-10-CM): pneumonia,
 # hip, hypertension, diabetes, scalp wound, wrist, sternum (a near miss), concussion.
 _INNOCENT = (
@@ -56,8 +57,46 @@ _INNOCENT = (
 _OBSERVATION = ("V71.4", "Z04.1")  # observed after an accident: on every film
 
 
-@dataclass(frozen=True)
-class Study:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhantomOptions:
+    """What is drawn; equal options give equal bytes.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    images: int  # films, 1 to 1,000,000
+    seed: int  # >= 0
+    height: int = 512  # typical rows of a film in pixels, 64 to 4096
+    conspicuity: float  # of the fractures, 0 to 3; see DIFFICULTIES
+    prevalence: float = 0.25  # share of films with a fracture, of each site by itself
+    boxed_share: float = 0.8  # share of the positives whose boxes are in regions.csv
+
+    def __post_init__(self):
+        for name, low, high in (
+            ("images", 1, 10**6), ("seed", 0, 2**63), ("height", 64, 4096),
+            ("conspicuity", 0, 3), ("prevalence", 0, 1), ("boxed_share", 0, 1),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"phantom: {name}={value}; use {low} to {high}")
+
+    @property
+    def name(self) -> str:
+        """A folder's name that says all options."""
+        return (
+            f"phantom{VERSION}-c{self.conspicuity:g}-{self.images}x{self.height}px"
+            f"-p{self.prevalence:g}-b{self.boxed_share:g}-s{self.seed}"
+        )
+
+    @property
+    def record(self) -> dict[str, float]:
+        """What phantom.json holds."""
+        return {"version": VERSION, **dataclasses.asdict(self)}
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedFilm:
     """What is decided about a film before it is drawn."""
 
     index: int
@@ -68,132 +107,105 @@ class Study:
     boxed: tuple[str, ...]  # whose boxes are handed over
 
 
-def _silent(done: int, total: int) -> None:
-    """No progress."""
+def _no_progress(done: int, total: int) -> None:
+    """Takes the place of a progress bar where none is wanted."""
 
 
 def generate(
     root: Path,
+    options: PhantomOptions,
     *,
-    images: int,
-    seed: int,
-    conspicuity: float,
-    height: int = 512,
-    prevalence: float = 0.25,
-    boxed_share: float = 0.8,
     workers: int = 2,
-    progress: Callable[[int, int], None] = _silent,
+    progress: Callable[[int, int], None] = _no_progress,
 ) -> None:
-    """Writes the registry to `root`, once; the same arguments give the same bytes.
+    """Writes the registry to `root`, unless it is there.
 
     Args:
         root: folder to make. It appears complete or not at all.
-        images: number of films, >= 1.
-        seed: >= 0.
-        conspicuity: of the fractures, in [0, 3]; see DIFFICULTIES.
-        height: typical rows of a film, pixels, >= 64.
-        prevalence: share of the films with a fracture, for each site by itself.
-        boxed_share: share of the positives whose boxes are in regions.csv.
+        options: what is drawn.
         workers: processes; 1 draws in this one. The bytes do not depend on it.
-        progress: called with (done, total) in this process.
+        progress: called with (films done, films in all) in this process.
 
     Raises:
-        ValueError: an argument is out of range, or `root` holds something else.
+        ValueError: `root` holds something else.
     """
-    settings = {
-        "version": VERSION, "images": images, "seed": seed, "height": height,
-        "conspicuity": conspicuity, "prevalence": prevalence,
-        "boxed_share": boxed_share,
-    }  # fmt: skip
-    _check(settings)
     root = Path(root)
-    if _complete(root, settings):
+    if _is_complete(root, options):
         return
     root.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
     try:
-        _fill(part, settings, workers, progress)
+        _fill(part, options, workers, progress)
         part.chmod(0o755)  # mkdtemp's is for the owner alone
         try:
             os.rename(part, root)
-        except OSError:  # somebody else was faster; equal arguments, equal bytes
-            if not _complete(root, settings):
+        except OSError:  # another process was faster; equal options, equal bytes
+            if not _is_complete(root, options):
                 raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _check(settings: Mapping) -> None:
-    """Raises ValueError for arguments out of range."""
-    for name, low, high in (
-        ("images", 1, 10**6), ("seed", 0, 2**63), ("height", 64, 4096),
-        ("conspicuity", 0, 3), ("prevalence", 0, 1), ("boxed_share", 0, 1),
-    ):  # fmt: skip
-        if not low <= settings[name] <= high:
-            raise ValueError(f"phantom: {name}={settings[name]}; use {low} to {high}")
-
-
-def _complete(root: Path, settings: Mapping) -> bool:
-    """Whether root holds this registry; an empty or missing root does not."""
+def _is_complete(root: Path, options: PhantomOptions) -> bool:
+    """Whether root holds this phantom; an empty or missing root does not."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
-    record = root / _RECORD
-    if not record.is_file():
+    file = root / _RECORD
+    if not file.is_file():
         raise ValueError(f"{root} is no phantom; name a new folder or remove it")
-    found = json.loads(record.read_text())
-    other = [k for k, v in settings.items() if found.get(k) != v]
-    if other:
-        differ = ", ".join(f"{k}={found.get(k)} not {settings[k]}" for k in other)
+    wanted, record = options.record, json.loads(file.read_text())
+    differing = [name for name in wanted if record.get(name) != wanted[name]]
+    if differing:
+        pairs = (f"{n}={record.get(n)} not {wanted[n]}" for n in differing)
         raise ValueError(
-            f"{root} holds another phantom ({differ}); name a new folder or remove it"
+            f"{root} holds another phantom ({', '.join(pairs)}); name a new folder or "
+            "remove it"
         )
     return True
 
 
-def _fill(part: Path, settings: Mapping, count: int, progress) -> None:
+def _fill(part: Path, options: PhantomOptions, workers: int, progress) -> None:
     """Draws and writes all films, then the tables, then the record."""
     (part / "images").mkdir()
-    studies = plan(
-        settings["images"],
-        settings["seed"],
-        prevalence=settings["prevalence"],
-        boxed_share=settings["boxed_share"],
+    films = plan(
+        options.images,
+        options.seed,
+        prevalence=options.prevalence,
+        boxed_share=options.boxed_share,
     )
-    film = functools.partial(
-        _film, part, settings["seed"], settings["height"], settings["conspicuity"]
-    )
+    draw_film = functools.partial(_film, part, options)
     rows, regions = [], []
-    for done, (row, boxes) in enumerate(_each(film, studies, count), 1):
+    for done, (row, boxes) in enumerate(_draw_all(draw_film, films, workers), 1):
         rows.append(row)
         regions.extend(boxes)
-        progress(done, len(studies))
-    _table(part / "studies.csv", STUDY_FIELDS, rows)
-    _table(part / "regions.csv", REGION_FIELDS, regions)
-    (part / _RECORD).write_text(json.dumps(dict(settings), indent=1) + "\n")
+        progress(done, len(films))
+    _write_table(part / "studies.csv", STUDY_FIELDS, rows)
+    _write_table(part / "regions.csv", REGION_FIELDS, regions)
+    (part / _RECORD).write_text(json.dumps(options.record, indent=1) + "\n")
 
 
-def _each(film: Callable, studies: list[Study], count: int) -> Iterator:
-    """film(study) for each study, in order, over processes that end with this one."""
+def _draw_all(draw_film: Callable, films: list[PlannedFilm], workers: int) -> Iterator:
+    """draw_film(film) of each film, in order, by processes that end with this one."""
     return pool.map_in_order(
-        film,
-        studies,
-        workers=count if count > 1 else 0,
+        draw_film,
+        films,
+        workers=workers if workers > 1 else 0,
         timeout_s=_FILM_S,
         on_timeout=_lost,
     )
 
 
-def _lost(study: Study) -> NoReturn:
+def _lost(film: PlannedFilm) -> NoReturn:
     raise RuntimeError(
-        f"phantom: film {study.index} took over {_FILM_S:.0f} s, or its process ended "
+        f"phantom: film {film.index} took over {_FILM_S:.0f} s, or its process ended "
         "(out of memory?); call it again, with fewer workers"
     )
 
 
 def plan(
     images: int, seed: int, *, prevalence: float, boxed_share: float
-) -> list[Study]:
-    """Who has which films, when, and with which fractures.
+) -> list[PlannedFilm]:
+    """Which films each patient has, when, and with which fractures.
 
     The shares are exact up to rounding, whatever the number of films.
     """
@@ -208,11 +220,11 @@ def plan(
         order = rng.permutation(images)[: round(prevalence * images)]
         broken[site] = set(order.tolist())
         boxed[site] = set(order[: round(boxed_share * order.size)].tolist())
-    studies = []
+    planned = []
     for index, patient in enumerate(patients[:images]):
         start[patient] += int(rng.integers(1, 120))  # the next film is a later one
-        studies.append(
-            Study(
+        planned.append(
+            PlannedFilm(
                 index=index,
                 image=f"images/{index:06d}.dcm",
                 patient=patient,
@@ -221,45 +233,47 @@ def plan(
                 boxed=tuple(s for s in fractures.SITES if index in boxed[s]),
             )
         )
-    return studies
+    return planned
 
 
-def _film(root: Path, seed: int, height: int, conspicuity: float, study: Study):
-    """Draws and writes one film; its row of studies.csv, its rows of regions.csv."""
+def _film(root: Path, options: PhantomOptions, film: PlannedFilm):
+    """Draws and writes one film; returns its rows of studies.csv and regions.csv."""
     drawing = anatomy.draw(
-        seed,
-        study.index,
-        height=height,
-        conspicuity=conspicuity,
-        sites=study.sites,
-        patient=study.patient,
+        options.seed,
+        film.index,
+        height=options.height,
+        conspicuity=options.conspicuity,
+        sites=film.sites,
+        patient=film.patient,
     )
-    rng = np.random.default_rng([seed, study.index, dicom_file.ENCODING])
-    patient_id = f"PHANTOM{study.patient:05d}"
+    rng = np.random.default_rng([options.seed, film.index, dicom_file.ENCODING])
+    patient_id = f"PHANTOM{film.patient:05d}"
     ids = {
         "patient_id": patient_id,
-        "study_date": f"{study.day:%Y%m%d}",
-        "entropy": ["phantom", str(seed), str(study.index)],
+        "study_date": f"{film.day:%Y%m%d}",
+        "entropy": ["phantom", str(options.seed), str(film.index)],
     }
-    boxes = dicom_file.write(root / study.image, drawing, rng, ids)
+    boxes = dicom_file.write(root / film.image, drawing, rng, ids)
     row = (
-        study.image, patient_id, study.day.isoformat(), _codes(rng, study, drawing),
+        film.image, patient_id, film.day.isoformat(), _codes(rng, film, drawing),
         drawing.view, drawing.sex, drawing.age,
     )  # fmt: skip
     regions = [
-        (study.image, site, *(f"{v:.1f}" for v in box))
-        for site in study.boxed
+        (film.image, site, *(f"{v:.1f}" for v in box))
+        for site in film.boxed
         for box in boxes[site]
     ]
     return row, regions
 
 
-def _codes(rng: np.random.Generator, study: Study, drawing: anatomy.Drawing) -> str:
-    """The record's codes: the fractures' among innocent ones, split by `;`."""
-    modern = study.day >= _ICD10_SINCE
+def _codes(
+    rng: np.random.Generator, film: PlannedFilm, drawing: anatomy.Drawing
+) -> str:
+    """The record's codes, split by `;`: those of the fractures among innocent ones."""
+    modern = film.day >= _ICD10_SINCE
     extra = rng.permutation(len(_INNOCENT))[: int(rng.integers(0, 3))]
     codes = [_OBSERVATION[modern], *(_INNOCENT[i][modern] for i in extra)]
-    for site in study.sites:
+    for site in film.sites:
         box = drawing.boxes[site]
         # the patient's right is on the film's left; 1 and 2 are ICD-10-CM's sides
         sides = np.where(box[:, [0, 2]].mean(1) < drawing.pixels.shape[1] / 2, 1, 2)
@@ -274,8 +288,8 @@ def _codes(rng: np.random.Generator, study: Study, drawing: anatomy.Drawing) -> 
     return ";".join(dict.fromkeys(codes))
 
 
-def _table(path: Path, fields: tuple[str, ...], rows: list) -> None:
-    """Writes a CSV with a header."""
+def _write_table(path: Path, fields: tuple[str, ...], rows: list) -> None:
+    """Writes a CSV file with a header."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(fields)

@@ -1,15 +1,14 @@
-"""What a converter makes: studies, regions, counts, and two tables written whole."""
+"""What a converter makes: rows of the two tables, counts, and the tables themselves."""
 
 import collections
 import csv
 import dataclasses
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.cxr_registry.guard import formulas
+from data.cxr_registry.guard import atomic, formulas
 from data.public import readers
 
 _CELLS = {1: "1", 0: "0", -1: ""}  # a label as the registry's column has it
@@ -17,20 +16,20 @@ SUPERVISION = ("R", "P", "N", "unknown")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study:
-    """One row of studies.csv; study_date stays empty, public sets have none."""
+class StudyRow:
+    """One row of studies.csv; study_date stays empty, as public sets have no dates."""
 
     image: str  # path below the download
     patient: str
     labels: Mapping[str, int]  # finding -> 1, 0, or -1 unknown
-    split: str = ""  # train, validation, test; "" leaves it to the build's ten parts
+    split: str = ""  # train, validation, test; "" leaves it to the parts of the build
     view: str = ""
     sex: str = ""
     age: str = ""  # years
     follow_up: str = ""  # number of the patient's visit
 
 
-class Region(NamedTuple):
+class RegionRow(NamedTuple):
     """One row of regions.csv."""
 
     image: str
@@ -43,8 +42,8 @@ class Conversion:
     """A whole download in the registry's form."""
 
     findings: tuple[str, ...]
-    studies: tuple[Study, ...]
-    regions: tuple[Region, ...]
+    studies: tuple[StudyRow, ...]
+    regions: tuple[RegionRow, ...]
     notes: Mapping[str, int]  # what was decided on the way -> how often
 
     def counts(self) -> dict[str, collections.Counter[tuple[str, str]]]:
@@ -53,24 +52,26 @@ class Conversion:
         R: positive with a box; P: positive without; N: negative.
         """
         boxed = {(region.image, region.site) for region in self.regions}
-        out = {}
+        counts = {}
         for name in self.findings:
-            found = collections.Counter()
+            images = collections.Counter()
             for study in self.studies:
                 is_boxed = (study.image, name) in boxed
                 kind = {1: "R" if is_boxed else "P", 0: "N", -1: "unknown"}
-                found[study.split, kind[study.labels[name]]] += 1
-            out[name] = found
-        return out
+                images[study.split, kind[study.labels[name]]] += 1
+            counts[name] = images
+        return counts
 
 
 def in_validation(key: str, *, share: float, seed: int) -> bool:
-    """Whether a patient goes to validation: a hash, so neither order nor others matter.
+    """Whether a patient goes to validation.
+
+    A hash decides, so neither the order nor other patients matter.
 
     Args:
-        key: the patient's, or the image's where patients are not known.
-        share: of the patients, in [0, 1).
-        seed: another seed, another choice.
+        key: identifies the patient, or the image where patients are not known.
+        share: of the patients that go to validation, in [0, 1).
+        seed: another seed gives another choice.
     """
     digest = hashlib.sha256(f"validation\0{seed}\0{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64
@@ -83,27 +84,22 @@ def write(conversion: Conversion, folder: Path) -> None:
     the new one comes last.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tables = {
-        "regions.csv": _region_rows(conversion.regions),
-        "studies.csv": _study_rows(conversion),
-    }
-    drafts = {name: folder / f".{name}.{os.getpid()}" for name in tables}
-    try:
-        for name, rows in tables.items():
-            _write_synced(drafts[name], rows)
-        (folder / "studies.csv").unlink(missing_ok=True)
-        for name, draft in drafts.items():
-            draft.replace(folder / name)
-    finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
+    studies, regions = folder / "studies.csv", folder / "regions.csv"
+    with (  # the last one is renamed first
+        atomic.replacing(studies) as studies_draft,
+        atomic.replacing(regions) as regions_draft,
+    ):
+        _write_table(regions_draft, _region_rows(conversion.regions))
+        _write_table(studies_draft, _study_rows(conversion))
+        studies.unlink(missing_ok=True)
 
 
-def _write_synced(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+def _write_table(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(formulas.inert(rows))
-        stream.flush()
-        os.fsync(stream.fileno())
+        csv.writer(stream, lineterminator="\n").writerows(
+            formulas.neutralize_rows(rows)
+        )
+    atomic.sync(path)
 
 
 def _study_rows(conversion: Conversion) -> Iterable[Sequence[str]]:
@@ -117,7 +113,7 @@ def _study_rows(conversion: Conversion) -> Iterable[Sequence[str]]:
         yield [study.image, study.patient, "", *labels, *rest]
 
 
-def _region_rows(regions: Iterable[Region]) -> Iterable[Sequence[str]]:
+def _region_rows(regions: Iterable[RegionRow]) -> Iterable[Sequence[str]]:
     yield ["image", "site", "x0", "y0", "x1", "y1"]
     for image, site, box in regions:
         yield [image, site, *(f"{value:.2f}" for value in box)]

@@ -1,4 +1,4 @@
-"""The command line that the converters share: flags in, two tables and counts out."""
+"""The command line of all converters: flags in, two tables and counts out."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from data.cxr_registry.guard import failures, problems
+from data.cxr_registry.guard import checks, failures
 from data.cxr_registry.tables import records
 from data.public import conversion
 
@@ -18,38 +18,49 @@ ALLOWABLE = (
 
 
 def parser(module: str, *, description: str) -> argparse.ArgumentParser:
-    """The common flags."""
-    out = argparse.ArgumentParser(
+    """A parser with the flags that all converters have."""
+    flags = argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=description,
         epilog="Images are neither copied nor changed, and nothing is downloaded. "
         "Checks for --allow: "
-        + "; ".join(f"{name} ({problems.CHECKS[name]})" for name in ALLOWABLE),
+        + "; ".join(f"{name} ({checks.CHECKS[name]})" for name in ALLOWABLE),
     )
-    add = out.add_argument
-    add("--download", type=Path, required=True, help="your download, official layout")
+    add = flags.add_argument
+    add(
+        "--download",
+        type=Path,
+        required=True,
+        help="folder of your download, in its official layout",
+    )
     add(
         "--out",
         type=Path,
-        help="where the two tables go (the download). Their image paths are relative "
-        "to the download: a build needs them beside the images",
+        help="folder for the two tables (that of the download). Their image paths are "
+        "relative to the download, so a build needs them there",
     )
     add(
         "--splits",
         choices=("official", "parts"),
         default="official",
-        help="official: a split column, its validation carved out of train; parts: no "
-        "column, the build makes ten patient-disjoint parts (official)",
+        help="official: the official split, with a validation set taken out of its "
+        "training set; parts: no split, the build makes ten patient-disjoint parts "
+        "(official)",
     )
     add(
         "--validation_share",
         type=float,
         default=0.1,
-        help="of the official training patients (0.1)",
+        help="share of the official training patients that validate (0.1)",
     )
-    add("--seed", type=int, default=0, help="of the validation split (0)")
-    add("--allow", type=_names, default=[], help="checks that may pass, see below")
-    return out
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the choice of validation patients (0)",
+    )
+    add("--allow", type=_names, default=(), help="checks that may pass, see below")
+    return flags
 
 
 def run(convert: Callable[..., conversion.Conversion], flags: dict[str, Any]) -> None:
@@ -63,24 +74,24 @@ def run(convert: Callable[..., conversion.Conversion], flags: dict[str, Any]) ->
             raise ValueError("the folder of --download does not exist")
         if not 0 <= flags["validation_share"] < 1:
             raise ValueError("--validation_share is not in [0, 1)")
-        made = convert(root, **flags)
-        conversion.write(made, folder)
+        converted = convert(root, **flags)
+        conversion.write(converted, folder)
     except Exception as error:
         sys.exit(f"error: {failures.message(error)}")
-    print(report(made))
+    print(report(converted))
 
 
-def report(made: conversion.Conversion) -> str:
-    """Counts by finding, and what was decided on the way."""
-    patients = len({study.patient for study in made.studies})
-    lines = [f"{len(made.studies)} images, {patients} patients"]
-    used = {study.split for study in made.studies}
+def report(converted: conversion.Conversion) -> str:
+    """Text: counts by finding, and what was decided on the way."""
+    patients = len({study.patient for study in converted.studies})
+    lines = [f"{len(converted.studies)} images, {patients} patients"]
+    used = {study.split for study in converted.studies}
     splits = [name for name in records.SPLITS if name in used]
-    for name, found in made.counts().items():
+    for name, images in converted.counts().items():
         parts = []
         for kind in conversion.SUPERVISION:
-            by_split = [found[split, kind] for split in splits]
-            total = sum(n for (_, of), n in found.items() if of == kind)
+            by_split = [images[split, kind] for split in splits]
+            total = sum(n for (_, of), n in images.items() if of == kind)
             detail = f" ({'/'.join(map(str, by_split))})" if splits and total else ""
             parts.append(f"{kind} {total:,}{detail}")
         lines.append(f"{name}: {', '.join(parts)}")
@@ -88,9 +99,9 @@ def report(made: conversion.Conversion) -> str:
         "R positive with a box, P positive without, N negative"
         + (f"; in brackets {'/'.join(splits)}" if splits else "")
     )
-    lines += [f"{what}: {number}" for what, number in made.notes.items() if number]
+    lines += [f"{what}: {number}" for what, number in converted.notes.items() if number]
     return "\n".join(lines)
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

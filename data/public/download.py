@@ -1,7 +1,7 @@
-"""Official files of a download, read as text; problems are collected, none is silent.
+"""Official files of a download, read as text; every problem is collected.
 
-A problem names the file and the row of a spreadsheet (the header is row 1), and never
-quotes a cell: names of images hold patients' numbers.
+A problem names the file and the row as a spreadsheet numbers it (the header is row 1),
+and never quotes a cell: names of images hold patients' numbers.
 """
 
 import csv
@@ -11,26 +11,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.public import readers
 
 
 class Sheet(NamedTuple):
-    """A CSV file as it is: header and numbered rows; both empty after a problem."""
+    """A CSV file as it is: header and numbered rows, both empty after a problem."""
 
     file: str
     header: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
 
     def records(self) -> Iterable[tuple[int, dict[str, str]]]:
-        """Rows by the header's names; short rows are filled with empty cells."""
+        """Number and cells by column of each row; short rows get empty cells."""
         for number, cells in self.rows:
             missing = ("",) * (len(self.header) - len(cells))
             yield number, dict(zip(self.header, cells + missing, strict=False))
 
 
 def read_sheet(
-    path: Path, *, columns: Sequence[str], official: str, audit: problems.Audit
+    path: Path, *, columns: Sequence[str], official: str, problems: checks.Problems
 ) -> Sheet:
     """Reads a CSV file; reports a missing file and missing columns.
 
@@ -38,12 +38,12 @@ def read_sheet(
         path: the file.
         columns: names that the header must have.
         official: where the file comes from, for the message.
-        audit: takes the problems.
+        problems: takes the problems.
     """
     empty = Sheet(path.name, (), ())
     if not path.is_file():
         text = f"is missing; it is needed, an official file of {official}"
-        audit.report(path.name, None, "columns", text)
+        problems.add(path.name, None, text, check="columns")
         return empty
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -55,52 +55,54 @@ def read_sheet(
             ]
     except (UnicodeDecodeError, csv.Error) as error:
         text = f"is no CSV in UTF-8 ({type(error).__name__}); download it again"
-        audit.report(path.name, None, "columns", text)
+        problems.add(path.name, None, text, check="columns")
         return empty
     header = rows[0][1] if rows else ()
     if missing := [name for name in columns if name not in header]:
         text = f"has no column {', '.join(missing)}; is it the file of {official}?"
-        audit.report(path.name, None, "columns", text)
+        problems.add(path.name, None, text, check="columns")
         return empty
     return Sheet(path.name, header, tuple(rows[1:]))
 
 
-def read_names(path: Path, *, official: str, audit: problems.Audit) -> dict[str, int]:
-    """A list of one name a line -> its row."""
+def read_names(
+    path: Path, *, official: str, problems: checks.Problems
+) -> dict[str, int]:
+    """Name -> row, of a file with one name per line."""
     if not path.is_file():
         text = f"is missing; it is needed, an official file of {official}"
-        audit.report(path.name, None, "columns", text)
+        problems.add(path.name, None, text, check="columns")
         return {}
     lines = path.read_text(encoding="utf-8-sig").splitlines()
     return {line.strip(): row for row, line in enumerate(lines, 1) if line.strip()}
 
 
 def find_images(
-    root: Path, folders: Iterable[Path], *, suffix: str, audit: problems.Audit
+    root: Path, folders: Iterable[Path], *, suffix: str, problems: checks.Problems
 ) -> dict[str, str]:
-    """File name -> path below the download, over folders that exist."""
-    found: dict[str, str] = {}
+    """File name -> path below the download; folders that don't exist are skipped."""
+    images: dict[str, str] = {}
     for folder in sorted(folders):
         where = folder.relative_to(root).as_posix()
         for name in sorted(os.listdir(folder) if folder.is_dir() else ()):
             if not name.endswith(suffix):
                 continue
-            if name in found:
+            if name in images:
                 text = f"an image of {where}/ lies in an earlier folder too"
-                audit.report("images", None, "duplicate_image", text)
-            found.setdefault(name, f"{where}/{name}")
-    if not found:
+                problems.add("images", None, text, check="duplicate_image")
+            images.setdefault(name, f"{where}/{name}")
+    if not images:
         text = f"no *{suffix} files where the official download has them"
-        audit.report("images", None, "columns", text)
-    return found
+        problems.add("images", None, text, check="columns")
+    return images
 
 
 def parse_box(cells: Sequence[str], *, as_size: bool) -> readers.Box:
-    """Four cells to a box of some area.
+    """A box out of four cells.
 
     Args:
-        cells: x0, y0 and x1, y1; or x, y, width, height.
-        as_size: which of the two.
+        cells: x0, y0, x1, y1; or x, y, width, height.
+        as_size: whether the last two are width and height.
 
     Raises:
         ValueError: they are no numbers, or the box has no area.
@@ -113,16 +115,20 @@ def parse_box(cells: Sequence[str], *, as_size: bool) -> readers.Box:
     return x0, y0, x1, y1
 
 
-def passed(audit: problems.Audit) -> dict[str, int]:
-    """What was allowed, in words."""
+def allowed_notes(problems: checks.Problems) -> dict[str, int]:
+    """What was allowed, in words -> how often."""
     return {
-        f"allowed {check} ({problems.CHECKS[check]})": number
-        for check, number in audit.allowed.items()
+        f"allowed {check} ({checks.CHECKS[check]})": number
+        for check, number in problems.allowed.items()
     }
 
 
 def slug(label: str, *, names: Mapping[str, str]) -> str:
-    """A label of the set as the name of a finding: lower case, words joined by "_".
+    """A label of the data set as a finding's name: lower case, words joined by "_".
+
+    Args:
+        label: as the data set writes it.
+        names: such a name -> the one to use instead.
 
     >>> slug("Nodule/Mass", names={"rib_fracture": "rib"})
     'nodule_mass'

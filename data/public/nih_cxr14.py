@@ -6,8 +6,8 @@ Official layout below DIR: Data_Entry_2017.csv or Data_Entry_2017_v2020.csv,
 BBox_List_2017.csv, train_val_list.txt and test_list.txt (not for --splits parts), and
 the PNG files in images/ or in images_001/images/ ... images_012/images/.
 
-Labels are mined from reports: a finding that is not among them is negative. A box is
-drawn by an expert and wins over them.
+Labels are mined from reports: a finding that is not among them is negative. Boxes are
+drawn by experts and win over the labels.
 
 Reference: Wang et al., ChestX-ray8, CVPR 2017, arXiv 1705.02315.
 """
@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from data.cxr_registry.dicom import codestream
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.public import conversion, convert_command, download, readers
 
 OFFICIAL = "NIH ChestX-ray14 (nihcc.app.box.com/v/ChestXray-NIHCC)"
@@ -34,11 +34,11 @@ _COLUMNS = (
     "Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age",
     "View Position",
 )  # fmt: skip
-_SEX = ("Patient Gender", "Patient Sex")  # the column in 2017, in v2020
+_SEX = ("Patient Gender", "Patient Sex")  # the column's name in 2017 and in v2020
 _NONE = "no_finding"
 _SPELLINGS = {"infiltrate": "infiltration"}  # the box file's word
 _SIDE = 1024  # pixels of every official image, both ways
-_OLDEST = 130  # years; the file's typing errors go up to 414
+_OLDEST = 130  # years; typing errors in the file go up to 414
 
 _Records = dict[str, tuple[int, dict[str, str]]]  # image -> row, cells
 _Boxes = Mapping[str, list[tuple[str, readers.Box]]]  # image -> finding, box
@@ -59,21 +59,22 @@ def convert(
     Args:
         root: the folder of the download.
         splits: "official" or "parts", see `convert_command`.
-        validation_share: of the patients of train_val_list.txt, in [0, 1).
-        seed: of that choice.
+        validation_share: share of the patients of train_val_list.txt that go to
+            validation, in [0, 1).
+        seed: of their choice.
         allow: checks that may pass.
 
     Raises:
         RegistryError: file, row and check of each problem, no patient's number.
     """
-    audit, notes = problems.Audit(allow), _Notes()
+    problems, notes = checks.Problems(allow), _Notes()
     folders = [root / "images", *root.glob("images_*/images")]
-    images = download.find_images(root, folders, suffix=".png", audit=audit)
-    entries = _Entries(root, images, audit, notes)
-    boxes = _boxes(root, images, entries.by_image, audit, notes)
+    images = download.find_images(root, folders, suffix=".png", problems=problems)
+    entries = _Entries(root, images, problems, notes)
+    boxes = _boxes(root, images, entries.by_image, problems, notes)
     split_of = None
     if splits == "official":
-        split_of = _official(root, audit, share=validation_share, seed=seed)
+        split_of = _official(root, problems, share=validation_share, seed=seed)
     studies = tuple(
         entries.study(
             name,
@@ -82,17 +83,17 @@ def convert(
         )
         for name in entries.by_image
     )
-    audit.stop()
+    problems.raise_if_any()
     regions = tuple(
-        conversion.Region(images[name], site, box)
-        for name, found in boxes.items()
-        for site, box in found
+        conversion.RegionRow(images[name], site, box)
+        for name, image_boxes in boxes.items()
+        for site, box in image_boxes
     )
     return conversion.Conversion(
         findings=FINDINGS,
         studies=studies,
         regions=regions,
-        notes={**notes, **download.passed(audit)},
+        notes={**notes, **download.allowed_notes(problems)},
     )
 
 
@@ -103,22 +104,22 @@ class _Entries:
         self,
         root: Path,
         images: Mapping[str, str],
-        audit: problems.Audit,
+        problems: checks.Problems,
         notes: _Notes,
     ):
-        self._images, self._audit, self._notes = images, audit, notes
-        there = [name for name in _ENTRIES if (root / name).exists()]
-        self._file = (there or _ENTRIES)[0]
-        if len(there) > 1:
+        self._images, self._problems, self._notes = images, problems, notes
+        present = [name for name in _ENTRIES if (root / name).exists()]
+        self._file = (present or _ENTRIES)[0]
+        if len(present) > 1:
             text = f"{_ENTRIES[1]} is there too and differs in labels; move one away"
-            audit.report(self._file, None, "columns", text)
+            problems.add(self._file, None, text, check="columns")
         sheet = download.read_sheet(
-            root / self._file, columns=_COLUMNS, official=OFFICIAL, audit=audit
+            root / self._file, columns=_COLUMNS, official=OFFICIAL, problems=problems
         )
         self._sex = next((name for name in _SEX if name in sheet.header), "")
         if sheet.header and not self._sex:
             text = f"has no column {' or '.join(_SEX)}"
-            audit.report(self._file, None, "columns", text)
+            problems.add(self._file, None, text, check="columns")
         self.by_image: _Records = {}
         for row, cells in sheet.records():
             self._add(row, cells)
@@ -127,16 +128,16 @@ class _Entries:
         name = cells["Image Index"]
         if name in self.by_image:
             text = f"image is the one of row {self.by_image[name][0]}"
-            self._audit.report(self._file, row, "duplicate_image", text)
+            self._problems.add(self._file, row, text, check="duplicate_image")
         elif name in self._images:
             self.by_image[name] = row, cells
-        elif self._images:  # else one problem says it all
+        elif self._images:  # without any image, one problem says it for all rows
             text = "its image is not in the download; get all 12 image archives"
-            self._audit.report(self._file, row, "unreadable", text)
+            self._problems.add(self._file, row, text, check="unreadable")
 
     def study(
         self, name: str, *, boxed: Collection[str], split_of: _SplitOf | None
-    ) -> conversion.Study:
+    ) -> conversion.StudyRow:
         row, cells = self.by_image[name]
         patient = cells["Patient ID"]
         labels = self._labels(row, cells["Finding Labels"])
@@ -145,8 +146,8 @@ class _Entries:
         split = split_of(name, patient) if split_of else ""
         if split is None:
             text = "image is not in exactly one of train_val_list.txt, test_list.txt"
-            self._audit.report(self._file, row, "columns", text)
-        return conversion.Study(
+            self._problems.add(self._file, row, text, check="columns")
+        return conversion.StudyRow(
             image=self._images[name],
             patient=patient,
             labels=labels | dict.fromkeys(boxed, 1),
@@ -161,7 +162,7 @@ class _Entries:
         named = {download.slug(part, names=_SPELLINGS) for part in cell.split("|")}
         if not named <= {*FINDINGS, _NONE} or {_NONE} < named:
             text = 'Finding Labels is neither "No Finding" nor findings split by "|"'
-            self._audit.report(self._file, row, "bad_value", text)
+            self._problems.add(self._file, row, text, check="bad_value")
             return dict.fromkeys(FINDINGS, -1)
         return {name: int(name in named) for name in FINDINGS}
 
@@ -170,7 +171,7 @@ class _Entries:
         match = re.fullmatch(r"(\d{1,4})([YMWD]?)", cell)
         if not match:
             text = "Patient Age is no number of years"
-            self._audit.report(self._file, row, "bad_value", text)
+            self._problems.add(self._file, row, text, check="bad_value")
             return ""
         years = int(match[1]) if match[2] in ("", "Y") else 0
         self._notes[f"ages over {_OLDEST} left out"] += years > _OLDEST
@@ -180,44 +181,44 @@ class _Entries:
 def _boxes(
     root: Path,
     images: Mapping[str, str],
-    known: _Records,
-    audit: problems.Audit,
+    entries: _Records,
+    problems: checks.Problems,
     notes: _Notes,
 ) -> _Boxes:
-    """Expert boxes by image.
+    """The expert boxes of each image.
 
-    The header is "Image Index,Finding Label,Bbox [x,y,w,h],,,": its last name has
-    commas, so the four numbers are taken by their place.
+    The header is "Image Index,Finding Label,Bbox [x,y,w,h],,,". The commas in its last
+    name make four columns of it, so the four numbers are taken by their place.
     """
     sheet = download.read_sheet(
         root / "BBox_List_2017.csv",
         columns=("Image Index", "Finding Label"),
         official=OFFICIAL,
-        audit=audit,
+        problems=problems,
     )
-    out: dict[str, list[tuple[str, readers.Box]]] = {}
+    boxes: dict[str, list[tuple[str, readers.Box]]] = {}
     for row, (name, label, *numbers) in sheet.rows:
         site = download.slug(label, names=_SPELLINGS)
         if site not in FINDINGS:
             text = f"finding is none of {', '.join(BOXED)}"
-            audit.report(sheet.file, row, "unknown_site", text)
-        elif name not in known:
+            problems.add(sheet.file, row, text, check="unknown_site")
+        elif name not in entries:
             text = "its image is in no usable row of the label file"
-            audit.report(sheet.file, row, "box_without_study", text)
+            problems.add(sheet.file, row, text, check="box_without_study")
         elif not _is_official_size(root / images[name]):
             text = f"its image is not {_SIDE} x {_SIDE}; boxes fit official PNGs only"
-            audit.report(sheet.file, row, "box_outside", text)
+            problems.add(sheet.file, row, text, check="box_outside")
         else:
             try:
                 box = download.parse_box(numbers[:4], as_size=True)
                 inside = _clip(box)
             except ValueError:
                 text = "is no box inside the image: x, y, width, height in pixels"
-                audit.report(sheet.file, row, "box_outside", text)
+                problems.add(sheet.file, row, text, check="box_outside")
                 continue
             notes["boxes cut at the image's border"] += inside != box
-            out.setdefault(name, []).append((site, inside))
-    return out
+            boxes.setdefault(name, []).append((site, inside))
+    return boxes
 
 
 def _is_official_size(path: Path) -> bool:
@@ -233,11 +234,14 @@ def _clip(box: readers.Box) -> readers.Box:
 
 
 def _official(
-    root: Path, audit: problems.Audit, *, share: float, seed: int
+    root: Path, problems: checks.Problems, *, share: float, seed: int
 ) -> _SplitOf:
-    """Image and patient -> train, validation or test; None where the lists fail."""
+    """The function from image and patient to train, validation or test.
+
+    It gives None for an image that is not in exactly one of the two lists.
+    """
     train, test = (
-        download.read_names(root / name, official=OFFICIAL, audit=audit)
+        download.read_names(root / name, official=OFFICIAL, problems=problems)
         for name in ("train_val_list.txt", "test_list.txt")
     )
 

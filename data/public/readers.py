@@ -1,4 +1,4 @@
-"""Several readers of one image to one reading: votes, clusters, means. Pure.
+"""Several readers of one image to one consensus: votes, clusters, means.
 
     label = 1   when `agree` readers saw the finding
             0   when none did, and `agree` readers looked
@@ -19,36 +19,36 @@ Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in stored pixels
 class Mark(NamedTuple):
     """What one reader left on one image about one finding."""
 
-    said: bool  # marked the image as having it
+    is_positive: bool  # labelled the image as having it
     boxes: tuple[Box, ...] = ()
 
 
-class Reading(NamedTuple):
-    """What the readers together say."""
+class Consensus(NamedTuple):
+    """What the readers say together."""
 
     label: int  # 1, 0, or -1 unknown
     boxes: tuple[Box, ...]  # sorted
     dropped: int  # clusters that too few readers drew
 
 
-def merge(marks: Sequence[Mark], *, agree: int, min_iou: float) -> Reading:
-    """One reading out of one mark a reader, in any order.
+def merge(marks: Sequence[Mark], *, agree: int, min_iou: float) -> Consensus:
+    """The consensus of one mark per reader, given in any order.
 
     Args:
-        marks: one a reader; a reader who saw nothing has a mark too.
-        agree: readers that must agree, at least 1.
+        marks: one per reader, also of readers who saw nothing.
+        agree: number of readers that must agree, at least 1.
         min_iou: overlap from which two boxes are of the same lesion, in (0, 1].
 
     >>> merge([Mark(True), Mark(True), Mark(False)], agree=2, min_iou=0.5).label
     1
     """
-    votes = sum(mark.said or bool(mark.boxes) for mark in marks)
+    votes = sum(mark.is_positive or bool(mark.boxes) for mark in marks)
     is_negative = not votes and len(marks) >= agree
     label = 1 if votes >= agree else 0 if is_negative else -1
     clusters = _clusters(marks, min_iou)
     kept = [boxes for boxes in clusters if len(boxes) >= agree]
     means = (tuple(map(statistics.mean, zip(*boxes, strict=True))) for boxes in kept)
-    return Reading(label, tuple(sorted(means)), len(clusters) - len(kept))
+    return Consensus(label, tuple(sorted(means)), len(clusters) - len(kept))
 
 
 def overlap(a: Box, b: Box) -> float:
@@ -61,13 +61,13 @@ def overlap(a: Box, b: Box) -> float:
 
 
 def _clusters(marks: Sequence[Mark], min_iou: float) -> list[list[Box]]:
-    """Boxes of one lesion each, at most one a reader.
+    """Clusters of boxes, each of one lesion and with at most one box per reader.
 
-    The most alike pair first, ties by coordinates, so the order of the readers does
-    not matter. Clusters with a reader in common are never joined: neighbours that
-    each reader drew apart stay apart.
+    Pairs are joined by falling overlap, ties by coordinates, so the order of readers
+    does not matter. Clusters with a reader in common are never joined: what a reader
+    drew as two lesions stays two.
     """
-    # a set: a box drawn twice by one reader counts once
+    # a set: a box that one reader drew twice counts once
     drawn = sorted({(box, who) for who, mark in enumerate(marks) for box in mark.boxes})
     pairs = [
         (-overlap(drawn[i][0], drawn[j][0]), i, j)

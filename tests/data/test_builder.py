@@ -20,42 +20,33 @@ from data.cxr_registry.build import (
 from data.cxr_registry.build import (
     builds,
     encode,
-    encode_pool,
     folds,
     ledger,
     plan,
     shards,
+    staging,
 )
 from data.cxr_registry.dicom import reader
-from data.cxr_registry.guard import privacy, problems
+from data.cxr_registry.guard import checks, privacy
 from data.cxr_registry.tables import records
-from tests.support.registry_files import film, registry, table, write
+from tests.support import datasets
+from tests.support.registry_files import (
+    REGIONS_HEAD,
+    STUDIES_HEAD,
+    WINDOW,
+    film,
+    registry,
+    table,
+    write,
+)
 
-BOUNDS = encode_pool.Bounds()
-OPTIONS = encode.Options(findings=("rib",), side=64, bits=8, keep_burned_in=False)
-
-
-def prepare(root: Path, tmp: Path, **changes) -> Path:
-    options = {
-        "data_dir": tmp / "data",
-        "findings": ["rib"],
-        "side": 64,
-        "key_file": tmp / "key",
-        "workers": 0,
-    }
-    return builds.prepare(root, **(options | changes))
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    return {
-        item.relative_to(path).as_posix(): item.read_bytes()
-        for item in sorted(path.rglob("*"))
-        if item.is_file()
-    }
+OPTIONS = datasets.options(Path("registry"), Path("folder"))
+build = datasets.build
+contents = datasets.contents
 
 
-def datasets(tmp: Path) -> list[str]:
-    """Finished ones; drafts and the lock are hidden."""
+def finished_datasets(tmp: Path) -> list[str]:
+    """Their names; drafts and the lock are hidden."""
     home = tmp / "data" / "cxr_registry"
     return [item.name for item in home.iterdir() if not item.name.startswith(".")]
 
@@ -69,12 +60,12 @@ def built(tmp_path_factory):
     """A registry, its dataset, and the folder of both."""
     tmp = tmp_path_factory.mktemp("built")
     root = registry(tmp / "registry")
-    return root, prepare(root, tmp), tmp
+    return root, build(root, tmp), tmp
 
 
 def test_dataset_reads_back_what_encode_study_gave(built):
     root, path, tmp = built
-    found = records.read_registry(root, findings=["rib"])
+    found = records.read_registry(root, findings=("rib",))
     key = privacy.load_or_create_key(tmp / "key")
     expected = {
         study.row: encode.encode_study(study, options=OPTIONS, key=key).example
@@ -103,7 +94,7 @@ def test_dataset_reads_back_what_encode_study_gave(built):
 def test_bytes_do_not_depend_on_the_number_of_workers(built, tmp_path):
     root, path, tmp = built
     told = []
-    other = prepare(
+    other = build(
         root,
         tmp,
         data_dir=tmp_path / "data",
@@ -120,14 +111,14 @@ def test_bytes_do_not_depend_on_the_number_of_workers(built, tmp_path):
 def test_finished_build_is_found_and_not_made_again(built):
     root, path, tmp = built
     before = {item: item.stat().st_mtime_ns for item in path.iterdir()}
-    assert prepare(root, tmp) == path
+    assert build(root, tmp) == path
     assert {item: item.stat().st_mtime_ns for item in path.iterdir()} == before
-    assert prepare(root, tmp, side=32) != path
+    assert build(root, tmp, side=32) != path
 
 
 def test_data_hash_does_not_depend_on_the_key(built, tmp_path):
     root, path, _ = built
-    other = prepare(root, tmp_path)
+    other = build(root, tmp_path)
     assert builds.describe(other)["data_hash"] == builds.describe(path)["data_hash"]
     first = {record["patient"] for record in source(path, "part_0")}
     assert not first & {record["patient"] for record in source(other, "part_0")}
@@ -142,20 +133,19 @@ def test_no_patient_is_in_two_parts_and_the_table_says_which(built):
 
 
 def test_box_encloses_its_bright_rectangle_in_the_square(tmp_path):
-    window = {"WindowCenter": 2048, "WindowWidth": 4096}
     shown = film(0)
     for letters, stored in {
         ("L", "F"): shown,
         ("R", "F"): shown[:, ::-1],
         ("H", "L"): shown[::-1].T,
     }.items():
-        write(tmp_path / "a.dcm", stored, PatientOrientation=list(letters), **window)
+        write(tmp_path / "a.dcm", stored, PatientOrientation=list(letters), **WINDOW)
         rows, columns = np.nonzero(stored == 4000)
         box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-        table(tmp_path / "regions.csv", [BOX_HEAD, ("a.dcm", "rib", *box)])
-        head = ("image", "patient_id", "study_date", "rib")
+        table(tmp_path / "regions.csv", [REGIONS_HEAD, ("a.dcm", "rib", *box)])
+        head = (*STUDIES_HEAD, "rib")
         table(tmp_path / "studies.csv", [head, ("a.dcm", "1", "", 1)])
-        study = records.read_registry(tmp_path, findings=["rib"]).studies[0]
+        study = records.read_registry(tmp_path, findings=("rib",)).studies[0]
         example = encode.encode_study(study, options=OPTIONS, key=b"k").example
         image = cv2.imdecode(np.frombuffer(example["image"], np.uint8), -1)
         y0, x0, y1, x1 = example["objects"][0]["bbox"] * 64
@@ -166,19 +156,16 @@ def test_box_encloses_its_bright_rectangle_in_the_square(tmp_path):
         assert (left / 64, (right + 1) / 64) == tuple(example["content"][[1, 3]])
 
 
-BOX_HEAD = ("image", "site", "x0", "y0", "x1", "y1")
-
-
 def test_too_many_bad_files_fail_and_leave_nothing(tmp_path):
     root = registry(tmp_path / "registry")
     (root / "images/003.dcm").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"studies\.csv row 5: is no DICOM") as caught:
-        prepare(root, tmp_path)
+        build(root, tmp_path)
     assert str(tmp_path) not in str(caught.value)
-    assert not datasets(tmp_path)
-    path = prepare(root, tmp_path, max_bad_share=0.05)
+    assert not finished_datasets(tmp_path)
+    path = build(root, tmp_path, max_bad_share=0.05)
     with pytest.raises(ValueError, match=r"1 of 24 images are unusable"):
-        prepare(root, tmp_path)  # it is finished, and this call allows less
+        build(root, tmp_path)  # it is finished, and this call allows less
     lines = (path / ledger.QUARANTINE_FILE).read_text().splitlines()
     assert lines[0] == "row,reason" and '5,"is no DICOM' in lines[1]
 
@@ -186,22 +173,21 @@ def test_too_many_bad_files_fail_and_leave_nothing(tmp_path):
 def test_one_image_under_two_patients_stops_the_build(tmp_path):
     root = registry(tmp_path / "registry")
     shutil.copy(root / "images/000.dcm", root / "images/004.dcm")
-    with pytest.raises(problems.RegistryError, match=r"row 6: same pixels as row 2"):
-        prepare(root, tmp_path)
-    assert not datasets(tmp_path)
-    path = prepare(root, tmp_path, allow=["same_pixels"])
+    with pytest.raises(checks.RegistryError, match=r"row 6: same pixels as row 2"):
+        build(root, tmp_path)
+    assert not finished_datasets(tmp_path)
+    path = build(root, tmp_path, allow=("same_pixels",))
     assert builds.describe(path)["same_pixels_of_patients"] == [[6, 2]]
-    with pytest.raises(problems.RegistryError, match=r"row 6: same pixels as row 2"):
-        prepare(root, tmp_path)
+    with pytest.raises(checks.RegistryError, match=r"row 6: same pixels as row 2"):
+        build(root, tmp_path)
 
 
 def test_burned_in_text_is_quarantined_unless_allowed(tmp_path):
     root = registry(tmp_path / "registry")
-    window = {"WindowCenter": 2048, "WindowWidth": 4096}
-    write(root / "images/000.dcm", film(0), BurnedInAnnotation="YES", **window)
-    path = prepare(root, tmp_path, max_bad_share=0.1)
+    write(root / "images/000.dcm", film(0), BurnedInAnnotation="YES", **WINDOW)
+    path = build(root, tmp_path, max_bad_share=0.1)
     assert "burned-in" in (path / ledger.QUARANTINE_FILE).read_text()
-    path = prepare(root, tmp_path, allow=["burned_in"])
+    path = build(root, tmp_path, allow=("burned_in",))
     assert builds.describe(path)["quarantined"] == 0
 
 
@@ -211,7 +197,7 @@ def test_own_splits_replace_the_parts(tmp_path):
     splits = ["split", *("train", "train", "validation", "validation", "test", "test")]
     rows = [f"{line},{name}" for line, name in zip(lines, splits, strict=True)]
     (root / "studies.csv").write_text("\n".join(rows))
-    path = prepare(root, tmp_path, bits=16, side=48)
+    path = build(root, tmp_path, bits=16, side=48)
     assert builds.describe(path)["splits"] == ["train", "validation", "test"]
     record = source(path, "validation")[0]
     assert record["image"].dtype == np.uint16 and record["image"].shape == (48, 48, 1)
@@ -221,11 +207,11 @@ def test_own_splits_replace_the_parts(tmp_path):
 def test_patients_keep_their_part_from_an_earlier_table(built, tmp_path):
     root, path, tmp = built
     bigger = shutil.copytree(root, tmp_path / "registry")
-    write(bigger / "images/new.dcm", film(99), WindowCenter=2048, WindowWidth=4096)
+    write(bigger / "images/new.dcm", film(99), **WINDOW)
     with (bigger / "studies.csv").open("a") as stream:
         stream.write("images/new.dcm,new,2020-01-01,1,PA,M,20\n")
     old = folds.read_parts(path / ledger.PARTS_FILE)
-    new = prepare(
+    new = build(
         bigger,
         tmp_path,
         key_file=tmp / "key",
@@ -237,7 +223,7 @@ def test_patients_keep_their_part_from_an_earlier_table(built, tmp_path):
 
 def test_too_few_patients_are_told_before_any_work(tmp_path):
     with pytest.raises(ValueError, match="3 patients leave 7 of the ten parts empty"):
-        prepare(registry(tmp_path / "registry", images=6), tmp_path)
+        build(registry(tmp_path / "registry", images=6), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +237,7 @@ def test_too_few_patients_are_told_before_any_work(tmp_path):
 )
 def test_options_out_of_range_are_named(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        prepare(tmp_path, tmp_path, **change)
+        build(tmp_path, tmp_path, **change)
 
 
 def test_killed_build_goes_on_after_its_finished_shards(built, tmp_path, monkeypatch):
@@ -268,7 +254,7 @@ def test_killed_build_goes_on_after_its_finished_shards(built, tmp_path, monkeyp
             assert time.monotonic() < deadline
             time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)
-    assert not datasets(tmp_path)
+    assert not finished_datasets(tmp_path)
     finished = {
         f.name: f.stat().st_mtime_ns for f in home.glob(".staging-*/[0-9]*.array*")
     }
@@ -278,7 +264,7 @@ def test_killed_build_goes_on_after_its_finished_shards(built, tmp_path, monkeyp
     monkeypatch.setattr(
         encode, "attempt", lambda study, **o: encoded.append(study) or real(study, **o)
     )
-    again = prepare(root, tmp, data_dir=tmp_path / "data")
+    again = build(root, tmp, data_dir=tmp_path / "data")
     assert contents(again) == contents(path)
     shards_left = len(list(path.glob("*.array_record*"))) - len(finished)
     of_left = {
@@ -290,19 +276,18 @@ def test_killed_build_goes_on_after_its_finished_shards(built, tmp_path, monkeyp
     assert not list(home.glob(".staging-*"))
 
 
-def test_a_shard_whose_report_was_lost_with_it_is_made_again(tmp_path):
+def test_a_shard_whose_file_was_lost_is_made_again(tmp_path):
     """Drafts of a killed writer are no shards, whatever they hold."""
-    planned = plan.make(
-        plan.Request(
-            registry=registry(tmp_path / "registry"),
-            findings=("rib",),
-            side=64,
-            key_file=tmp_path / "key",
-        )
-    )
+    options = datasets.options(registry(tmp_path / "registry"), tmp_path)
+    planned = plan.make(options)
     shard = planned.shards[0]
-    results = encode_pool.encode_all(planned, shard.studies, processes=0, bounds=BOUNDS)
-    serialise = encode_pool.serialiser(planned.options)
+
+    def encoded():
+        return encode.encode_all(
+            shard.studies, options=options, key=planned.key, workers=0
+        )
+
+    serialize = encode.serializer(options)
 
     replace = os.replace
 
@@ -313,28 +298,29 @@ def test_a_shard_whose_report_was_lost_with_it_is_made_again(tmp_path):
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, "replace", power_cut_before_the_file)
-        shards.write(tmp_path / "draft", shard, results, serialise)
+        shards.write(tmp_path / "draft", shard, encoded(), serialize)
     assert not shards.is_finished(tmp_path / "draft", shard)
     assert len(list((tmp_path / "draft").glob("[0-9]*.json"))) == 1  # it went first
-    again = encode_pool.encode_all(planned, shard.studies, processes=0, bounds=BOUNDS)
-    shards.write(tmp_path / "draft", shard, again, serialise)
+    shards.write(tmp_path / "draft", shard, encoded(), serialize)
     assert shards.is_finished(tmp_path / "draft", shard)
-    report = shards.read_report(tmp_path / "draft", shard)
-    assert [one.row for one in report.written] == [s.row for s in shard.studies]
+    account = shards.read_account(tmp_path / "draft", shard)
+    assert [example.row for example in account.written] == [
+        s.row for s in shard.studies
+    ]
 
 
 def test_files_lost_in_a_busy_hour_are_tried_again(tmp_path):
     """A time-out is for the machine to say: the draft does not keep it."""
     root = registry(tmp_path / "registry")
     with pytest.raises(ValueError, match=r"took longer than 1e-06 s"):
-        prepare(root, tmp_path, workers=1, timeout_s=1e-6)
-    assert builds.describe(prepare(root, tmp_path))["quarantined"] == 0
+        build(root, tmp_path, workers=1, timeout_s=1e-6)
+    assert builds.describe(build(root, tmp_path))["quarantined"] == 0
 
 
 def test_another_key_is_refused_beside_datasets_of_the_first(built, tmp_path):
     root, _, tmp = built
     with pytest.raises(ValueError, match="the key is not the one"):
-        prepare(root, tmp, key_file=privacy_key(tmp_path / "other"))
+        build(root, tmp, key_file=privacy_key(tmp_path / "other"))
 
 
 def privacy_key(path: Path) -> Path:
@@ -344,7 +330,7 @@ def privacy_key(path: Path) -> Path:
 
 def test_shards_hold_each_study_once_split_after_split(built):
     root, _, _ = built
-    found = records.read_registry(root, findings=["rib"])
+    found = records.read_registry(root, findings=("rib",))
     split_of = {s.row: "ab"[s.row % 2] for s in found.studies}
     pieces = shards.cut(found.studies, split_of, ("a", "b"), images=5)
     rows = [s.row for piece in pieces for s in piece.studies]
@@ -362,10 +348,10 @@ def test_several_shards_a_split_read_back_in_order_even_an_empty_one(
     splits = ["split", *["train"] * 7, "validation", "test"]
     rows = [f"{line},{name}" for line, name in zip(lines, splits, strict=True)]
     (root / "studies.csv").write_text("\n".join(rows))
-    monkeypatch.setattr(shards, "images_of", lambda options: 2)
+    monkeypatch.setattr(shards, "max_images", lambda options: 2)
     for index in (2, 3):  # the second shard
         (root / f"images/00{index}.dcm").write_bytes(b"no image")
-    path = prepare(root, tmp_path, max_bad_share=0.5, allow=["patient_in_two_splits"])
+    path = build(root, tmp_path, max_bad_share=0.5, allow=("patient_in_two_splits",))
     assert [int(r["row"]) for r in source(path, "train")] == [2, 3, 6, 7, 8]
     info = tfds.builder_from_directory(path).info.splits["train"]
     assert info.shard_lengths == [2, 0, 2, 1]
@@ -394,10 +380,10 @@ def test_command_prints_the_folder_and_explains_its_errors(built, tmp_path, caps
 
 
 def test_refusals_are_values_in_the_pool(tmp_path):
-    head = ("image", "patient_id", "study_date", "rib")
+    head = (*STUDIES_HEAD, "rib")
     (tmp_path / "a").write_bytes(b"nothing")
     table(tmp_path / "studies.csv", [head, ("a", "1", "", 0)])
-    study = records.read_registry(tmp_path, findings=["rib"]).studies[0]
+    study = records.read_registry(tmp_path, findings=("rib",)).studies[0]
     refused = encode.attempt(study, options=OPTIONS, key=b"k")
     assert isinstance(refused, encode.Refused) and refused.row == 2
     with pytest.raises(reader.UnreadableRadiograph):
@@ -408,11 +394,11 @@ def test_a_build_says_that_it_waits_for_another(tmp_path, caplog):
     done = []
 
     def second():
-        with builds.staging.lock(tmp_path):
+        with staging.lock(tmp_path):
             done.append("second")
 
     caplog.set_level("INFO", logger="aals_jax")
-    with builds.staging.lock(tmp_path):
+    with staging.lock(tmp_path):
         other = threading.Thread(target=second)
         other.start()
         deadline = time.monotonic() + 30

@@ -11,23 +11,29 @@ import tensorflow_datasets as tfds
 
 from aals_jax.input import audit, augment, pipeline, views
 from aals_jax.input.dataset import Dataset, split_streams
-from data.cxr_registry.build import builds, encode, ledger, plan
-from data.cxr_registry.guard import problems
+from data.cxr_registry.build import builds, encode, ledger, versions
+from data.cxr_registry.guard import checks
+from data.cxr_registry.labels import report_text
 from data.cxr_registry.tables import records
 from data.cxr_registry.tables.cells import MOST_LESIONS
-from tests.support.registry_files import film, registry, table, write
+from tests.support import datasets, registry_files
+from tests.support.registry_files import (
+    REGIONS_HEAD,
+    STUDIES_HEAD,
+    film,
+    registry,
+    table,
+    write,
+)
 
-HEAD = ("image", "patient_id", "study_date")
-BOX_HEAD = ("image", "site", "x0", "y0", "x1", "y1")
 OFF = augment.Ranges(0.0, (1.0, 1.0), 0.0, False, 0.0, 0.0, 0.0)
 
 
 def one_image(root, cells, *, boxes=0):
     """A registry of one image with these cells, and boxes of its rib."""
-    write(root / "a.dcm", film(0))
-    table(root / "studies.csv", [(*HEAD, *cells), ("a.dcm", "1", "", *cells.values())])
     lines = [("a.dcm", "rib", 1 + n, 2, 30, 40) for n in range(boxes)]
-    table(root / "regions.csv", [BOX_HEAD, *lines])
+    regions = [REGIONS_HEAD, *lines]
+    registry_files.one_image(root, cells, cells.values(), regions=regions)
 
 
 def read(root, **options):
@@ -89,7 +95,7 @@ def test_a_number_against_its_label_is_told_and_may_count_as_empty(
     tmp_path, cells, against, left
 ):
     one_image(tmp_path, cells)
-    with pytest.raises(problems.RegistryError) as caught:
+    with pytest.raises(checks.RegistryError) as caught:
         read(tmp_path)
     (problem,) = caught.value.problems
     assert (problem.row, problem.check) == (2, "bad_value")
@@ -103,7 +109,7 @@ def test_a_number_against_its_label_is_told_and_may_count_as_empty(
 )
 def test_what_is_no_number_of_lesions_is_told_without_the_cell(tmp_path, cell):
     one_image(tmp_path, {"rib": 1, "rib_count": cell})
-    with pytest.raises(problems.RegistryError) as caught:
+    with pytest.raises(checks.RegistryError) as caught:
         read(tmp_path)
     (problem,) = caught.value.problems
     assert problem.check == "bad_value" and cell not in str(problem)
@@ -117,8 +123,8 @@ def test_all_bad_numbers_come_at_once_beside_other_faults(tmp_path):
     for n, cells in enumerate(given):
         write(tmp_path / f"{n}.dcm", film(n))
         rows.append((f"{n}.dcm", n, "", *cells))
-    table(tmp_path / "studies.csv", [(*HEAD, "rib", "rib_count", "sex"), *rows])
-    with pytest.raises(problems.RegistryError) as caught:
+    table(tmp_path / "studies.csv", [(*STUDIES_HEAD, "rib", "rib_count", "sex"), *rows])
+    with pytest.raises(checks.RegistryError) as caught:
         read(tmp_path)
     told = [(p.row, p.text.split()[0]) for p in caught.value.problems]
     assert sorted(told) == [
@@ -133,7 +139,7 @@ def test_all_bad_numbers_come_at_once_beside_other_faults(tmp_path):
 
 def test_a_box_where_the_record_counts_none_is_a_box_on_a_negative(tmp_path):
     one_image(tmp_path, {"rib_count": 0}, boxes=1)
-    with pytest.raises(problems.RegistryError, match="box_on_negative"):
+    with pytest.raises(checks.RegistryError, match="box_on_negative"):
         read(tmp_path)
     label, evidence, count = read(tmp_path, allow=["box_on_negative"])
     assert (label, evidence) == (1, "region, against count: 0")
@@ -143,7 +149,8 @@ def test_a_box_where_the_record_counts_none_is_a_box_on_a_negative(tmp_path):
 def test_codes_and_a_report_that_disagree_stay_unknown(tmp_path):
     pytest.importorskip("negspacy")
     cells = {"diagnosis_codes": "S22.41XA", "report": "No rib fracture."}
-    options = {"reports": records.report_text.Options(read="always")}
+    reports = report_text.ReportOptions(read="always")
+    options = {"options": records.ReadingOptions(reports=reports)}
     one_image(tmp_path, {**cells, "rib_count": 2})
     assert read(tmp_path, **options)[0] == -1
     one_image(tmp_path, {**cells, "rib": 1, "rib_count": 2})
@@ -154,16 +161,21 @@ def test_a_column_of_numbers_is_neither_a_finding_nor_a_site(tmp_path):
     cells = {"diagnosis_codes": "S22.41XA", "rib_count": 1, "nodule_count": 1}
     one_image(tmp_path, cells)
     found = records.scan_registry(
-        tmp_path, findings=None, audit=problems.Audit(()), options=records.Options()
+        tmp_path,
+        findings=None,
+        problems=checks.Problems(),
+        options=records.ReadingOptions(),
     )
     assert found.findings == ("rib", "clavicle")
     assert found.studies[0].counts == {"rib": 1, "clavicle": -1}
     assert "rib_count" in found.missing and "column 6" in found.missing
-    table(tmp_path / "regions.csv", [BOX_HEAD, ("a.dcm", "rib_count", 1, 2, 30, 40)])
-    with pytest.raises(problems.RegistryError, match="unknown_site"):
+    table(
+        tmp_path / "regions.csv", [REGIONS_HEAD, ("a.dcm", "rib_count", 1, 2, 30, 40)]
+    )
+    with pytest.raises(checks.RegistryError, match="unknown_site"):
         read(tmp_path)
     (tmp_path / "regions.csv").unlink()
-    with pytest.raises(problems.RegistryError, match="rename the column"):
+    with pytest.raises(checks.RegistryError, match="rename the column"):
         records.read_registry(tmp_path, findings=["nodule_count"])
 
 
@@ -182,23 +194,12 @@ def counted(root, *, images=40):
     return {n + 2: int(text) for n, text in number.items() if text}
 
 
-def prepare(root, tmp):
-    return builds.prepare(
-        root,
-        data_dir=tmp / "data",
-        findings=["rib"],
-        side=64,
-        key_file=tmp / "key",
-        workers=0,
-    )
-
-
 def test_from_the_table_to_the_batch(tmp_path):
     """What P says in training: the record's number, else that of withheld boxes."""
     stated = counted(tmp_path / "registry")
-    path = prepare(tmp_path / "registry", tmp_path)
+    path = datasets.build(tmp_path / "registry", tmp_path)
     builder = tfds.builder_from_directory(str(path))
-    assert str(builder.version) == plan.VERSION
+    assert str(builder.version) == versions.FEATURES
     row_of = {}
     for split in builder.info.splits:
         for position, record in enumerate(builder.as_data_source(split=split)):
@@ -235,14 +236,14 @@ def test_build_and_audit_count_the_positives_that_say_a_number(tmp_path):
     root = tmp_path / "registry"
     stated = counted(root)
     positives = {row: n for row, n in stated.items() if n}
-    path = prepare(root, tmp_path)
+    path = datasets.build(root, tmp_path)
     facts = builds.describe(path)
     assert facts["counts"]["rib"]["with_count"] == len(positives) == 11
     assert "| 11 |" in (path / ledger.CARD_FILE).read_text()
     with (path / ledger.AUDIT_FILE).open() as stream:
         lines = {int(line["row"]): line["count"] for line in csv.DictReader(stream)}
     assert {row: int(n) for row, n in lines.items() if n} == stated
-    request = audit.Request(registry=root, out=tmp_path / "out", pixels=False)
+    request = audit.AuditOptions(registry=root, out=tmp_path / "out", pixels=False)
     assert audit.audit(request)
     found = json.loads((tmp_path / "out/audit.json").read_text())["counts"]["rib"]
     assert found["positives"] == 20 and found["stated"] == 11
@@ -276,7 +277,7 @@ def test_numbers_belong_to_the_hash_of_the_data_and_their_absence_does_not():
 
 def test_a_dataset_of_earlier_features_is_not_found_and_is_built_again(tmp_path):
     counted(tmp_path / "registry", images=24)
-    path = prepare(tmp_path / "registry", tmp_path)
+    path = datasets.build(tmp_path / "registry", tmp_path)
     number = builds.describe(path)["data_hash"]
     assert builds.find(tmp_path / "data", number) == path
     old = path.with_name("1.0.0")

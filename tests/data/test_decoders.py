@@ -42,7 +42,7 @@ def test_table_is_applied_as_by_indexing(dtype, bits, lowest):
     values = rng.random(1 << bits, dtype=np.float32)
     stored = rng.integers(lowest, lowest + (1 << bits), (40, 30)).astype(dtype)
     stored[0, :2] = lowest, lowest + (1 << bits) - 1
-    shown = grayscale.apply_table(grayscale.Table(values, lowest, ""), stored)
+    shown = grayscale.apply_table(grayscale.BrightnessTable(values, lowest, ""), stored)
     expected = values[stored.astype(np.int64) - lowest]
     np.testing.assert_array_equal(shown, expected)
     assert shown.dtype == np.float32

@@ -11,7 +11,8 @@ from pydicom import uid
 
 from data.cxr_registry.build import encode
 from data.cxr_registry.dicom import codestream, headers, reader
-from tests.support.registry_files import film, write
+from tests.support import datasets
+from tests.support.registry_files import WINDOW, film, write
 
 # Patient Orientation -> how the upright image was turned to be stored so.
 TURNS = {
@@ -32,8 +33,7 @@ TURNS = {
 def test_any_orientation_comes_upright_and_boxes_follow(tmp_path, letters):
     upright = film(0)
     stored = TURNS[letters](upright)
-    fields = {"WindowCenter": 2048, "WindowWidth": 4096}
-    path = write(tmp_path / "a.dcm", stored, PatientOrientation=list(letters), **fields)
+    path = write(tmp_path / "a.dcm", stored, PatientOrientation=list(letters), **WINDOW)
     image = reader.read_radiograph(path)
     np.testing.assert_allclose(image.pixels, upright / 4095, atol=1e-6)
     rows, columns = np.nonzero(stored == 4000)
@@ -177,8 +177,7 @@ def test_boxes_follow_painted_rectangles_into_the_square(tmp_path, letters, shap
     y0, x0 = (int(rng.integers(10, side // 2)) for side in shape)
     y1, x1 = y0 + 60, x0 + 40
     stored[y0:y1, x0:x1] = 4095
-    window = {"WindowCenter": 2048, "WindowWidth": 4096}
-    path = write(tmp_path / "a.dcm", stored, PatientOrientation=list(letters), **window)
+    path = write(tmp_path / "a.dcm", stored, PatientOrientation=list(letters), **WINDOW)
     image = reader.read_radiograph(path)
     square = reader.to_square(image.pixels, 96)
     box = reader.map_boxes(square.affine, image.orient(np.array([[x0, y0, x1, y1]])))[0]
@@ -214,7 +213,7 @@ def test_spacing_of_the_square_measures_the_same_length(tmp_path):
         path=path, row=2, labels={}, counts={}, regions=(), patient="p", image="a.dcm",
         days=0, view="", sex="", age=None,
     )  # fmt: skip
-    options = encode.Options(findings=("rib",), side=96, bits=8, keep_burned_in=False)
+    options = datasets.options(tmp_path, tmp_path, side=96)
     example = encode.encode_study(study, options=options, key=b"k" * 32).example
     square = reader.to_square(reader.read_radiograph(path).pixels, 96)
     (x0, _, x1, _), *_ = reader.map_boxes(square.affine, np.array([[10, 0, 50, 9]]))

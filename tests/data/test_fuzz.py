@@ -23,7 +23,7 @@ from benchmarks import fuzz, fuzz_inputs
 from data.cxr_registry.dicom import codestream, headers, reader
 from data.cxr_registry.guard import pool
 from data.cxr_registry.tables import bounds, formats
-from tests.support.registry_files import dataset, film, write
+from tests.support.registry_files import WINDOW, dataset, film, write
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -61,7 +61,7 @@ def test_the_judge_tells_a_refusal_from_a_finding(monkeypatch, tmp_path, raised,
 
 
 def raw(**fields) -> bytes:
-    ds = dataset(film(0), **{"WindowCenter": 2048, "WindowWidth": 4096, **fields})
+    ds = dataset(film(0), **(WINDOW | fields))
     out = io.BytesIO()
     ds.save_as(out, enforce_file_format=True)
     return out.getvalue()

@@ -9,11 +9,11 @@ import pytest
 from aals_jax.evaluation import score
 from aals_jax.runs.workdir import claim
 from configs import base
-from data.cxr_registry.build import builds, folds, ledger
-from data.cxr_registry.guard import formulas, problems
+from data.cxr_registry.build import folds, ledger, staging
+from data.cxr_registry.guard import checks, formulas
 from data.cxr_registry.tables import records
 from data.public import conversion
-from tests.support import registry_files
+from tests.support import datasets, registry_files
 
 OUTSIDE = "outside.dcm"
 
@@ -70,7 +70,7 @@ PATHS = {
 def test_a_path_out_of_the_folder_is_refused(name, root):
     cell, words = PATHS[name]
     point_to(root, cell.format(root.parent / OUTSIDE))
-    with pytest.raises(problems.RegistryError, match=words) as caught:
+    with pytest.raises(checks.RegistryError, match=words) as caught:
         read(root)
     assert [problem.row for problem in caught.value.problems] == [2]
     assert OUTSIDE not in str(caught.value)
@@ -83,7 +83,7 @@ def test_a_path_out_of_the_folder_is_refused(name, root):
 def test_a_link_out_of_the_folder_is_refused(make, cell, root):
     make(root)
     point_to(root, cell)
-    with pytest.raises(problems.RegistryError, match="leaves the registry's folder"):
+    with pytest.raises(checks.RegistryError, match="leaves the registry's folder"):
         read(root)
 
 
@@ -118,14 +118,30 @@ def test_a_picture_of_a_submission_comes_from_its_folder_alone(root):
     assert score._radiograph(root, "images/a.dcm") is None
 
 
-FORMULAS = ("=1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", "  =1", "\n=1", "-")
+FORMULAS = (
+    "=1+1", " =1+1", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", "  =1", "\n=1", "-",
+    " -1.5e", "-1-1", "-.", "--1",
+)  # fmt: skip
 
 
 def test_a_formula_becomes_a_text_and_a_number_stays_one():
-    (row,) = formulas.inert([FORMULAS])
+    (row,) = formulas.neutralize_rows([FORMULAS])
     assert row == [f"'{cell}" for cell in FORMULAS]
-    numbers = (-1, -1.5, "-1", "-1.50", "3", "rib", "", "a=b", None)
-    assert [*formulas.inert([numbers])] == [list(numbers)]
+    numbers = (
+        -1,
+        -1.5,
+        "-1",
+        "-1.5",
+        "-1.50",
+        "-1e-05",
+        "-.5",
+        "3",
+        "rib",
+        "",
+        "a=b",
+        None,
+    )
+    assert [*formulas.neutralize_rows([numbers])] == [list(numbers)]
 
 
 def starts(path: Path) -> set[str]:
@@ -148,14 +164,8 @@ def test_no_table_of_a_build_has_a_formula(tmp_path):
     (root / "regions.csv").write_text(
         (root / "regions.csv").read_text().replace("rib", "-rib")
     )
-    path = builds.prepare(
-        root,
-        data_dir=tmp_path / "data",
-        findings=["-rib"],
-        side=32,
-        key_file=tmp_path / "key",
-        workers=1,
-        max_bad_share=0.1,
+    path = datasets.build(
+        root, tmp_path, findings=("-rib",), side=32, workers=1, max_bad_share=0.1
     )
     tables = sorted(path.glob("*.csv"))
     assert [t.name for t in tables] == ["audit.csv", "parts.csv", "quarantine.csv"]
@@ -167,11 +177,11 @@ def test_no_table_of_a_build_has_a_formula(tmp_path):
 
 def test_no_table_of_a_converter_has_a_formula(tmp_path):
     labels = {"rib": 1}
-    study = conversion.Study(image="a.png", patient="=1+1", labels=labels, view="@x")
+    study = conversion.StudyRow(image="a.png", patient="=1+1", labels=labels, view="@x")
     made = conversion.Conversion(
         findings=("rib",),
         studies=(study,),
-        regions=(conversion.Region("a.png", "rib", (-1.5, 0, 2, 3)),),
+        regions=(conversion.RegionRow("a.png", "rib", (-1.5, 0, 2, 3)),),
         notes={},
     )
     conversion.write(made, tmp_path)
@@ -188,7 +198,7 @@ def test_folders_that_we_make_are_the_owners_and_others_keep_their_rights(
         (tmp_path / "shared").mkdir()
         (tmp_path / "shared").chmod(0o750)
         claim(base.get_config("clavicle"), "0" * 64, tmp_path / "shared")
-        with builds.staging.lock(tmp_path / "data/cxr_registry"):
+        with staging.lock(tmp_path / "data/cxr_registry"):
             pass
     finally:
         os.umask(before)

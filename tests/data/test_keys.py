@@ -1,5 +1,6 @@
 """Keys of the pseudonyms: whose they are, when one is made, how they are replaced."""
 
+import functools
 import multiprocessing
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from data.cxr_registry import keys
 from data.cxr_registry.build import builds, folds, ledger
 from data.cxr_registry.guard import failures, privacy
-from tests.support import canaries, registry_files
+from tests.support import canaries, datasets, registry_files
 
 DIGITS = "0123456789abcdef" * 4
 
@@ -125,30 +126,28 @@ def built(tmp_path_factory):
     """A registry and its dataset; key and datasets lie in the folder of both."""
     tmp = tmp_path_factory.mktemp("built")
     root = registry_files.registry(tmp / "registry")
-    return root, prepare(root, tmp), tmp
+    return root, build(root, tmp), tmp
 
 
-def prepare(root: Path, tmp: Path, **changes) -> Path:
-    options = {"findings": ["rib"], "side": 32, "key_file": tmp / "key", "workers": 1}
-    return builds.prepare(root, **{"data_dir": tmp / "data", **options, **changes})
+build = functools.partial(datasets.build, side=32)
 
 
 def test_a_missing_key_is_made_for_the_first_dataset_only(built, tmp_path):
     root, _, tmp = built
     lost = tmp_path / "lost"
     with pytest.raises(FileNotFoundError, match="needed by the datasets in data_dir"):
-        prepare(root, tmp, key_file=lost)
+        build(root, tmp, key_file=lost)
     assert not lost.exists()
     keys.main(["new", "--key_file", str(lost)])  # on purpose
     with pytest.raises(ValueError, match="the key is not the one"):
-        prepare(root, tmp, key_file=lost)
-    assert prepare(root, tmp_path, key_file=lost).exists()
+        build(root, tmp, key_file=lost)
+    assert build(root, tmp_path, key_file=lost).exists()
 
 
 def test_a_missing_key_is_not_made_beside_a_table_of_parts(built, tmp_path):
     root, path, _ = built
     with pytest.raises(FileNotFoundError, match="needed by parts_file"):
-        prepare(root, tmp_path, parts_file=path / ledger.PARTS_FILE)
+        build(root, tmp_path, parts_file=path / ledger.PARTS_FILE)
     assert not any(tmp_path.iterdir())
 
 
@@ -157,12 +156,12 @@ def test_another_key_does_not_pass_for_that_of_a_table_of_parts(
 ):
     root, path, _ = built
     with pytest.raises(ValueError, match="parts_file knows no patient; was it made"):
-        prepare(root, tmp_path, parts_file=path / ledger.PARTS_FILE)
+        build(root, tmp_path, parts_file=path / ledger.PARTS_FILE)
 
 
 def test_a_new_key_changes_pseudonyms_and_nothing_else(built, tmp_path, key_file):
     root, path, tmp = built
-    other = prepare(root, tmp_path)
+    other = build(root, tmp_path)
     first, second = (folds.read_parts(p / ledger.PARTS_FILE) for p in (path, other))
     assert sorted(first.values()) == sorted(second.values())
     assert not first.keys() & second.keys()
@@ -189,7 +188,7 @@ def test_rotation_carries_a_table_to_the_new_key(built, tmp_path, capsys):
     flags += ["--key_file", tmp / "key", "--new_key_file", tmp_path / "new"]
     keys.main([*map(str, flags), "--out", str(tmp_path / "new.csv")])
     assert "12 patients keep their part; 1 are not in" in capsys.readouterr().out
-    again = prepare(
+    again = build(
         root,
         tmp_path,
         key_file=tmp_path / "new",

@@ -5,19 +5,19 @@ import itertools
 import pytest
 
 from data.cxr_registry.labels import settling
-from data.cxr_registry.labels.settling import Said, Weight
+from data.cxr_registry.labels.settling import Statement, Weight
 
 CODES = {
-    "positive": Said("codes", 1, "S2241XA", Weight.STATED),
-    "unclear": Said("codes", -1, "S229", Weight.DOUBTED),
-    "others": Said("codes", 0, "no code of the finding", Weight.IMPLIED),
-    "empty": Said("codes", 0, "no code of the finding", Weight.SILENT),
+    "positive": Statement("codes", 1, "S2241XA", Weight.STATED),
+    "unclear": Statement("codes", -1, "S229", Weight.DOUBTED),
+    "others": Statement("codes", 0, "no code of the finding", Weight.IMPLIED),
+    "empty": Statement("codes", 0, "no code of the finding", Weight.SILENT),
 }
 REPORT = {
-    "affirmed": Said("report", 1, "4-16", Weight.STATED),
-    "denied": Said("report", 0, "4-16 (negation)", Weight.STATED),
-    "doubtful": Said("report", -1, "4-16 (uncertain)", Weight.DOUBTED),
-    "silent": Said("report", 0, "no mention", Weight.SILENT),
+    "affirmed": Statement("report", 1, "4-16", Weight.STATED),
+    "denied": Statement("report", 0, "4-16 (negation)", Weight.STATED),
+    "doubtful": Statement("report", -1, "4-16 (uncertain)", Weight.DOUBTED),
+    "silent": Statement("report", 0, "no mention", Weight.SILENT),
 }
 
 
@@ -52,10 +52,10 @@ def test_codes_and_report_together(codes, report, label):
 
 def test_a_column_wins_over_all_and_contradictions_stay_listed():
     for stated, codes, report in itertools.product((0, 1, -1), CODES, REPORT):
-        column = Said("column", stated, "", Weight.STATED)
+        column = Statement("column", stated, "", Weight.STATED)
         said = [column, CODES[codes], REPORT[report]]
         assert settling.settle(said) == (stated, "column")
-    column = Said("column", 0, "", Weight.STATED)
+    column = Statement("column", 0, "", Weight.STATED)
     said = [column, CODES["positive"], REPORT["affirmed"]]
     assert list(settling.conflicts(said)) == [
         ("column 0", "codes 1"),

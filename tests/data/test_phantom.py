@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import csv
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -16,18 +17,19 @@ import pytest
 from pydicom.pixels import processing
 
 from aals_jax.input import prepare
+from aals_jax.runs import data_options
 from configs import base
 from data.phantom import anatomy, dicom_file, fractures
 from data.phantom import registry as phantom
 
-SETTINGS = {"images": 24, "seed": 5, "conspicuity": 1.0, "height": 160}
+OPTIONS = phantom.PhantomOptions(images=24, seed=5, conspicuity=1.0, height=160)
 SITE_CODES = {"rib": ("807.0", "S22.3", "S22.4"), "clavicle": ("810.", "S42.0")}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("phantom") / "registry"
-    phantom.generate(folder, **SETTINGS, workers=1)
+    phantom.generate(folder, OPTIONS, workers=1)
     return folder
 
 
@@ -58,7 +60,7 @@ def read(path: Path) -> tuple[np.ndarray, pydicom.Dataset]:
 
 
 def test_bytes_do_not_depend_on_the_number_of_workers(root, tmp_path):
-    phantom.generate(tmp_path / "two", **SETTINGS, workers=2)
+    phantom.generate(tmp_path / "two", OPTIONS, workers=2)
     assert digest(tmp_path / "two") == digest(root)
 
 
@@ -78,8 +80,9 @@ def test_a_killed_drawing_leaves_no_process_behind(tmp_path):
     code = (
         "from data.phantom import registry as phantom\n"
         "if __name__ == '__main__':\n"
-        f"    phantom.generate({str(tmp_path / 'x')!r}, images=5000, seed=0, "
-        "conspicuity=1, height=160, workers=2)\n"
+        "    options = phantom.PhantomOptions(\n"
+        "        images=5000, seed=0, conspicuity=1, height=160)\n"
+        f"    phantom.generate({str(tmp_path / 'x')!r}, options, workers=2)\n"
     )
     (tmp_path / "draw.py").write_text(code)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -102,11 +105,11 @@ def test_a_killed_drawing_leaves_no_process_behind(tmp_path):
 
 def test_a_second_call_returns_at_once_and_other_arguments_are_refused(root):
     before = digest(root)
-    phantom.generate(root, **SETTINGS, progress=lambda done, total: pytest.fail("drew"))
+    phantom.generate(root, OPTIONS, progress=lambda done, total: pytest.fail("drew"))
     with pytest.raises(ValueError, match="seed=5 not 6"):
-        phantom.generate(root, **{**SETTINGS, "seed": 6})
+        phantom.generate(root, dataclasses.replace(OPTIONS, seed=6))
     with pytest.raises(ValueError, match="conspicuity=4"):
-        phantom.generate(root, **{**SETTINGS, "conspicuity": 4.0})
+        phantom.generate(root, dataclasses.replace(OPTIONS, conspicuity=4.0))
     assert digest(root) == before
 
 
@@ -118,15 +121,15 @@ def test_a_broken_off_run_leaves_nothing_that_looks_complete(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        phantom.generate(folder, **SETTINGS, workers=1, progress=stop)
+        phantom.generate(folder, OPTIONS, workers=1, progress=stop)
     assert not list(tmp_path.iterdir())
     # a killed one cannot even clean up: its folder has another name and no record
     (tmp_path / ".registry.partial-killed" / "images").mkdir(parents=True)
-    phantom.generate(folder, **{**SETTINGS, "images": 2}, workers=1)
+    phantom.generate(folder, dataclasses.replace(OPTIONS, images=2), workers=1)
     assert (folder / "phantom.json").is_file()
     (folder / "phantom.json").unlink()
     with pytest.raises(ValueError, match="no phantom"):
-        phantom.generate(folder, **{**SETTINGS, "images": 2}, workers=1)
+        phantom.generate(folder, dataclasses.replace(OPTIONS, images=2), workers=1)
 
 
 @pytest.mark.parametrize("site", fractures.SITES)
@@ -259,7 +262,8 @@ def test_each_transfer_syntax_keeps_the_pixels(syntax, tmp_path, monkeypatch):
 def test_runs_that_start_together_draw_one_phantom(tmp_path, monkeypatch):
     config = base.get_config("clavicle")
     config.phantom.update(images=4, height=64)
-    config.data.workers = 1
+    config.data.update(dir=str(tmp_path), workers=1)
+    options = data_options.of(config)
     drawn, really = [], phantom._fill
 
     def fill(part, *arguments):
@@ -270,7 +274,8 @@ def test_runs_that_start_together_draw_one_phantom(tmp_path, monkeypatch):
     monkeypatch.setattr(phantom, "_fill", fill)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         both = [
-            pool.submit(prepare._generate_phantom, config, tmp_path) for _ in range(2)
+            pool.submit(prepare._draw_phantom, options.build, options.phantom)
+            for _ in range(2)
         ]
     assert len({future.result() for future in both}) == 1
     assert len(drawn) == 1

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from configs import nih_cxr14 as nih_config
 from configs import vindr_clavicle, vindr_rib
 from data.cxr_registry.build import builds
-from data.cxr_registry.guard import problems as audit
+from data.cxr_registry.guard import checks
 from data.cxr_registry.tables import records
 from data.public import conversion, convert_command, nih_cxr14, readers, vindr_cxr
-from tests.support.registry_files import dataset, film, table
+from tests.support import datasets
+from tests.support.registry_files import WINDOW, dataset, film, table
 
 # What the official de-identification leaves in a header: no modality, no view.
 VINDR_TAGS = {
@@ -42,19 +43,8 @@ NIH_2017 = (
 NIH_BOXES = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]", "", "", "")
 
 
-def prepare(root: Path, tmp: Path, findings: list[str]) -> Path:
-    return builds.prepare(
-        root,
-        data_dir=tmp / "data",
-        findings=findings,
-        side=64,
-        key_file=tmp / "key",
-        workers=0,
-    )
-
-
 def problems(convert, root: Path, **options) -> set[tuple[str, int | None, str]]:
-    with pytest.raises(audit.RegistryError) as caught:
+    with pytest.raises(checks.RegistryError) as caught:
         convert(root, **options)
     assert "CANARY" not in str(caught.value)
     return {(p.file, p.row, p.check) for p in caught.value.problems}
@@ -78,7 +68,7 @@ marks = st.builds(
 def test_the_order_of_the_readers_and_of_their_boxes_does_not_matter(found, agree, iou):
     expected = readers.merge(found, agree=agree, min_iou=iou)
     for order in itertools.permutations(found):
-        turned = [readers.Mark(mark.said, mark.boxes[::-1]) for mark in order]
+        turned = [readers.Mark(mark.is_positive, mark.boxes[::-1]) for mark in order]
         assert readers.merge(turned, agree=agree, min_iou=iou) == expected
 
 
@@ -152,7 +142,7 @@ def test_validation_is_a_choice_of_patients_by_seed_alone():
 
 
 def vindr_film(path: Path, seed: int) -> None:
-    ds = dataset(film(seed), WindowCenter=2048, WindowWidth=4096)
+    ds = dataset(film(seed), **WINDOW)
     ds.PixelSpacing = [0.2, 0.2]
     for element in list(ds):
         if element.keyword not in VINDR_TAGS:
@@ -257,7 +247,14 @@ def test_vindr_rows_by_hand_then_registry_then_dataset(tmp_path, capsys):
         "regions": 2,
         "with_count": 0,
     }
-    path = prepare(root, tmp_path, ["rib", "clavicle"])
+    path = datasets.build(
+        root,
+        tmp_path,
+        findings=(
+            "rib",
+            "clavicle",
+        ),
+    )
     assert builds.describe(path)["quarantined"] == 0
     train = tfds.builder_from_directory(path).as_data_source(split="train")
     by_row = {int(example["row"]): example for example in train}
@@ -391,7 +388,7 @@ def test_nih_rows_by_hand_then_registry_then_dataset(tmp_path, capsys):
     assert "ages over 130 left out: 1" in shown
     assert "boxes cut at the image's border: 1" in shown
 
-    path = prepare(root, tmp_path, ["mass"])
+    path = datasets.build(root, tmp_path, findings=("mass",))
     test = tfds.builder_from_directory(path).as_data_source(split="test")
     boxed = next(e for e in test if e["labels"]["mass"] == 1)
     expected = np.array([20, 10, 60, 40]) / 1024
@@ -570,6 +567,6 @@ def test_shared_nih_films_build_cleanly(tmp_path):
         "regions": 43,
         "with_count": 0,
     }
-    facts = builds.describe(prepare(root, tmp_path, ["pneumonia"]))
+    facts = builds.describe(datasets.build(root, tmp_path, findings=("pneumonia",)))
     assert (facts["images"], facts["patients"]) == (1_000, 682)
     assert facts["quarantined"] == 0

@@ -7,28 +7,25 @@ import cv2
 import numpy as np
 import pytest
 
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import codes
 from data.cxr_registry.tables import cells, formats, records
-from tests.support.registry_files import film, registry, table, write
-
-HEAD = ("image", "patient_id", "study_date")
+from tests.support.registry_files import (
+    REGIONS_HEAD,
+    STUDIES_HEAD,
+    film,
+    one_image,
+    registry,
+    table,
+    write,
+)
 
 
 def read(root, findings=("rib",), **options):
     return records.read_registry(root, findings=findings, **options)
 
 
-def one_image(root, columns=(), values=(), *, regions=()):
-    """A registry of one image; returns its only study."""
-    write(root / "a.dcm", film(0))
-    head, row = (*HEAD, *columns), ("a.dcm", "00123", "2020-01-31", *values)
-    table(root / "studies.csv", [head, row])
-    if regions:
-        table(root / "regions.csv", regions)
-
-
-def checks(caught):
+def problems_of(caught):
     return sorted((p.file, p.row or 0, p.check) for p in caught.value.problems)
 
 
@@ -66,7 +63,7 @@ def test_codes_give_the_labels_of_the_contract(tmp_path, cell, rib, clavicle):
 def test_non_acute_codes_are_counted_and_kept_on_demand(tmp_path):
     one_image(tmp_path, ["diagnosis_codes"], ["S22.41XD;S22.31XS"])
     assert read(tmp_path).non_acute == 2
-    kept = read(tmp_path, keep_non_acute=True)
+    kept = read(tmp_path, options=records.ReadingOptions(keep_non_acute=True))
     assert kept.studies[0].labels["rib"] == 1 and kept.non_acute == 0
 
 
@@ -85,7 +82,7 @@ def test_empty_cell_without_codes_is_unknown(tmp_path):
 
 
 def test_region_makes_an_unknown_image_positive(tmp_path):
-    box = [["image", "site", "x0", "y0", "x1", "y1"], ["a.dcm", "rib", 1, 2, 30, 40]]
+    box = [REGIONS_HEAD, ("a.dcm", "rib", 1, 2, 30, 40)]
     one_image(tmp_path, ["rib"], [""], regions=box)
     study = read(tmp_path).studies[0]
     assert study.labels["rib"] == 1 and study.evidence["rib"] == "region"
@@ -93,11 +90,11 @@ def test_region_makes_an_unknown_image_positive(tmp_path):
 
 
 def test_box_on_a_negative_record_is_an_error_unless_allowed(tmp_path):
-    box = [["image", "site", "x0", "y0", "x1", "y1"], ["a.dcm", "rib", 1, 2, 30, 40]]
+    box = [REGIONS_HEAD, ("a.dcm", "rib", 1, 2, 30, 40)]
     one_image(tmp_path, ["rib"], ["0"], regions=box)
-    with pytest.raises(problems.RegistryError) as caught:
+    with pytest.raises(checks.RegistryError) as caught:
         read(tmp_path)
-    assert checks(caught) == [("studies.csv", 2, "box_on_negative")]
+    assert problems_of(caught) == [("studies.csv", 2, "box_on_negative")]
     found = read(tmp_path, allow=["box_on_negative"])
     assert found.studies[0].labels["rib"] == 1
     assert found.allowed == {"box_on_negative": 1}
@@ -110,7 +107,8 @@ def test_points_become_boxes_cut_at_the_border(tmp_path):
         ["a.dcm", "rib", 2, 30, ""],
     ]
     one_image(tmp_path, ["rib"], ["1"], regions=points)
-    first, second = read(tmp_path, point_radius=10).studies[0].regions
+    options = records.ReadingOptions(point_radius=10)
+    first, second = read(tmp_path, options=options).studies[0].regions
     assert first[1:] == (15, 25, 25, 35) and second[1:] == (0, 20, 12, 40)
 
 
@@ -175,7 +173,9 @@ def test_days_count_from_the_patients_first_study(tmp_path):
         ("b.dcm", "1", "2020-02-01"),
         ("c.dcm", "1", ""),
     ]
-    table(tmp_path / "studies.csv", [(*HEAD, "rib"), *((*row, 0) for row in rows)])
+    table(
+        tmp_path / "studies.csv", [(*STUDIES_HEAD, "rib"), *((*row, 0) for row in rows)]
+    )
     assert [study.days for study in read(tmp_path).studies] == [29, 0, -1]
 
 
@@ -198,7 +198,7 @@ def test_all_problems_come_at_once_without_a_patients_data(tmp_path):
         ("CANARY-d.dcm", "CANARY-3", "2020-01-01", "0", "CANARY-split"),
         ("text.dcm", "CANARY-4", "2020-01-01", "1", "test"),
     ]
-    table(root / "studies.csv", [(*HEAD, "rib", "split"), *rows])
+    table(root / "studies.csv", [(*STUDIES_HEAD, "rib", "split"), *rows])
     boxes = [
         ("a.dcm", "CANARY-site", 1, 1, 9, 9),
         ("a.dcm", "rib", 1, 1, 49, 9),
@@ -207,12 +207,12 @@ def test_all_problems_come_at_once_without_a_patients_data(tmp_path):
         ("CANARY-missing.dcm", "rib", 1, 1, 9, 9),
         ("text.dcm", "rib", 1, 1, 9, 9),
     ]
-    table(root / "regions.csv", [("image", "site", "x0", "y0", "x1", "y1"), *boxes])
-    with pytest.raises(problems.RegistryError) as caught:
+    table(root / "regions.csv", [REGIONS_HEAD, *boxes])
+    with pytest.raises(checks.RegistryError) as caught:
         read(root)
     assert "CANARY" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
-    found = checks(caught)
+    found = problems_of(caught)
     for expected in [
         ("studies.csv", 3, "duplicate_image"),
         ("studies.csv", 4, "leaves_folder"),
@@ -238,15 +238,15 @@ def test_all_problems_come_at_once_without_a_patients_data(tmp_path):
 def test_a_row_with_several_faults_has_all_of_them_named(tmp_path):
     """What is wrong with the file hides nothing of what is wrong with the cells."""
     write(tmp_path / "a.dcm", film(0))
-    head = (*HEAD, "rib", "sex", "age", "split")
+    head = (*STUDIES_HEAD, "rib", "sex", "age", "split")
     bad = ("none.dcm", "1", "soon", "2", "?", "999", "later")
     good = ("a.dcm", "1", "2020-01-01", "1", "F", "30", "train")
     table(tmp_path / "studies.csv", [head, bad, good])
     box = ("nowhere.dcm", "sternum", 5, 5, 5, 9)
-    table(tmp_path / "regions.csv", [("image", "site", "x0", "y0", "x1", "y1"), box])
-    with pytest.raises(problems.RegistryError) as caught:
+    table(tmp_path / "regions.csv", [REGIONS_HEAD, box])
+    with pytest.raises(checks.RegistryError) as caught:
         read(tmp_path)
-    assert checks(caught) == [
+    assert problems_of(caught) == [
         *(("regions.csv", 2, n) for n in ("box_outside", "box_without_study")),
         ("regions.csv", 2, "unknown_site"),
         ("studies.csv", 2, "bad_date"),
@@ -268,9 +268,9 @@ def test_faults_of_one_table_do_not_hide_those_of_the_other(tmp_path):
     (tmp_path / "studies.csv").write_text("\n".join(lines))
     head = "image,site,x0,y0,x1,y1"
     (tmp_path / "regions.csv").write_text(f"{head}\na.dcm,rib,9,9,1,20\na,b,c,d,e,f,g")
-    with pytest.raises(problems.RegistryError) as caught:
+    with pytest.raises(checks.RegistryError) as caught:
         read(tmp_path)
-    assert checks(caught) == [
+    assert problems_of(caught) == [
         ("regions.csv", 2, "box_outside"),
         ("regions.csv", 3, "table"),
         ("studies.csv", 0, "columns"),
@@ -286,11 +286,11 @@ def test_faults_of_one_table_do_not_hide_those_of_the_other(tmp_path):
 
 def test_an_unreadable_table_leaves_the_other_checked(tmp_path):
     (tmp_path / "studies.csv").write_bytes(b"\xff\xfe\x00broken")
-    rows = [("image", "site", "x0", "y0", "x1", "y1"), ("a.dcm", "rib", "?", 1, 2, 2)]
+    rows = [REGIONS_HEAD, ("a.dcm", "rib", "?", 1, 2, 2)]
     table(tmp_path / "regions.csv", rows)
-    with pytest.raises(problems.RegistryError, match="is not UTF-8") as caught:
+    with pytest.raises(checks.RegistryError, match="is not UTF-8") as caught:
         read(tmp_path)
-    assert ("regions.csv", 2, "bad_value") in checks(caught)
+    assert ("regions.csv", 2, "bad_value") in problems_of(caught)
     assert len(caught.value.problems) == 2
 
 
@@ -300,7 +300,7 @@ def test_reports_read_in_processes_give_the_same_labels(tmp_path):
     rows = [(f"{i}.dcm", i, "", f"{reports[i % 4]} {i}") for i in range(600)]
     for name, *_ in rows:
         (tmp_path / name).touch()  # pixels are not read here
-    table(tmp_path / "studies.csv", [(*HEAD, "report"), *rows])
+    table(tmp_path / "studies.csv", [(*STUDIES_HEAD, "report"), *rows])
     one, two = (read(tmp_path, workers=n).studies for n in (1, 2))
     assert one == two
     assert {study.labels["rib"] for study in one} == {1, 0, -1}
@@ -308,9 +308,7 @@ def test_reports_read_in_processes_give_the_same_labels(tmp_path):
 
 def test_finding_that_nothing_defines_names_the_columns(tmp_path):
     root = registry(tmp_path)
-    with pytest.raises(
-        problems.RegistryError, match="finding clavicle; the columns are"
-    ):
+    with pytest.raises(checks.RegistryError, match="finding clavicle; the columns are"):
         read(root, ("rib", "clavicle"))
 
 
@@ -320,7 +318,7 @@ def test_missing_folder_table_and_column_are_told_apart(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no studies\.csv"):
         read(tmp_path)
     table(tmp_path / "studies.csv", [("image", "rib"), ("a", 1)])
-    with pytest.raises(problems.RegistryError, match="no column patient_id"):
+    with pytest.raises(checks.RegistryError, match="no column patient_id"):
         read(tmp_path)
 
 
@@ -344,8 +342,8 @@ def test_counts_by_finding(tmp_path):
 
 def test_picture_files_serve_as_images(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 30), np.uint8))
-    table(tmp_path / "studies.csv", [(*HEAD, "rib"), ("a.png", "1", "", "1")])
-    box = [("image", "site", "x0", "y0", "x1", "y1"), ("a.png", "rib", 0, 0, 30, 40)]
+    table(tmp_path / "studies.csv", [(*STUDIES_HEAD, "rib"), ("a.png", "1", "", "1")])
+    box = [REGIONS_HEAD, ("a.png", "rib", 0, 0, 30, 40)]
     table(tmp_path / "regions.csv", box)
     assert len(read(tmp_path).studies[0].regions) == 1
 
@@ -366,6 +364,6 @@ def test_half_of_a_place_is_told(tmp_path, head, row):
     root = registry(tmp_path / "registry")
     rows = [("image", "site", *head), ("images/000.dcm", "rib", *row)]
     table(root / "regions.csv", rows)
-    with pytest.raises(problems.RegistryError, match="no numbers") as caught:
+    with pytest.raises(checks.RegistryError, match="no numbers") as caught:
         read(root)
-    assert checks(caught) == [("regions.csv", 2, "bad_value")]
+    assert problems_of(caught) == [("regions.csv", 2, "bad_value")]

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from data.cxr_registry.build import builds
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import report_text, text_rules, text_split
 from data.cxr_registry.tables import records
-from tests.support.registry_files import film, registry, table, write
+from tests.support import datasets
+from tests.support.registry_files import REGIONS_HEAD, one_image, registry, table
 
 FINDINGS = ("rib", "clavicle")
-HEAD = ("image", "patient_id", "study_date")
 
 
 @pytest.fixture(scope="module")
 def reader():
     pytest.importorskip("negspacy", reason="needs requirements/text.txt")
-    return report_text.Reader(report_text.Options())
+    return report_text.Reader(report_text.ReportOptions())
 
 
 def labels(reader, report):
@@ -99,7 +99,7 @@ def test_silence_is_negative_only_in_a_report_on_the_image(reader):
     for report, label in told.items():
         found = reader.labels(report, ["rib"])["rib"]
         assert (found.label, found.silent) == (label, True), report
-    strict = report_text.Reader(report_text.Options(silence="unknown"))
+    strict = report_text.Reader(report_text.ReportOptions(silence="unknown"))
     assert strict.labels("Lungs are clear.", ["rib"])["rib"].label == -1
     assert strict.labels("No fracture.", ["rib"])["rib"].label == 0
 
@@ -122,7 +122,7 @@ def test_evidence_is_offsets_and_rules_and_no_word_of_the_report(reader):
 
 
 def test_reading_twice_and_without_memory_gives_the_same(reader):
-    forgetful = report_text.Reader(report_text.Options(), remember=0)
+    forgetful = report_text.Reader(report_text.ReportOptions(), remember=0)
     for line in sentences("dev")[:40]:
         first = reader.labels(line["text"], FINDINGS)
         assert reader.labels(line["text"], FINDINGS) == first
@@ -170,9 +170,9 @@ GERMAN = [
 
 
 def test_german_as_a_worked_example(reader):
-    german = report_text.Reader(report_text.Options(languages=("de",)))
+    german = report_text.Reader(report_text.ReportOptions(languages=("de",)))
     assert [labels(german, report) for report, _ in GERMAN] == [e for _, e in GERMAN]
-    both = report_text.Reader(report_text.Options(languages=("en", "de")))
+    both = report_text.Reader(report_text.ReportOptions(languages=("en", "de")))
     assert labels(both, "No rib fracture. Keine Klavikulafraktur.") == (0, 0)
 
 
@@ -189,7 +189,7 @@ def test_a_user_adds_a_finding_and_a_phrase_in_a_table(reader, tmp_path):
         ("en", "target:pneumonia", "", "pneumonias?|infiltrates?"),
         ("en", "negation", "forward", "devoid of"),
     ]
-    options = report_text.Options(rules=rules_file(tmp_path, *rows))
+    options = report_text.ReportOptions(rules=rules_file(tmp_path, *rows))
     assert report_text.findings(options) == {"rib", "clavicle", "pneumonia"}
     mine = report_text.Reader(options)
     for report, label in [
@@ -205,7 +205,9 @@ def test_a_user_adds_a_language(reader, tmp_path):
         ("fr", "target:rib", "", "fractures? (?:de la |d'une |des )?c(?:ô|o)tes?"),
         ("fr", "negation", "forward", "pas de|aucune|sans"),
     ]
-    options = report_text.Options(languages=("fr",), rules=rules_file(tmp_path, *rows))
+    options = report_text.ReportOptions(
+        languages=("fr",), rules=rules_file(tmp_path, *rows)
+    )
     french = report_text.Reader(options)
     assert labels(french, "Fracture de la côte gauche.") == (1, None)
     assert labels(french, "Pas de fracture des côtes.") == (0, None)
@@ -269,7 +271,7 @@ def test_a_language_without_patterns_names_those_that_are():
 )
 def test_options_out_of_range_name_the_values(change):
     with pytest.raises(ValueError, match="is none of"):
-        report_text.Options(**change)
+        report_text.ReportOptions(**change)
 
 
 # Sentences.
@@ -322,9 +324,8 @@ def test_no_report_takes_long(reader):
 # In a registry.
 
 
-def one_image(root, columns=(), values=()):
-    write(root / "a.dcm", film(0))
-    table(root / "studies.csv", [(*HEAD, *columns), ("a.dcm", "7", "", *values)])
+def reading(read: str) -> records.ReadingOptions:
+    return records.ReadingOptions(reports=report_text.ReportOptions(read=read))
 
 
 def read(root, findings=FINDINGS, **options):
@@ -342,7 +343,7 @@ def test_reports_give_labels_where_nothing_else_does(reader, tmp_path):
 
 def test_a_row_without_codes_leaves_the_word_to_its_report(reader, tmp_path):
     one_image(tmp_path, ["diagnosis_codes", "report"], ["", "Acute rib fracture."])
-    found, study = read(tmp_path, reports=report_text.Options(read="always"))
+    found, study = read(tmp_path, options=reading("always"))
     assert study.labels["rib"] == 1 and not found.disagreements
 
 
@@ -355,16 +356,16 @@ def test_a_registry_that_needs_no_report_does_not_read_any(tmp_path):
 
 def test_codes_against_the_report_is_unknown_and_listed(reader, tmp_path):
     one_image(tmp_path, ["diagnosis_codes", "report"], ["S22.41XA", "No rib fracture."])
-    found, study = read(tmp_path, reports=report_text.Options(read="always"))
+    found, study = read(tmp_path, options=reading("always"))
     assert study.labels["rib"] == -1
     assert found.disagreements == ((2, "rib", "codes 1", "report 0"),)
 
 
 def test_a_box_against_the_report_is_an_error_and_listed(reader, tmp_path):
     one_image(tmp_path, ["report"], ["CANARY has no rib fracture."])
-    box = [("image", "site", "x0", "y0", "x1", "y1"), ("a.dcm", "rib", 1, 2, 30, 40)]
+    box = [REGIONS_HEAD, ("a.dcm", "rib", 1, 2, 30, 40)]
     table(tmp_path / "regions.csv", box)
-    with pytest.raises(problems.RegistryError, match="box_on_negative") as caught:
+    with pytest.raises(checks.RegistryError, match="box_on_negative") as caught:
         read(tmp_path)
     assert "CANARY" not in str(caught.value)
     found, study = read(tmp_path, allow=["box_on_negative"])
@@ -378,15 +379,7 @@ def test_a_build_lists_the_disagreements_and_keeps_the_reports_out(reader, tmp_p
         head, *rows = list(csv.reader(stream))
     told = "CANARY has no rib fracture."
     table(root / "studies.csv", [[*head, "report"], *([*row, told] for row in rows)])
-    path = builds.prepare(
-        root,
-        data_dir=tmp_path / "data",
-        key_file=tmp_path / "key",
-        findings=["rib"],
-        side=32,
-        workers=0,
-        reports=report_text.Options(read="always"),
-    )
+    path = datasets.build(root, tmp_path, side=32, reading=reading("always"))
     assert not any(
         b"CANARY" in file.read_bytes() for file in path.rglob("*") if file.is_file()
     )
@@ -401,8 +394,8 @@ def test_a_build_lists_the_disagreements_and_keeps_the_reports_out(reader, tmp_p
 
 def test_reports_left_unread_define_nothing(tmp_path):
     one_image(tmp_path, ["report"], ["No rib fracture."])
-    with pytest.raises(problems.RegistryError, match="nothing defines the finding rib"):
-        read(tmp_path, reports=report_text.Options(read="never"))
+    with pytest.raises(checks.RegistryError, match="nothing defines the finding rib"):
+        read(tmp_path, options=reading("never"))
 
 
 def test_the_missing_package_is_named(tmp_path, monkeypatch):

@@ -19,18 +19,24 @@ from hypothesis import strategies as st
 from aals_jax.input import audit
 from aals_jax.report import audit_page
 from data.cxr_registry.dicom import makers
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.survey import duplicates, looks, table_survey
 from data.cxr_registry.tables import records
 from data.phantom import registry as phantom
-from tests.support.registry_files import film, registry, table, write
-
-HEAD = ("image", "patient_id", "study_date")
+from tests.support.registry_files import (
+    REGIONS_HEAD,
+    STUDIES_HEAD,
+    WINDOW,
+    film,
+    registry,
+    table,
+    write,
+)
 
 
 def run(root: Path, out: Path, **options) -> tuple[bool, dict, str]:
     """Whether it passed, audit.json, and the page."""
-    passed = audit.audit(audit.Request(registry=root, out=out, **options))
+    passed = audit.audit(audit.AuditOptions(registry=root, out=out, **options))
     text = (out / "audit.json").read_text()
     return passed, json.loads(text), (out / "audit.html").read_text()
 
@@ -161,7 +167,7 @@ def test_free_text_becomes_a_makers_name_or_other(field, name):
 
 def broken(root: Path) -> Path:
     """Faults in both tables, duplicates, disagreement, flags, canaries everywhere."""
-    dicom = {"WindowCenter": 2048, "WindowWidth": 4096, "PixelSpacing": [0.2, 0.2]}
+    dicom = {**WINDOW, "PixelSpacing": [0.2, 0.2]}
     for index in range(20):
         write(
             root / f"CANARY-{index}.dcm",
@@ -175,7 +181,7 @@ def broken(root: Path) -> Path:
     shutil.copy(root / "CANARY-0.dcm", root / "CANARY-same.dcm")
     write(root / "CANARY-near.dcm", film(1) + (film(99) > 790), **dicom)
     (root / "CANARY-broken.dcm").write_bytes(b"CANARY" * 99)
-    head = (*HEAD, "rib", "diagnosis_codes", "view", "split")
+    head = (*STUDIES_HEAD, "rib", "diagnosis_codes", "view", "split")
     rows = [
         (
             f"CANARY-{index}.dcm",
@@ -203,7 +209,7 @@ def broken(root: Path) -> Path:
         ("CANARY-2.dcm", "rib", 1, 1, 5, 10),
         ("CANARY-3.dcm", "CANARY", 1, 1, 500, 10),
     ]
-    table(root / "regions.csv", [("image", "site", "x0", "y0", "x1", "y1"), *boxes])
+    table(root / "regions.csv", [REGIONS_HEAD, *boxes])
     return root
 
 
@@ -227,7 +233,7 @@ def test_every_fault_is_named_at_once_and_nothing_of_a_patient(tmp_path, caplog)
         ("regions.csv", 5, "box_outside"),
     }
     # the build stops with the same faults, those of pixels apart
-    with pytest.raises(problems.RegistryError) as caught:
+    with pytest.raises(checks.RegistryError) as caught:
         records.read_registry(root, findings=["clavicle", "rib"])
     assert {(p.file, p.row, p.check) for p in caught.value.problems} == {
         fault for fault in faults if fault[2] not in ("same_pixels", "quarantine")
@@ -286,8 +292,8 @@ def test_flagged_images_are_in_no_picture(tmp_path):
     studies = records.scan_registry(
         broken(tmp_path),
         findings=["rib"],
-        audit=problems.Audit(()),
-        options=records.Options(),
+        problems=checks.Problems(),
+        options=records.ReadingOptions(),
     ).studies
     shown = {study.row: looks.picture(study, side=40) for study in studies}
     assert [row for row, picture in shown.items() if picture is None] == [6, 24]
@@ -327,7 +333,7 @@ def test_findings_are_those_that_the_table_defines(tmp_path):
     (root).mkdir()
     for name in "abc":
         (root / name).touch()
-    head = (*HEAD, "diagnosis_codes", "nodule", "remark", "typo")
+    head = (*STUDIES_HEAD, "diagnosis_codes", "nodule", "remark", "typo")
     rows = [("a", 1, "", "", 1, "fine", 1), ("b", 2, "", "", 0, "1", 0)]
     table(root / "studies.csv", [head, *rows, ("c", 3, "", "", "", "bad", "x")])
     _, found, _ = run(root, tmp_path / "out", pixels=False)
@@ -352,7 +358,7 @@ def test_a_table_without_its_header_names_no_patient(tmp_path):
 def test_an_audit_writes_nothing_into_the_registry(tmp_path):
     root = registry(tmp_path, images=2)
     with pytest.raises(ValueError, match="lies in the registry"):
-        audit.audit(audit.Request(registry=root, out=root / "audit"))
+        audit.audit(audit.AuditOptions(registry=root, out=root / "audit"))
 
 
 def test_the_page_needs_nothing_from_outside(tmp_path):
@@ -365,8 +371,8 @@ def test_the_page_needs_nothing_from_outside(tmp_path):
 
 def test_the_phantom_audits_cleanly_and_is_named_one(tmp_path):
     root = tmp_path / "phantom"
-    options = {"seed": 0, "conspicuity": 1.0, "height": 96, "workers": 1}
-    phantom.generate(root, images=24, **options)
+    options = phantom.PhantomOptions(images=24, seed=0, conspicuity=1.0, height=96)
+    phantom.generate(root, options, workers=1)
     passed, found, page = run(root, tmp_path / "out")
     assert passed and found["options"]["findings"] == ["rib", "clavicle"]
     assert found["pixels"]["burned_in"] == {

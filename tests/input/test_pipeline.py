@@ -16,8 +16,7 @@ from aals_jax.input.dataset import (
     object_array,
     split_streams,
 )
-from data.cxr_registry.build import builds
-from tests.support import registry_files
+from tests.support import datasets, registry_files
 
 SIDE = 64
 OFF = augment.Ranges(0.0, (1.0, 1.0), 0.0, False, 0.0, 0.0, 0.0)
@@ -353,14 +352,7 @@ def test_the_boxes_of_p_are_not_used():
 @pytest.mark.parametrize("bits", [8, 16])
 def test_records_are_read_as_tfds_decodes_them(tmp_path, bits):
     registry_files.registry(tmp_path / "registry")
-    path = builds.prepare(
-        tmp_path / "registry",
-        data_dir=tmp_path / "data",
-        findings=["rib"],
-        side=SIDE,
-        bits=bits,
-        key_file=tmp_path / "key",
-    )
+    path = datasets.build(tmp_path / "registry", tmp_path, side=SIDE, bits=bits)
     dataset = Dataset(path, "rib")
     for split in set(dataset.table.split):
         source = tfds.builder_from_directory(str(path)).as_data_source(split=split)

@@ -430,7 +430,9 @@ def test_no_image_level_positives_are_refused_but_for_the_baseline(registry, tmp
     fields = {"registry": str(registry), "finding": "rib", "data.side": 32}
     fields |= {"method": "supervised", "data.region_images": None}
     config = small_config(tmp_path / "data", **fields)
-    assert not len(run.prepare.open_data(config).streams.image_level)
+    assert not len(
+        run.prepare.open_data(run.data_options.of(config)).streams.image_level
+    )
 
 
 def test_too_many_unreadable_files_are_refused_without_naming_anybody(

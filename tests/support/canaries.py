@@ -1,8 +1,8 @@
-"""Words that must not come out, and a search for them in files of every kind.
+"""Searches files of every kind for words that must not come out.
 
-A file is searched as it is and as what it holds: records of array_record, members of
-archives, streams of zlib, gzip and zstd, pictures in a page; and each word in the
-encodings in which software writes it.
+Searched are a file's bytes and what they contain: records of array_record, members of
+archives, streams of zlib, gzip and zstd, pictures in a page. Each word is searched in
+all encodings in which software writes it.
 """
 
 import base64
@@ -44,45 +44,47 @@ class Search:
         self._folded: dict[bytes, str] = {}  # forms in lower case
         self._exact: dict[bytes, str] = {}
         for kind, word in ((kind, w) for kind, ws in canaries.items() for w in ws):
-            said = f"{kind} {word}"
+            label = f"{kind} {word}"
             for form in _folded_forms(word):
-                self._folded.setdefault(form.lower(), said)
+                self._folded.setdefault(form.lower(), label)
             for form in _base64_forms(word):
-                self._exact.setdefault(form, said)
+                self._exact.setdefault(form, label)
 
     def in_bytes(self, data: bytes) -> set[str]:
-        """The canaries in some bytes and in what they hold."""
-        found: set[str] = set()
+        """The canaries in some bytes and in what these contain."""
+        labels: set[str] = set()
         for view in _views(data):
             lower = view.lower()
-            found |= {s for form, s in self._folded.items() if _has(form, lower)}
-            found |= {said for form, said in self._exact.items() if form in view}
-        return found
+            folded, exact = self._folded.items(), self._exact.items()
+            labels |= {label for form, label in folded if _has(form, lower)}
+            labels |= {label for form, label in exact if form in view}
+        return labels
 
     def in_file(self, path: Path) -> set[str]:
         if ".array_record" in path.name and path.stat().st_size:
             reader = ArrayRecordReader(str(path))
             records = reader.read_all()
             reader.close()
-            found = self.in_bytes(b"\n".join(records))
+            unpacked = self.in_bytes(b"\n".join(records))
         else:
-            found = set()
-        return found | self.in_bytes(path.read_bytes())
+            unpacked = set()
+        return unpacked | self.in_bytes(path.read_bytes())
 
     def below(self, folder: Path) -> dict[str, set[str]]:
         """File -> canaries, in names and in contents; links are not followed."""
-        found = {}
+        canaries_of = {}
         for path in sorted(folder.rglob("*")):
-            here = self.in_bytes(path.relative_to(folder).as_posix().encode())
+            name = path.relative_to(folder).as_posix()
+            canaries = self.in_bytes(name.encode())
             if path.is_file() and not path.is_symlink():
-                here |= self.in_file(path)
-            if here:
-                found[path.relative_to(folder).as_posix()] = here
-        return found
+                canaries |= self.in_file(path)
+            if canaries:
+                canaries_of[name] = canaries
+        return canaries_of
 
 
 def _has(form: bytes, data: bytes) -> bool:
-    """A date's digits count where they begin: floats have all of them somewhere."""
+    """Whether the form is there; a date only where it begins, since floats hold any."""
     if not (form.isdigit() and len(form) == len("20141121")):
         return form in data
     begins = rb"(?:(?<![0-9a-f])|(?<=%[0-9a-f][0-9a-f]))"  # or after a %20
@@ -104,7 +106,7 @@ def _folded_forms(word: str | bytes) -> set[bytes]:
 
 
 def _base64_forms(word: str | bytes) -> set[bytes]:
-    """Of the word at each of three offsets, less the characters of its neighbours."""
+    """Base64 of the word at three offsets, without characters that neighbours share."""
     cases = {word, word.lower(), word.upper()}
     texts = [case if isinstance(case, bytes) else case.encode() for case in cases]
     forms = set()

@@ -54,10 +54,10 @@ MARK = np.random.default_rng(5).integers(0, 2, (8, 8)).astype(np.uint8) * 255
 def registry(root: Path, *, images: int = 64) -> Path:
     """Writes it; the root's own name is the user's and no secret."""
     drawn = root.with_name(f"{root.name}-drawn")
-    phantom.generate(
-        drawn, images=images, seed=0, conspicuity=3, height=128, prevalence=0.4,
-        workers=1,
-    )  # fmt: skip
+    options = phantom.PhantomOptions(
+        images=images, seed=0, conspicuity=3, height=128, prevalence=0.4
+    )
+    phantom.generate(drawn, options, workers=1)
     root.mkdir()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's, of what is wrong on purpose
@@ -191,16 +191,16 @@ def _pictures() -> dict[str, bytes]:
     film = (registry_files.film(77, shape=(96, 96)) // 16).astype(np.uint8)
     png = cv2.imencode(".png", film)[1].tobytes()
     jpeg = cv2.imencode(".jpg", film)[1].tobytes()
-    said = b"KOMMENTKANARI " + NAME.encode()
-    exif = b"Exif\0\0II*\0\x08\0\0\0" + said
+    comment = b"KOMMENTKANARI " + NAME.encode()
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + comment
     chunks = [
-        chunk(b"tEXt", b"Comment\0" + said),
-        chunk(b"zTXt", b"Comment\0\0" + zlib.compress(said)),
-        chunk(b"iTXt", b"Comment\0\0\0\0\0" + said),
+        chunk(b"tEXt", b"Comment\0" + comment),
+        chunk(b"zTXt", b"Comment\0\0" + zlib.compress(comment)),
+        chunk(b"iTXt", b"Comment\0\0\0\0\0" + comment),
         chunk(b"eXIf", exif[6:]),
     ]
     spoiled = chunks[0][:-4] + b"\0\0\0\0"
-    segments = b"\xff\xfe" + struct.pack(">H", len(said) + 2) + said
+    segments = b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment
     segments += b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
     commented = png[:33] + b"".join(chunks) + png[33:]
     return {
@@ -208,7 +208,7 @@ def _pictures() -> dict[str, bytes]:
         "b.png": png[:33] + spoiled + png[33:],
         "c.png": commented[:-60],
         "d.jpg": jpeg[:2] + segments + jpeg[2:],
-        "e.jpg": jpeg[:2] + segments + jpeg[2:-200] + said,
+        "e.jpg": jpeg[:2] + segments + jpeg[2:-200] + comment,
     }
 
 

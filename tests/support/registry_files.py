@@ -11,6 +11,10 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 
+STUDIES_HEAD = ("image", "patient_id", "study_date")  # the columns that all tables need
+REGIONS_HEAD = ("image", "site", "x0", "y0", "x1", "y1")
+WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}  # shows all values of `film`
+
 
 def dataset(stored: np.ndarray, *, bits: int = 12, **fields: Any) -> pydicom.Dataset:
     """A minimal DX dataset around stored values; `fields` are set over it."""
@@ -69,12 +73,11 @@ def film(seed: int, *, shape: tuple[int, int] = (60, 48)) -> np.ndarray:
 
 def registry(root: Path, *, images: int = 24) -> Path:
     """A correct registry: two images a patient, rib boxes on every fourth image."""
-    studies = [["image", "patient_id", "study_date", "rib", "view", "sex", "age"]]
-    regions = [["image", "site", "x0", "y0", "x1", "y1"]]
+    studies: list[Sequence[Any]] = [(*STUDIES_HEAD, "rib", "view", "sex", "age")]
+    regions: list[Sequence[Any]] = [REGIONS_HEAD]
     for index in range(images):
         name = f"images/{index:03d}.dcm"
-        window = {"WindowCenter": 2048, "WindowWidth": 4096}
-        write(root / name, film(index), **window, PixelSpacing=[0.2, 0.2])
+        write(root / name, film(index), **WINDOW, PixelSpacing=[0.2, 0.2])
         patient = f"{index // 2:05d}"
         date = f"2020-01-{1 + index % 2:02d}"
         studies.append([name, patient, date, 1 - index % 2, "PA", "F", 37])
@@ -83,3 +86,18 @@ def registry(root: Path, *, images: int = 24) -> Path:
     table(root / "studies.csv", studies)
     table(root / "regions.csv", regions)
     return root
+
+
+def one_image(
+    root: Path,
+    columns: Iterable[str] = (),
+    values: Iterable[Any] = (),
+    *,
+    regions: Sequence[Sequence[Any]] = (),
+) -> None:
+    """A registry of the image a.dcm with these cells, and a table of regions."""
+    write(root / "a.dcm", film(0))
+    row = ("a.dcm", "00123", "2020-01-31", *values)
+    table(root / "studies.csv", [(*STUDIES_HEAD, *columns), row])
+    if regions:
+        table(root / "regions.csv", regions)

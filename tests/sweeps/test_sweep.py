@@ -16,10 +16,11 @@ from ml_collections import ConfigDict
 
 from aals_jax.method.methods import METHODS
 from aals_jax.runs import identity, sharing
-from aals_jax.runtime import locks
+from aals_jax.runtime import cores
 from aals_jax.sweeps import driver, results, search, sweep_file, trials
 from configs.sweeps import comparison, sharpening, tiny, tuning
 from configs.sweeps.grid import grid
+from data.cxr_registry.guard import locks
 
 ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(
@@ -185,7 +186,7 @@ def test_a_folder_is_one_process_s_at_a_time(tmp_path):
         assert locks.is_held(tmp_path)
         with (
             pytest.raises(ValueError, match="busy"),
-            locks.held_now(tmp_path, told="busy"),
+            locks.held_now(tmp_path, message="busy"),
         ):
             pass
     assert not locks.is_held(tmp_path)
@@ -196,18 +197,18 @@ def test_a_folder_is_one_process_s_at_a_time(tmp_path):
     reason="the system has no affinity, or one core",
 )
 def test_trials_are_pinned_to_cores_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(cores.tempfile, "gettempdir", lambda: str(tmp_path))
     before = os.sched_getaffinity(0)
-    with locks.cores(1) as first:
+    with cores.pinned(1) as first:
         assert os.sched_getaffinity(0) == set(first)
         os.sched_setaffinity(0, before)  # as another process would be
-        with locks.cores(1) as second:
+        with cores.pinned(1) as second:
             assert os.sched_getaffinity(0) == set(second)
             assert not set(first) & set(second)
     assert os.sched_getaffinity(0) == before
-    with locks.cores(1) as again:
+    with cores.pinned(1) as again:
         assert again == first
-    with pytest.raises(ValueError, match="this process may use"), locks.cores(10**6):
+    with pytest.raises(ValueError, match="this process may use"), cores.pinned(10**6):
         pass
 
 

@@ -1,4 +1,4 @@
-"""The command line of `build`: flags in, one dataset path out."""
+"""The command line of a build: flags in, the path of the dataset out."""
 
 import argparse
 import shlex
@@ -11,15 +11,16 @@ import rich.console
 import rich.progress
 
 from data.cxr_registry.build import builds
-from data.cxr_registry.guard import failures, problems
+from data.cxr_registry.build.options import BuildOptions
+from data.cxr_registry.guard import checks, failures
 from data.cxr_registry.labels import report_text
+from data.cxr_registry.tables import records
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Parses flags, builds, prints the dataset's folder and its counts."""
     builds.warm_up()
-    flags = vars(_parser().parse_args(arguments))
-    reports = _reports(flags)
+    flags = _parser().parse_args(arguments)
     console = rich.console.Console(stderr=True)
     columns = (
         *rich.progress.Progress.get_default_columns(),
@@ -28,9 +29,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with rich.progress.Progress(*columns, console=console) as bar:
             task = bar.add_task("images", total=None)
-            path = builds.prepare(
-                **flags,
-                reports=reports,
+            path = builds.build(
+                _options(flags),
                 progress=lambda done, total: bar.update(
                     task, completed=done, total=total
                 ),
@@ -47,48 +47,97 @@ def main(arguments: list[str] | None = None) -> None:
     print(path)
 
 
+def _options(flags: argparse.Namespace) -> BuildOptions:
+    reports = report_text.ReportOptions(
+        read=flags.reports,
+        languages=flags.report_languages,
+        rules=flags.report_rules,
+        silence=flags.report_silence,
+    )
+    return BuildOptions(
+        registry=flags.registry,
+        data_dir=flags.data_dir,
+        key_file=flags.key_file,
+        findings=flags.findings,
+        side=flags.side,
+        bits=flags.bits,
+        seed=flags.seed,
+        allow=flags.allow,
+        max_bad_share=flags.max_bad_share,
+        parts_file=flags.parts_file,
+        reading=records.ReadingOptions(
+            keep_non_acute=flags.keep_non_acute,
+            point_radius=flags.point_radius,
+            reports=reports,
+        ),
+        workers=flags.workers,
+        timeout_s=flags.timeout_s,
+        memory_gib=flags.memory_gib,
+        beam=None if flags.beam is None else tuple(flags.beam),
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data.cxr_registry.build",
-        description="Builds the TFDS dataset of a registry folder. A finished build "
-        "with the same input and options is found and returned.",
-        epilog="Checks for --allow: "
-        + "; ".join(f"{name} ({effect})" for name, effect in problems.CHECKS.items()),
+        description="Builds the TFDS dataset of a registry folder. A finished dataset "
+        "of the same input and options is found and returned.",
+        epilog="Checks for --allow, and what happens to what they find: "
+        + "; ".join(f"{name} ({effect})" for name, effect in checks.CHECKS.items()),
     )
-    add = parser.add_argument
+    _add_input(parser.add_argument)
+    _add_reports(parser.add_argument)
+    _add_machine(parser.add_argument)
+    return parser
+
+
+def _add_input(add: Callable[..., Any]) -> None:
     add("--registry", type=Path, required=True, help="folder with studies and images")
-    add("--data_dir", type=Path, required=True, help="where datasets are kept")
+    add("--data_dir", type=Path, required=True, help="folder of all datasets")
     add(
         "--findings",
         type=_names,
         required=True,
-        help="comma-separated: rib, clavicle, or a column's name",
+        help="what is to be detected, comma-separated: rib, clavicle, or names of "
+        "columns",
     )
-    add("--key_file", type=Path, required=True, help="pseudonym key; made if missing")
-    add("--side", type=int, default=512, help="side of the images in pixels (512)")
-    add("--bits", type=int, default=8, choices=(8, 16), help="bits a pixel (8)")
-    add("--seed", type=int, default=0, help="of the ten parts (0)")
-    add("--max_bad_share", type=float, default=0.02, help="of unusable images (0.02)")
-    add("--workers", type=int, default=2, help="processes; 0: in this one (2)")
     add(
-        "--beam",
-        type=shlex.split,
-        metavar="OPTIONS",
-        help="make the shards with Apache Beam, by its pipeline options in one string, "
-        "such as '--runner=DirectRunner --direct_num_workers=2'",
+        "--key_file",
+        type=Path,
+        required=True,
+        help="secret key of the pseudonyms; made where none is needed yet",
     )
-    add("--allow", type=_names, default=[], help="checks that may pass, see below")
-    add("--parts_file", type=Path, help="an earlier parts.csv to keep")
+    add("--side", type=int, default=512, help="side of the images in pixels (512)")
+    add("--bits", type=int, default=8, choices=(8, 16), help="bits per pixel (8)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the assignment of patients to the ten parts (0)",
+    )
+    add(
+        "--max_bad_share",
+        type=float,
+        default=0.02,
+        help="share of unusable images that may be left out (0.02)",
+    )
+    add("--allow", type=_names, default=(), help="checks that may pass, see below")
+    add(
+        "--parts_file",
+        type=Path,
+        help="parts.csv of an earlier dataset, whose patients keep their part",
+    )
     add(
         "--keep_non_acute",
         action="store_true",
         help="count codes of later encounters and sequelae as positive",
     )
-    add("--point_radius", type=float, default=32.0, help="stored pixels (32)")
-    add("--timeout_s", type=float, default=60.0, help="seconds for one file (60)")
-    add("--memory_gib", type=float, default=4.0, help="for one process (4)")
-    _add_reports(add)
-    return parser
+    add(
+        "--point_radius",
+        type=float,
+        default=32.0,
+        help="half side of the box around a point annotation, in stored pixels (32)",
+    )
 
 
 def _add_reports(add: Callable[..., Any]) -> None:
@@ -98,28 +147,46 @@ def _add_reports(add: Callable[..., Any]) -> None:
         default="auto",
         help="labels from the column report (auto: where nothing else gives them)",
     )
-    add("--report_languages", type=_names, default=["en"], help="en, de (en)")
-    add("--report_rules", type=Path, help="a table of patterns beside the built-in one")
+    add(
+        "--report_languages",
+        type=_names,
+        default=("en",),
+        help="languages of the reports, comma-separated: en, de (en)",
+    )
+    add(
+        "--report_rules",
+        type=Path,
+        help="a table of patterns of your own, beside the built-in one",
+    )
     add(
         "--report_silence",
         choices=report_text.SILENCE,
         default="negative",
-        help="what a report on the image that names nothing means (negative)",
+        help="what a report on the image means that does not mention the finding "
+        "(negative)",
     )
 
 
-def _reports(flags: dict[str, Any]) -> report_text.Options:
-    """Takes the flags of the reports out of all flags."""
-    return report_text.Options(
-        read=flags.pop("reports"),
-        languages=tuple(flags.pop("report_languages")),
-        rules=flags.pop("report_rules"),
-        silence=flags.pop("report_silence"),
+def _add_machine(add: Callable[..., Any]) -> None:
+    add(
+        "--workers",
+        type=int,
+        default=2,
+        help="processes; 0: this one, without the two limits below (2)",
+    )
+    add("--timeout_s", type=float, default=60.0, help="seconds for one file (60)")
+    add("--memory_gib", type=float, default=4.0, help="GiB for one process (4)")
+    add(
+        "--beam",
+        type=shlex.split,
+        metavar="OPTIONS",
+        help="make the shards with Apache Beam; its pipeline options in one string, "
+        "such as '--runner=DirectRunner --direct_num_workers=2'",
     )
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def text(facts: Mapping[str, Any]) -> str:
-    """Markdown for whoever gets the dataset; `facts` are those of build.json."""
+    """The card as Markdown, for whoever gets the dataset; `facts` are build.json's."""
     options = facts["options"]
     findings = ", ".join(options["findings"])
     sections = [

@@ -1,36 +1,27 @@
-"""One study to one example: a pure function that a pool, or Apache Beam, may map."""
+"""Studies to examples: one by a pure function, all of them by a pool of processes."""
 
-import dataclasses
+import functools
 import hashlib
 import json
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
+from data.cxr_registry.build.options import BuildOptions
 from data.cxr_registry.dicom import reader
-from data.cxr_registry.guard import privacy
+from data.cxr_registry.guard import pool, privacy
 from data.cxr_registry.tables import records
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the pixels and features of an example depend on."""
-
-    findings: tuple[str, ...]
-    side: int  # pixels of the square
-    bits: int  # 8 or 16 a pixel
-    keep_burned_in: bool  # whether images flagged with burned-in text pass
-
-
-LOST = "took longer than"  # begins the reason of a study whose process was lost
+_LOST = "took longer than"  # begins the reason of a study whose process was lost
 
 
 class Encoded(NamedTuple):
-    """An example ready to write, and what the build keeps count of."""
+    """An example ready to write, and what the build counts beside it."""
 
     example: dict[str, Any]  # image: PNG bytes
-    source: str  # see grayscale.Table
+    source: str  # of the brightness, see grayscale.BrightnessTable
     modality: str
 
 
@@ -42,12 +33,12 @@ class Refused(NamedTuple):
 
     @property
     def is_lost(self) -> bool:
-        """Whether its process was lost: for this machine, not for the file, to say."""
-        return self.reason.startswith(LOST)
+        """Whether its process was lost, which may be the machine's fault alone."""
+        return self.reason.startswith(_LOST)
 
 
-def encode_study(study: records.Study, *, options: Options, key: bytes) -> Encoded:
-    """Reads, squares and de-identifies one study.
+def encode_study(study: records.Study, *, options: BuildOptions, key: bytes) -> Encoded:
+    """Reads one study, makes its image square, and replaces its identifiers.
 
     Args:
         study: a checked row.
@@ -64,8 +55,8 @@ def encode_study(study: records.Study, *, options: Options, key: bytes) -> Encod
             "it, then allow burned_in"
         )
     square = reader.to_square(image.pixels, options.side, bits=options.bits)
-    done, png = cv2.imencode(".png", square.pixels)
-    if not done:
+    is_encoded, png = cv2.imencode(".png", square.pixels)
+    if not is_encoded:
         raise reader.UnreadableRadiograph("could not be written as PNG")
     scale = options.side / max(image.pixels.shape)
     spacing = image.spacing_mm / scale if image.spacing_mm else float("nan")
@@ -91,8 +82,10 @@ def encode_study(study: records.Study, *, options: Options, key: bytes) -> Encod
     )
 
 
-def attempt(study: records.Study, *, options: Options, key: bytes) -> Encoded | Refused:
-    """`encode_study` for a pool: a refusal is a value."""
+def attempt(
+    study: records.Study, *, options: BuildOptions, key: bytes
+) -> Encoded | Refused:
+    """As `encode_study`, but for a pool: a refusal is returned and not raised."""
     try:
         return encode_study(study, options=options, key=key)
     except reader.UnreadableRadiograph as error:
@@ -101,18 +94,62 @@ def attempt(study: records.Study, *, options: Options, key: bytes) -> Encoded | 
         return Refused(study.row, f"could not be encoded ({type(error).__name__})")
 
 
+def encode_all(
+    studies: Iterable[records.Study],
+    *,
+    options: BuildOptions,
+    key: bytes,
+    workers: int,
+) -> Generator[Encoded | Refused, None, None]:
+    """The studies' examples or refusals, in order, from a pool of processes.
+
+    Args:
+        studies: checked rows.
+        options: of the build; its limits hold for each file.
+        key: secret of the pseudonyms.
+        workers: processes; 0 works in this one, without limits.
+    """
+    return pool.map_in_order(
+        functools.partial(attempt, options=options, key=key),
+        studies,
+        workers=workers,
+        timeout_s=options.timeout_s,
+        memory_bytes=round(options.memory_gib * (1 << 30)),
+        on_timeout=functools.partial(_refuse_lost, options=options),
+    )
+
+
+def _refuse_lost(study: records.Study, *, options: BuildOptions) -> Refused:
+    reason = (
+        f"{_LOST} {options.timeout_s:g} s, or more than {options.memory_gib:g} "
+        "GiB, or crashed its decoder; convert it"
+    )
+    return Refused(study.row, reason)
+
+
+def serializer(options: BuildOptions) -> Callable[[Any], bytes]:
+    """The function from an example to the bytes of its record."""
+    # seconds to import: spared the processes of the pool
+    from data.cxr_registry import cxr_registry_dataset_builder
+
+    features = cxr_registry_dataset_builder.features(
+        findings=options.findings, side=options.side, bits=options.bits
+    )
+    return functools.partial(cxr_registry_dataset_builder.serialize, features)
+
+
 def age_band(age: int | None) -> str:
-    """The decade, "30-39"; "90+" for the few whose age alone would name them."""
+    """The decade, such as "30-39"; "90+" for the few whom their age would identify."""
     if age is None:
         return ""
     return "90+" if age >= 90 else f"{age // 10 * 10}-{age // 10 * 10 + 9}"
 
 
 def digest(example: dict[str, Any], split: str) -> str:
-    """What a model can learn from: pixels, labels, counts, boxes, part; no pseudonym.
+    """SHA-256 of all that a model can learn from, which no pseudonym is part of.
 
-    Counts only where the record has some: a dataset without any keeps the hash that it
-    had before they were read.
+    That is the pixels, labels, boxes, the split, and counts of lesions where the record
+    has any: datasets without counts keep the hash that they had before counts existed.
     """
     facts = {
         "image": hashlib.sha256(example["image"]).hexdigest(),
@@ -131,7 +168,7 @@ def _objects(
     study: records.Study,
     image: reader.Radiograph,
     square: reader.Square,
-    options: Options,
+    options: BuildOptions,
 ) -> list[dict[str, Any]]:
     """Boxes as f32 (ymin, xmin, ymax, xmax) of the square, site by its name."""
     stored = np.array([region[1:] for region in study.regions], np.float64)

@@ -1,15 +1,17 @@
 """Patients into ten parts, and parts into five folds.
 
 Fold k tests on parts 2k and 2k+1, validates on part (2k+2) mod 10 and trains on the
-other seven: 70/10/20 without a rebuild, and every patient is tested on once.
+other seven: 70/10/20 percent. No fold needs a build of its own, and every patient is
+in the test set of one fold.
 """
 
 import collections
 import csv
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from data.cxr_registry.guard import atomic
 
 NUM_PARTS = 10
 NUM_FOLDS = 5
@@ -36,16 +38,16 @@ def assign_parts(
     seed: int,
     existing: Mapping[str, int] | None = None,
 ) -> dict[str, int]:
-    """Whole patients into ten parts that hold each stratum alike.
+    """Assigns whole patients to ten parts, each stratum spread evenly over them.
 
-    Rarest stratum first, each patient goes to the part that lacks most of it; ties
-    go to the smallest part. The order within a stratum is a hash of seed and
+    Patients of the rarest stratum come first; each goes to the part that has least of
+    it, the smallest of several. The order within a stratum is a hash of seed and
     patient, so neither the order of the rows nor any key matters.
 
     Args:
-        patients: one entry an image.
-        strata: its supervision and site, one entry an image.
-        seed: another seed, another assignment.
+        patients: of each image.
+        strata: supervision and site of each image.
+        seed: another seed gives another assignment.
         existing: patients already assigned; they stay.
 
     Returns:
@@ -84,17 +86,16 @@ def _hash(seed: int, patient: str) -> str:
 
 
 def write_parts(path: Path, parts: Mapping[str, int]) -> str:
-    """Writes pseudonym -> part under a line with version and hash; returns the hash."""
+    """Writes pseudonym -> part below a line with version and hash; returns the hash."""
     rows = "".join(f"{name},{part}\n" for name, part in sorted(parts.items()))
     digest = hashlib.sha256(rows.encode()).hexdigest()
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(f"# parts version 1 sha256 {digest}\npatient,part\n{rows}")
-    draft.replace(path)
+    with atomic.replacing(path) as draft:
+        draft.write_text(f"# parts version 1 sha256 {digest}\npatient,part\n{rows}")
     return digest
 
 
 def read_parts(path: Path) -> dict[str, int]:
-    """Reads such a table and checks its version and hash."""
+    """Reads a table of `write_parts` and checks its version and hash."""
     lines = path.read_text().splitlines(keepends=True)
     words = lines[0].split() if lines else []
     body = "".join(lines[2:])

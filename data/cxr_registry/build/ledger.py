@@ -1,17 +1,16 @@
-"""What a build keeps account of: quarantine, audit, counts, hashes, versions."""
+"""The account of a build: unusable images, labels with evidence, counts, hashes."""
 
 import collections
 import csv
 import hashlib
-import importlib.metadata
+import itertools
 import json
-import platform
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.cxr_registry.build import card, encode, folds, plan, shards
-from data.cxr_registry.guard import formulas, problems
+from data.cxr_registry.build import card, encode, folds, plan, shards, versions
+from data.cxr_registry.guard import checks, formulas
 from data.cxr_registry.tables import records
 
 BUILD_FILE = "build.json"
@@ -19,50 +18,42 @@ QUARANTINE_FILE = "quarantine.csv"
 AUDIT_FILE = "audit.csv"
 PARTS_FILE = "parts.csv"
 CARD_FILE = "DATA_CARD.md"
-_PACKAGES = (  # that the bytes depend on
-    "imagecodecs",
-    "numpy",
-    "opencv-python-headless",
-    "pydicom",
-    "tensorflow-datasets",
-    "array_record",
-)
 
 
 class Ledger:
-    """The account of a build, shard by shard, in their order."""
+    """The account of a build, filled shard by shard, in their order."""
 
-    def __init__(self, planned: plan.Plan, *, max_bad_share: float):
+    def __init__(self, planned: plan.Plan):
         self._plan = planned
-        self._max_bad_share = max_bad_share
         self._written: dict[str, list[shards.Written]] = {
             name: [] for name in planned.splits
         }
         self._refused: list[encode.Refused] = []
 
-    def add(self, shard: shards.Shard, report: shards.Report) -> None:
-        """Takes the account of a finished shard.
+    def add(self, shard: shards.Shard, account: shards.Account) -> None:
+        """Enters a finished shard.
 
         Raises:
-            ValueError: more images are unusable than may be.
+            ValueError: more images are unusable than the options let pass.
         """
-        self._written[shard.split] += report.written
-        self._refused += report.refused
-        total = len(self._plan.source.studies)
-        _check_share(self._refused, total, self._max_bad_share, self._plan.source.table)
+        self._written[shard.split] += account.written
+        self._refused += account.refused
+        source = self._plan.source
+        max_bad_share = self._plan.options.max_bad_share
+        _check_share(self._refused, len(source.studies), max_bad_share, source.table)
 
     def write(self, folder: Path) -> None:
-        """The tables, build.json and the data card, into the dataset's folder."""
-        for split, found in self._written.items():
-            if not found:
+        """Writes the tables, build.json and the data card into the dataset's folder."""
+        for split, examples in self._written.items():
+            if not examples:
                 raise ValueError(f"no image of {split} could be read; see the registry")
         refused = sorted(self._refused)
         _write_csv(folder / QUARANTINE_FILE, [("row", "reason"), *refused])
         _write_csv(folder / AUDIT_FILE, self._audit_rows())
         parts = self._plan.parts
         parts_hash = folds.write_parts(folder / PARTS_FILE, parts) if parts else None
-        written = [one for found in self._written.values() for one in found]
-        digests = "".join(one.digest for one in written)
+        written = [*itertools.chain.from_iterable(self._written.values())]
+        digests = "".join(example.digest for example in written)
         facts = {
             "options": dict(self._plan.facts),
             "data_hash": hashlib.sha256(digests.encode()).hexdigest(),
@@ -70,13 +61,13 @@ class Ledger:
             "splits": list(self._plan.splits),
             **self._counts(),
             **_pixels(written, self._plan.source.studies),
-            "brightness_from": _tally(one.source for one in written),
-            "modalities": _tally(one.modality or "none" for one in written),
-            "views": _tally(one.view or "unknown" for one in written),
-            "sexes": _tally(one.sex or "unknown" for one in written),
-            "age_bands": _tally(one.age_band or "unknown" for one in written),
-            "quarantine_reasons": _tally(one.reason for one in refused),
-            "versions": versions(),
+            "brightness_from": _tally(example.source for example in written),
+            "modalities": _tally(example.modality or "none" for example in written),
+            "views": _tally(example.view or "unknown" for example in written),
+            "sexes": _tally(example.sex or "unknown" for example in written),
+            "age_bands": _tally(example.age_band or "unknown" for example in written),
+            "quarantine_reasons": _tally(study.reason for study in refused),
+            "versions": versions.of_packages(),
         }
         (folder / CARD_FILE).write_text(card.text(facts))
         text = json.dumps(facts, indent=2, sort_keys=True) + "\n"
@@ -91,30 +82,29 @@ class Ledger:
         for study in source.studies:
             for name, label in study.labels.items():
                 disagree = "; ".join(against.get((study.row, name), ()))
-                count = study.counts[name]
-                shown = count if count >= 0 else ""
-                yield (study.row, name, label, shown, study.evidence[name], disagree)
+                count = study.counts[name] if study.counts[name] >= 0 else ""
+                yield (study.row, name, label, count, study.evidence[name], disagree)
 
     def _counts(self) -> dict[str, Any]:
         source = self._plan.source
         study_of = {study.row: study for study in source.studies}
         split_counts: dict[str, dict[str, int]] = {}
-        everything: list[records.Study] = []
-        for name, found in self._written.items():
-            here = [study_of[one.row] for one in found]
-            everything += here
+        all_studies: list[records.Study] = []
+        for name, examples in self._written.items():
+            studies = [study_of[example.row] for example in examples]
+            all_studies += studies
             split_counts[name] = {
-                "images": len(here),
-                "patients": len({study.patient for study in here}),
-                **_label_counts(here, source.findings),
+                "images": len(studies),
+                "patients": len({study.patient for study in studies}),
+                **_label_counts(studies, source.findings),
             }
         return {
-            "images": len(everything),
-            "patients": len({study.patient for study in everything}),
+            "images": len(all_studies),
+            "patients": len({study.patient for study in all_studies}),
             "quarantined": len(self._refused),
-            "counts": source.counts(everything),
+            "counts": source.counts(all_studies),
             "split_counts": split_counts,
-            "evidence": _evidence(everything, source.findings),
+            "evidence": _evidence(all_studies, source.findings),
             "allowed": dict(source.allowed),
             "disagreements": len(source.disagreements),
             "non_acute_codes_left_out": source.non_acute,
@@ -122,21 +112,10 @@ class Ledger:
         }
 
 
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that the bytes depend on."""
-    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), **found}
-
-
-def versions_digest() -> str:
-    """Eight digits that change with any of the versions."""
-    return hashlib.sha256(json.dumps(versions()).encode()).hexdigest()[:8]
-
-
 def judge(
     folder: Path, *, table: str, allow: Collection[str], max_bad_share: float
 ) -> None:
-    """Holds a finished dataset against what this call lets pass.
+    """Checks a finished dataset against what this call lets pass.
 
     Raises:
         ValueError: more images are in the quarantine than may be.
@@ -147,11 +126,11 @@ def judge(
         lines = list(csv.DictReader(stream))
     refused = [encode.Refused(int(line["row"]), line["reason"]) for line in lines]
     _check_share(refused, facts["images"] + len(refused), max_bad_share, table)
-    audit = problems.Audit(allow)
+    problems = checks.Problems(allow)
     for row, other in facts["same_pixels_of_patients"]:
         text = f"same pixels as row {other}, another patient's; which is right?"
-        audit.report(table, row, "same_pixels", text)
-    audit.stop()
+        problems.add(table, row, text, check="same_pixels")
+    problems.raise_if_any()
 
 
 def _check_share(
@@ -171,34 +150,34 @@ def _check_share(
 def _pixels(
     written: Iterable[shards.Written], studies: Iterable[records.Study]
 ) -> dict[str, Any]:
-    """Images whose pixels occurred before, and where the patient is another one."""
+    """How many images repeat the pixels of an earlier one; pairs of two patients."""
     patient_of = {study.row: study.patient for study in studies}
-    first: dict[str, int] = {}
-    repeated, across = 0, []
-    for one in written:
-        other = first.setdefault(one.pixels, one.row)
-        repeated += other != one.row
-        if patient_of[other] != patient_of[one.row]:
-            across.append([one.row, other])
+    first_row: dict[str, int] = {}  # by pixels
+    repeated, pairs_across_patients = 0, []
+    for example in written:
+        first = first_row.setdefault(example.pixels, example.row)
+        repeated += first != example.row
+        if patient_of[first] != patient_of[example.row]:
+            pairs_across_patients.append([example.row, first])
     return {
         "images_with_repeated_pixels": repeated,
-        "same_pixels_of_patients": across,
+        "same_pixels_of_patients": pairs_across_patients,
     }
 
 
 def _evidence(
     studies: Iterable[records.Study], findings: Iterable[str]
 ) -> dict[str, dict[str, int]]:
-    """Finding -> how many labels each source decided."""
+    """Finding -> source -> how many labels it decided."""
     studies = list(studies)
     return {
-        name: _tally(_decided(study.evidence[name]) for study in studies)
+        name: _tally(_decider(study.evidence[name]) for study in studies)
         for name in findings
     }
 
 
-def _decided(evidence: str) -> str:
-    """The source that a line of evidence begins with, see labels.settle."""
+def _decider(evidence: str) -> str:
+    """The source that decided, with which the evidence of settling.settle begins."""
     if evidence.startswith("codes:") and " against report:" in evidence:
         return "none: codes against report"
     return evidence.partition(":")[0].partition(",")[0]
@@ -222,4 +201,4 @@ def _tally(values: Iterable[str]) -> dict[str, int]:
 
 def _write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows(formulas.inert(rows))
+        csv.writer(stream).writerows(formulas.neutralize_rows(rows))

@@ -1,99 +1,71 @@
-"""From a request to the plan of a build: records, splits, shards, and its name.
+"""The plan of a build: records, splits, shards, and the dataset's name.
 
-Any process that plans the same request makes the same plan: Beam's workers need neither
-the records nor the key sent to them.
+Any process makes the same plan from the same options: neither records nor the key have
+to be sent to Beam's workers.
 """
 
 import dataclasses
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from data.cxr_registry.build import encode, folds, shards
+from data.cxr_registry.build import folds, shards, versions
+from data.cxr_registry.build.options import BuildOptions
 from data.cxr_registry.guard import privacy
-from data.cxr_registry.labels import report_text
 from data.cxr_registry.tables import records
-
-FORMAT = 3  # of what is written; another number, another fingerprint
-VERSION = "1.1.0"  # TFDS's, of the features; raise FORMAT with it
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a dataset is made from; see `build.prepare` for each field."""
-
-    registry: Path
-    findings: tuple[str, ...]
-    side: int
-    key_file: Path
-    bits: int = 8
-    seed: int = 0
-    allow: tuple[str, ...] = ()
-    parts_file: Path | None = None
-    keep_non_acute: bool = False
-    point_radius: float = 32.0
-    reports: report_text.Options = report_text.AUTO
-    key_needed_by: str = ""  # what a new key would not fit; then none is made
-
-    def __post_init__(self):
-        if not 16 <= self.side <= 4096:
-            raise ValueError(f"side={self.side} is outside 16..4096 pixels")
-        if self.bits not in (8, 16):
-            raise ValueError(f"bits={self.bits} is neither 8 nor 16")
-        if not all(re.fullmatch(r"[\w -]+", name) for name in self.findings):
-            raise ValueError(f"findings={self.findings!r}: give a list of plain names")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that is known before the first image is read. Holds the key: stays here."""
+    """All that is known before the first image is read.
+
+    It holds the key and patients' identifiers, so it is never written or sent.
+    """
 
     source: records.Registry
     splits: tuple[str, ...]  # in the order in which they are written
     split_of: Mapping[int, str]  # row -> split
     parts: Mapping[str, int]  # pseudonym -> part; empty when the user brings splits
-    options: encode.Options
-    facts: Mapping[str, Any]  # the request, without paths
+    options: BuildOptions
+    facts: Mapping[str, Any]  # the options that the bytes depend on; no path
     shards: tuple[shards.Shard, ...]
     key: bytes
-    name: str  # readable options and a keyed fingerprint of all the bytes depend on
+    name: str  # options to read, and a keyed fingerprint of all inputs
 
 
-def make(request: Request) -> Plan:
+def make(options: BuildOptions, *, key_needed_by: str = "") -> Plan:
     """Reads the tables and decides everything that needs no image.
+
+    Args:
+        options: of the build.
+        key_needed_by: what a new key would not fit; where it is given, no key is made.
 
     Raises:
         RegistryError: with every problem of the tables.
         ValueError: too few patients, or a parts_file of another key.
     """
     source = records.read_registry(
-        request.registry,
-        findings=request.findings,
-        allow=request.allow,
-        keep_non_acute=request.keep_non_acute,
-        point_radius=request.point_radius,
-        reports=request.reports,
+        options.registry,
+        findings=options.findings,
+        allow=options.allow,
+        options=options.reading,
     )
-    key = privacy.load_or_create_key(request.key_file, needed_by=request.key_needed_by)
-    existing = folds.read_parts(request.parts_file) if request.parts_file else None
-    split_of, parts = _splits(source, seed=request.seed, key=key, existing=existing)
+    key = privacy.load_or_create_key(options.key_file, needed_by=key_needed_by)
+    existing = folds.read_parts(options.parts_file) if options.parts_file else None
+    split_of, parts = _splits(source, seed=options.seed, key=key, existing=existing)
     splits = _order(source, set(split_of.values()))
-    options = encode.Options(
-        findings=source.findings,
-        side=request.side,
-        bits=request.bits,
-        keep_burned_in="burned_in" in request.allow,
-    )
-    facts = {
-        "format": FORMAT,
-        **dataclasses.asdict(options),
-        "seed": request.seed,
-        # what it lets pass is judged at the end, whatever was allowed before
-        "allow": sorted({*request.allow} - {"same_pixels"}),
-        "keep_non_acute": request.keep_non_acute,
-        "point_radius": request.point_radius,
+    facts = {  # the name of the dataset depends on their order too
+        "format": versions.FORMAT,
+        "findings": options.findings,
+        "side": options.side,
+        "bits": options.bits,
+        "keep_burned_in": options.keep_burned_in,
+        "seed": options.seed,
+        # same_pixels is judged at the end, whatever was allowed before
+        "allow": sorted({*options.allow} - {"same_pixels"}),
+        "keep_non_acute": options.reading.keep_non_acute,
+        "point_radius": options.reading.point_radius,
         **source.report_rules,
     }
     return Plan(
@@ -104,7 +76,7 @@ def make(request: Request) -> Plan:
         options=options,
         facts=facts,
         shards=shards.cut(
-            source.studies, split_of, splits, images=shards.images_of(options)
+            source.studies, split_of, splits, images=shards.max_images(options)
         ),
         key=key,
         name=_name(source, facts, parts, key=key),
@@ -129,16 +101,16 @@ def _splits(
     if source.has_splits:
         return {study.row: study.split or "" for study in studies}, {}
     names = {s.patient: privacy.pseudonym(key, "patient", s.patient) for s in studies}
-    known = None
+    kept = None
     if existing is not None:
-        known = {p: existing[name] for p, name in names.items() if name in existing}
-        if not known:
+        kept = {p: existing[name] for p, name in names.items() if name in existing}
+        if not kept:
             raise ValueError("parts_file knows no patient; was it made with this key?")
     parts = folds.assign_parts(
         [study.patient for study in studies],
         [study.stratum for study in studies],
         seed=seed,
-        existing=known,
+        existing=kept,
     )
     if missing := set(range(folds.NUM_PARTS)) - set(parts.values()):
         raise ValueError(

@@ -1,7 +1,7 @@
-"""A compressed frame to its samples: one function for each transfer syntax.
+"""Decodes a compressed frame: one function for each transfer syntax.
 
-All of them call imagecodecs. Its `ljpeg_decode` is left out: it ends the process on
-damaged JPEG lossless, which libjpeg-turbo reads faster and refuses in Python.
+All of them call imagecodecs. Its `ljpeg_decode` is not used: it ends the process on
+damaged JPEG lossless, while libjpeg-turbo raises an exception, and is faster.
 
 Reference: DICOM PS3.5 annexes A.4 (encapsulation) and G (RLE).
 """
@@ -21,8 +21,8 @@ from pydicom.pixels.processing import convert_color_space
 from data.cxr_registry.dicom import codestream
 
 _RLE_HEADER = struct.Struct("<16I")  # number of segments, their offsets
-_RLE_EXCESS = 1024  # bytes a segment may hold beyond its pixels: some writers pad
-# What tells a JPEG's colours; without it, the DICOM header does.
+_RLE_EXCESS = 1024  # bytes that a segment may hold beyond its pixels, as padding
+# Markers that state a JPEG's colour space; without one, the DICOM header states it.
 _COLOUR_MARKER = re.compile(rb"\xff\xe0..JFIF\0|\xff\xee..Adobe", re.DOTALL)
 
 
@@ -31,8 +31,8 @@ class Layout(NamedTuple):
 
     rows: int
     columns: int
-    samples: int  # 1, or 3 of a colour
-    sample_bytes: int  # that BitsAllocated takes
+    samples: int  # per pixel: 1, or 3 in colour
+    sample_bytes: int  # bytes of BitsAllocated
     kind: str  # Photometric Interpretation
 
 
@@ -48,15 +48,16 @@ def decode(syntax: uid.UID, frame: bytes, layout: Layout) -> np.ndarray:
         layout: of the frame, by the DICOM header.
 
     Returns:
-        uint or int [rows, columns] or, in RGB, [rows, columns, 3]. A container of at
-        least the codestream's bits, whose sign may be another than the header's.
+        uint or int [rows, columns] or, in RGB, [rows, columns, 3]. The dtype holds at
+        least the codestream's bits; it may be signed where the header says unsigned,
+        and the reverse.
 
     Raises:
-        Exception: of the codec's own kind, when the frame is damaged.
+        Exception: of any kind, where the frame is damaged.
     """
     stored = DECODERS[syntax](frame, layout)
     expected = (layout.rows, layout.columns) + (3,) * (layout.samples == 3)
-    if stored.shape == (3, *expected[:2]):  # JPEG-LS of a plane a colour
+    if stored.shape == (3, *expected[:2]):  # JPEG-LS with one plane for each colour
         stored = np.moveaxis(stored, 0, -1)
     if stored.shape != expected:
         raise ValueError("decoded to another shape")
@@ -66,7 +67,7 @@ def decode(syntax: uid.UID, frame: bytes, layout: Layout) -> np.ndarray:
 
 
 def _rle(frame: bytes, layout: Layout) -> np.ndarray:
-    """A segment of PackBits for each byte of each sample, the highest byte first."""
+    """RLE: a segment of PackBits for each byte of each sample, highest byte first."""
     number, *offsets = _RLE_HEADER.unpack_from(frame)
     size = layout.sample_bytes
     if number != layout.samples * size or number > len(offsets):
@@ -74,7 +75,7 @@ def _rle(frame: bytes, layout: Layout) -> np.ndarray:
     bounds = [*offsets[:number], len(frame)]
     if min(bounds) < _RLE_HEADER.size:
         raise ValueError("has a segment in its header")
-    # where offsets fall or lie outside, a segment is empty: of fewer bytes than pixels
+    # wrong offsets give an empty segment, which `_plane` refuses
     planes = [
         _plane(memoryview(frame)[start:end], layout.rows * layout.columns)
         for start, end in itertools.pairwise(bounds)
@@ -90,16 +91,16 @@ def _rle(frame: bytes, layout: Layout) -> np.ndarray:
 
 
 def _plane(segment: memoryview, pixels: int) -> np.ndarray:
-    """u8[pixels]. A given output bounds what a run of 128 for 2 bytes may become."""
+    """u8[pixels] of a segment; the given output limits how much it can unpack to."""
     out = np.empty(pixels + _RLE_EXCESS, np.uint8)
-    given: Any = (segment, out)  # imagecodecs' stubs know no buffers
-    if len(imagecodecs.packbits_decode(given[0], out=given[1])) < pixels:
+    untyped: Any = (segment, out)  # imagecodecs' stubs know no buffers
+    if len(imagecodecs.packbits_decode(untyped[0], out=untyped[1])) < pixels:
         raise ValueError("has a segment of fewer bytes than pixels")
     return out[:pixels]
 
 
 def _jpeg(frame: bytes, layout: Layout) -> np.ndarray:
-    """Lossy JPEG of 8 or 12 bits; colours are brought to RGB."""
+    """Lossy JPEG of 8 or 12 bits; colours are converted to RGB."""
     _check_end(frame)
     if layout.samples == 1:
         return imagecodecs.jpeg8_decode(frame, outcolorspace="GRAYSCALE")
@@ -110,13 +111,13 @@ def _jpeg(frame: bytes, layout: Layout) -> np.ndarray:
 
 def _jpeg_lossless(frame: bytes, layout: Layout) -> np.ndarray:
     _check_end(frame)
-    # as they are: libjpeg-turbo converts no colours without loss
+    # unconverted: libjpeg-turbo can't convert colours of a lossless JPEG
     colours = "RGB" if layout.samples == 3 else None
     return imagecodecs.jpeg8_decode(frame, colorspace=colours)
 
 
 def _check_end(frame: bytes) -> None:
-    """libjpeg-turbo fills what a cut file lacks, and imagecodecs drops its warning."""
+    """Refuses a cut file, which libjpeg-turbo would fill up without an error."""
     if not codestream.is_whole_jpeg(frame):
         raise ValueError("is cut off")
 
@@ -127,7 +128,7 @@ def _jpeg_ls(frame: bytes, layout: Layout) -> np.ndarray:
 
 
 def _jpeg_2000(frame: bytes, layout: Layout) -> np.ndarray:
-    """Of high throughput or not; the component transform is undone."""
+    """JPEG 2000, also of high throughput; the component transform is undone."""
     del layout
     return imagecodecs.jpeg2k_decode(frame, numthreads=1)
 

@@ -1,7 +1,7 @@
 """The size that a compressed image claims, read from its first bytes, undecoded.
 
-A decoder allocates what the codestream says, whatever the DICOM header said, so
-the bound on pixels is held against both.
+A decoder allocates what the codestream says, whatever the DICOM header says, so the
+limit on pixels is checked against both.
 """
 
 import struct
@@ -17,7 +17,7 @@ _FRAME_MARKERS = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}
 
 
 class Frame(NamedTuple):
-    """What a stream declares; samples is 0 where it isn't read (PNG: 4 at most)."""
+    """What a stream declares; samples is 0 for a PNG, where it isn't read."""
 
     rows: int
     columns: int
@@ -31,7 +31,7 @@ def declared(data: bytes) -> Frame | None:
         data: the stream, or at least the part before its pixel data.
 
     Returns:
-        None when the stream is of no known kind or cut off.
+        The frame; None where the stream is of an unknown kind or cut off.
     """
     if data.startswith(PNG):
         return _unpack(data, 16, ">II", order=(1, 0))
@@ -45,16 +45,16 @@ def declared(data: bytes) -> Frame | None:
 
 
 def image_shape(data: bytes) -> tuple[int, int] | None:
-    """Rows and columns of what is `declared`."""
+    """Rows and columns that a stream declares; None as of `declared`."""
     frame = declared(data)
     return None if frame is None else (frame.rows, frame.columns)
 
 
 def is_whole_jpeg(data: bytes) -> bool:
-    """Whether an end marker follows the last scan of a JPEG, as none does in a cut one.
+    """Whether an end marker follows the last scan of a JPEG; in a cut file none does.
 
     Inside a scan 0xFF is followed by 0 or a restart's number, so neither marker is
-    found there by chance; a thumbnail's own end lies before the scan.
+    found there by chance; the end marker of a thumbnail lies before the scan.
     """
     return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") > 0
 
@@ -76,7 +76,7 @@ def _jp2_frame(data: bytes) -> Frame | None:
         size, name = struct.unpack_from(">I4s", data, at)
         if name == b"jp2c":
             return _jpeg_2000_frame(data[at + (16 if size == 1 else 8) :])
-        if size < 8:  # of 64 bits, or to the end: no picture follows
+        if size < 8:  # a 64-bit length, or a box up to the end: no picture follows
             return None
         at += size
     return None

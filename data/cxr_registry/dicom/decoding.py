@@ -1,4 +1,4 @@
-"""A DICOM header to its stored pixels: checked, decoded, held to its bits stored."""
+"""From a DICOM header to its stored pixels: checked, decoded, within their bits."""
 
 from collections.abc import Collection
 from typing import Any
@@ -12,16 +12,16 @@ from pydicom.pixels.decoders.base import get_decoder
 from data.cxr_registry.dicom import codecs, codestream, headers
 from data.cxr_registry.dicom.headers import UnreadableRadiograph
 
-# Old files keep overlays above the bits stored of these, which hold the pixels' words.
+# Syntaxes that keep whole words, where old files have overlays above the bits stored.
 _WORDS = frozenset({uid.RLELossless, uid.JPEGLossless, uid.JPEGLosslessSV1})
-_ALLOCATED = frozenset({1, 8, 16, 32, 64})  # bits a sample; 1 is PS3.5's only odd one
+_ALLOCATED = frozenset({1, 8, 16, 32, 64})  # bits per sample that PS3.5 allows
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 
 
 def only_grey(stored: np.ndarray) -> np.ndarray:
-    """One channel of [H, W, 3] when all three say the same."""
-    spread = stored.max(-1) - stored.min(-1)  # of unsigned values: no less than 0
+    """One channel of [H, W, 3] where all three are equal; refuses real colour."""
+    spread = stored.max(-1) - stored.min(-1)  # of unsigned values: never below 0
     # 2 is what chroma rounding leaves of a grey JPEG
     if stored.dtype.kind != "u" or spread.max() > 2:
         raise UnreadableRadiograph(
@@ -31,7 +31,7 @@ def only_grey(stored: np.ndarray) -> np.ndarray:
 
 
 def decode(header: pydicom.Dataset, modalities: Collection[str] | None) -> np.ndarray:
-    """Stored values, int[Rows, Columns], after every check that needs no pixels."""
+    """Checks the header, then decodes; returns stored values, int[Rows, Columns]."""
     with headers.quiet_pydicom():
         try:
             _check_header(header, modalities)
@@ -41,7 +41,7 @@ def decode(header: pydicom.Dataset, modalities: Collection[str] | None) -> np.nd
             stored = read(header, syntax)
         except UnreadableRadiograph:
             raise
-        except Exception as error:  # a hostile file raises anything: one border
+        except Exception as error:  # a hostile file may raise anything
             raise UnreadableRadiograph(
                 f"is damaged ({type(error).__name__}); export it again"
             ) from None
@@ -97,7 +97,7 @@ def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -
 
 
 def _transfer_syntax(header: pydicom.Dataset) -> uid.UID:
-    """The stated syntax, or native little endian where the length proves it."""
+    """The stated syntax, or little endian where the length proves raw pixels."""
     syntax = getattr(header.file_meta, "TransferSyntaxUID", None)
     if syntax:
         return uid.UID(syntax)
@@ -174,15 +174,15 @@ def _unread(error: Exception) -> UnreadableRadiograph:
 def within_bits(
     stored: np.ndarray, bits: int, *, signed: bool, drops: bool
 ) -> np.ndarray:
-    """The values of so many bits, with the sign that the header states.
+    """The values with the number of bits and the sign that the header states.
 
     A codestream has no sign (JPEG, JPEG-LS) or its own (JPEG 2000).
 
     Args:
         stored: int or uint [H, W].
-        bits: stored, 1 to 16.
+        bits: that are stored, 1 to 16.
         signed: whether the highest of these bits is a sign.
-        drops: whether bits above them are no part of the image, or a fault.
+        drops: whether bits above them are dropped; else they are an error.
 
     Raises:
         UnreadableRadiograph: values of more bits, or a container of fewer.

@@ -13,23 +13,23 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-_SAMPLE = 64  # pixels a side looked at to see whether a window shows anything
+_SAMPLE = 64  # pixels per side of the sample that tells whether a window shows anything
 
 
-class Table(NamedTuple):
-    """Brightness of every stored value, and where it came from."""
+class BrightnessTable(NamedTuple):
+    """The brightness of every stored value, and what it was taken from."""
 
     values: np.ndarray  # f32[2**BitsStored], index = stored value - lowest
     lowest: int  # the stored value of index 0: 0, or -2**(BitsStored - 1)
     source: str  # "voi_lut", "window", "image_range", "image_range_window_missed"
 
 
-def brightness_table(header: Any, stored: np.ndarray) -> Table:
+def brightness_table(header: Any, stored: np.ndarray) -> BrightnessTable:
     """Composes modality transform, VOI transform and inversion over stored values.
 
-    Without a VOI transform the image's own range is shown. So it is when the
-    window leaves the whole image black or white, as in files whose pixels were
-    shifted without their window.
+    The image's own range is shown where there is no VOI transform, and where the window
+    leaves the whole image black or white, as in files whose pixels were shifted without
+    their window.
 
     Args:
         header: the DICOM header, a mapping of keywords.
@@ -47,24 +47,24 @@ def brightness_table(header: Any, stored: np.ndarray) -> Table:
         raise ValueError("modality values over the range of numbers")
     is_film = ~_is_padding(header, domain)
 
-    shown, source = _voi(header, modality)
-    if shown is not None and source == "window":
+    brightness, source = _voi(header, modality)
+    if brightness is not None and source == "window":
         step = max(1, min(stored.shape) // _SAMPLE)
-        sample = shown[stored[::step, ::step].astype(np.int64) - lowest]
+        sample = brightness[stored[::step, ::step].astype(np.int64) - lowest]
         dark, bright = np.percentile(sample, [1, 99])
         if dark == bright:
-            shown, source = None, "image_range_window_missed"
-    if shown is None:
-        shown = _image_range(modality, stored, lowest=lowest, is_film=is_film)
+            brightness, source = None, "image_range_window_missed"
+    if brightness is None:
+        brightness = _image_range(modality, stored, lowest=lowest, is_film=is_film)
 
     if is_inverted(header):
-        shown = 1.0 - shown
-    shown = np.where(is_film, shown, 0.0)  # padding is no tissue: air
-    return Table(shown.astype(np.float32), lowest, source)
+        brightness = 1.0 - brightness
+    brightness = np.where(is_film, brightness, 0.0)  # padding is no tissue: air
+    return BrightnessTable(brightness.astype(np.float32), lowest, source)
 
 
-def apply_table(table: Table, stored: np.ndarray) -> np.ndarray:
-    """f32[H, W], the brightness of stored values int[H, W] that the table knows."""
+def apply_table(table: BrightnessTable, stored: np.ndarray) -> np.ndarray:
+    """f32[H, W], the brightness of stored values int[H, W] within the table."""
     # OpenCV's lookup takes a quarter of the time of NumPy's indexing, and unsigned
     # values alone, among which the negative ones wrap round
     dtype = np.uint8 if stored.itemsize == 1 else np.uint16
@@ -138,12 +138,12 @@ def _voi(header: Any, modality: np.ndarray) -> tuple[np.ndarray | None, str]:
     least = 1.0 if function == "LINEAR" else 0.0
     if center is None or width is None or width < least or width == 0:
         return None, "image_range"
-    shown = apply_window(modality, center=center, width=width, function=function)
-    return shown, "window"
+    windowed = apply_window(modality, center=center, width=width, function=function)
+    return windowed, "window"
 
 
 def _first(value: Any) -> float | None:
-    """The first of several values; None for a missing or empty one."""
+    """The first of one or several values; None where there is none."""
     if value is not None and not isinstance(value, str | int | float):
         value = value[0] if len(value) else None
     if value is None or value == "":

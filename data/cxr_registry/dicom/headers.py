@@ -1,7 +1,7 @@
-"""DICOM bytes to a header of whitelisted fields, every value read, within bounds.
+"""From the bytes of a DICOM file to a header of whitelisted fields, within limits.
 
-Nothing outside the whitelist is parsed into the process, and no message quotes a
-value of the header.
+No field outside the whitelist enters the process, and no message quotes a value of the
+header.
 """
 
 import contextlib
@@ -61,14 +61,14 @@ _INTEGERS = (
     "PixelRepresentation",
 )
 _LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils")
-_MAX_READS = 100_000  # of the parser: a file of empty items costs memory without end
-_MAX_FIELD = 64 << 10  # bytes of a field; a window of a million values costs as much
+_MAX_READS = 100_000  # of the parser: endless empty items would take endless memory
+_MAX_FIELD = 64 << 10  # bytes of a field
 _MAX_TABLES = 4 << 20  # bytes of a sequence of lookup tables, 128 KiB each
 _PIXEL_VRS = frozenset({"OB", "OW", "UN", None})  # None: implicit, the dictionary's
 
 
 class UnreadableRadiograph(ValueError):
-    """A file that is no usable radiograph: the reason and the remedy, one line."""
+    """A file that is no usable radiograph: the reason and the remedy, in one line."""
 
 
 class _Bounded(io.BytesIO):
@@ -120,7 +120,7 @@ def read_header(data: bytes) -> pydicom.Dataset:
 
 
 def _read_values(header: pydicom.Dataset) -> None:
-    """Reads every value here, inside the border: pydicom reads them on first use."""
+    """Reads every value now, where errors are caught; pydicom reads on first use."""
     for tag in list(header.keys()):
         raw = header.get_item(tag)
         keyword = keyword_for_tag(tag)
@@ -130,7 +130,7 @@ def _read_values(header: pydicom.Dataset) -> None:
                     "has pixels of no value kind for pixels; export it again"
                 )
             continue
-        # a sequence of undefined length is read already, within the bound of reads
+        # a sequence of undefined length is read already, within _MAX_READS
         size = len(raw.value or b"") if isinstance(raw, RawDataElement) else 0
         if size > (_MAX_TABLES if keyword.endswith("Sequence") else _MAX_FIELD):
             raise UnreadableRadiograph(
@@ -144,12 +144,12 @@ def _read_values(header: pydicom.Dataset) -> None:
 
 
 def size(header: pydicom.Dataset) -> tuple[int, int]:
-    """Rows and columns by the header, within the bound."""
+    """Rows and columns by the header; refuses what `check_size` refuses."""
     return check_size((header.get("Rows") or 0, header.get("Columns") or 0))
 
 
 def check_size(shape: tuple[int, int] | None) -> tuple[int, int]:
-    """Rows and columns held against the bound, before anything is decoded."""
+    """Returns rows and columns; refuses missing and too large ones before decoding."""
     if shape is None or min(shape) < 1:
         raise UnreadableRadiograph("states no image size; export it again")
     if shape[0] * shape[1] > MAX_PIXELS:
@@ -163,7 +163,7 @@ def check_size(shape: tuple[int, int] | None) -> tuple[int, int]:
 def read_manufacturer(path: Path) -> str:
     """The header's Manufacturer, for `makers.name_of` and nothing else; "" for none.
 
-    A whitelist of its own: the audit counts makers, no dataset has the field.
+    The field is not on the whitelist: an audit counts makers, but no dataset has it.
 
     Args:
         path: a DICOM file that `decode` accepted; read up to this field.
@@ -178,13 +178,13 @@ def read_manufacturer(path: Path) -> str:
                 specific_tags=[tag],
             )
             return str(header.get("Manufacturer") or "")
-        except Exception:  # a hostile file raises anything: nothing is known then
+        except Exception:  # a hostile file may raise anything; the maker is unknown
             return ""
 
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """pydicom's warnings and log lines quote header values: none of them leaves."""
+    """Silences pydicom, whose warnings and log lines quote header values."""
     # a disabled logger does not silence those below it: pydicom.pixels, for one
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.disabled for logger in loggers]
@@ -192,7 +192,7 @@ def quiet_pydicom() -> Iterator[None]:
         logger.disabled = True
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the caller is blamed for some of them
+            warnings.simplefilter("ignore")  # some name their caller as the source
             yield
     finally:
         for logger, was in zip(loggers, before, strict=True):

@@ -1,12 +1,12 @@
-"""Makers of X-ray equipment: free text of a header to one of these names, or "other".
+"""Makers of X-ray equipment: from free text of a header to a known name, or "other".
 
-Hospitals write their own name, an address or a person's into the field: nothing of it
-but a known maker's name leaves this module.
+Hospitals write their own name, an address or a person's name into the field: only the
+name of a known maker leaves this module.
 """
 
 import re
 
-# Name -> beginnings of what the field holds, in capitals with single blanks.
+# Name -> how the field begins, in capitals with single blanks.
 _MAKERS = {
     "Agfa": ("AGFA",),
     "Arcoma": ("ARCOMA",),
@@ -25,7 +25,7 @@ _MAKERS = {
     "Lodox": ("LODOX",),
     "Mindray": ("MINDRAY", "SHENZHEN MINDRAY"),
     "Neusoft": ("NEUSOFT",),
-    "Phantom": ("PHANTOM",),  # drawn, see phantom.py
+    "Phantom": ("PHANTOM",),  # drawn, see data/phantom
     "Oldelft / Delft Imaging": ("OLDELFT", "DELFT", "NUCLETRON OLDELFT"),
     "Philips": ("PHILIPS",),
     "Rayence": ("RAYENCE", "VATECH"),

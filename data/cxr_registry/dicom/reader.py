@@ -1,6 +1,6 @@
 """One radiograph from a file: upright, 0 = air, 1 = bone, and without its patient.
 
-Header fields are read by a whitelist, so nothing else ever enters the process. No
+Only header fields of a whitelist are read, so no other one enters the process. No
 message names a file, a patient or a value of the header: the caller adds the row.
 """
 
@@ -22,7 +22,7 @@ from data.cxr_registry.dicom import (
 
 MAX_BYTES = 512 << 20  # of the file; a 16-bit 8k x 8k detector stores 128 MiB
 RADIOGRAPHS = frozenset({"CR", "DX", "RG"})
-# Defined terms of View Position and those in use: a free word might be a name.
+# Terms of View Position, defined and in use; any other word might be a name.
 VIEWS = frozenset(
     {"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LAO", "LPO", "RAO", "RPO"}
     | {"LAT", "LATERAL", "OBLIQUE", "LORDOTIC"}
@@ -42,7 +42,7 @@ class Radiograph:
     view: str  # "PA", "AP", "LL", ...; "" unknown
     modality: str  # "CR", "DX", "RG"; "" for a PNG or JPEG
     burned_in: bool | None  # the header's burned-in annotation flag; None unknown
-    source: str  # what set the brightness, see grayscale.Table; "file" for PNG, JPEG
+    source: str  # see grayscale.BrightnessTable; "file" for a PNG or JPEG
 
     def orient(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes f64[N, 4] (x0, y0, x1, y1) from stored to upright pixels."""
@@ -89,8 +89,8 @@ def read_radiograph(
 
 def _show(header: Any, stored: np.ndarray) -> Radiograph:
     table = grayscale.brightness_table(header, stored)
-    shown = grayscale.apply_table(table, stored)
-    pixels, affine = _turn_upright(shown, header.get("PatientOrientation"))
+    brightness = grayscale.apply_table(table, stored)
+    pixels, affine = _turn_upright(brightness, header.get("PatientOrientation"))
     flag = _token(header.get("BurnedInAnnotation"))
     view = _token(header.get("ViewPosition"))
     return Radiograph(
@@ -114,21 +114,21 @@ def stored_shape(path: Path) -> tuple[int, int]:
 
 
 def to_square(pixels: np.ndarray, side: int, *, bits: int = 8) -> Square:
-    """Resizes to the longer side by area, then pads with air to a centred square.
+    """Resizes so that the longer side fits, then pads with air to a centred square.
 
-    The film is resized alone, so no padding bleeds into its border. Each axis has
-    its own factor, at most half a pixel of the square off the common one.
+    The film is resized before it is padded, so no padding bleeds into its border. Each
+    axis has its own factor, which rounds its length to whole pixels of the square.
 
     Args:
         pixels: f32[H, W] in [0, 1].
         side: of the square, in pixels.
-        bits: 8 or 16 an output pixel.
+        bits: per output pixel, 8 or 16.
     """
     rows, columns = pixels.shape
     scale = side / max(rows, columns)
     height = max(1, round(rows * scale))
     width = max(1, round(columns * scale))
-    # area averaging is for shrinking; when it enlarges it repeats pixels
+    # area averaging is for shrinking; it enlarges by repeating pixels
     how = cv2.INTER_AREA if scale <= 1 else cv2.INTER_LINEAR
     resized = cv2.resize(pixels, (width, height), interpolation=how)
     top, left = (side - height) // 2, (side - width) // 2
@@ -194,25 +194,28 @@ def _read_picture(data: bytes) -> Radiograph:
     )
 
 
-def _turn_upright(shown: np.ndarray, orientation: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to the patient's left, columns to the foot, where the header tells.
+def _turn_upright(image: np.ndarray, orientation: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Turns rows to the patient's left and columns to the foot, by the header.
 
     In a lateral view rows run along A-P and are left as they are.
+
+    Returns:
+        The image, and the map f64[2, 3] from stored to upright pixels.
     """
     affine = np.eye(3)
     along_row, along_column = _directions(orientation)
     if along_row in "HF" and along_column not in "HF":
-        shown = shown.T
+        image = image.T
         along_row, along_column = along_column, along_row
         affine = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1.0]])
-    rows, columns = shown.shape
+    rows, columns = image.shape
     if along_column == "H":
-        shown = shown[::-1]
+        image = image[::-1]
         affine = np.array([[1, 0, 0], [0, -1, rows], [0, 0, 1.0]]) @ affine
     if along_row == "R":
-        shown = shown[:, ::-1]
+        image = image[:, ::-1]
         affine = np.array([[-1, 0, columns], [0, 1, 0], [0, 0, 1.0]]) @ affine
-    return np.ascontiguousarray(shown), affine[:2]
+    return np.ascontiguousarray(image), affine[:2]
 
 
 def _directions(orientation: Any) -> tuple[str, str]:
@@ -234,13 +237,13 @@ def _spacing(header: Any) -> float | None:
             rows, columns = (float(side or 0) for side in value)
         except ValueError:
             continue
-        # of equal sides; nan and infinity are not
+        # a square pixel; nan and infinity fail this too
         if rows > 0 and abs(rows - columns) <= 0.01 * rows:
             return rows
     return None
 
 
 def _token(value: Any) -> str:
-    """A code string of the standard's alphabet; free text does not pass."""
+    """A single code word of capitals; "" for anything else, which may be free text."""
     text = str(value or "").strip().upper()
     return text if re.fullmatch(r"[A-Z]{1,12}", text) else ""

@@ -1,9 +1,9 @@
-"""What may be told of an exception: our own words, and where in the code it was.
+"""What may be shown of an exception: our own words, and where it was raised.
 
-The text of a foreign exception may quote what it choked on: a path below images/, a
-cell, a value of a header. So a text is shown only if a `raise` statement of this code
-composed it, or if a library raised it that sees nothing but arrays and settings. Of
-any other exception the type and the place are shown; values of variables never are.
+The text of a foreign exception may quote what caused it: a path below images/, a cell,
+a value of a header. So a text is shown only if a `raise` statement of this project
+composed it, or if a library raised it that sees nothing but arrays and settings. Of any
+other exception the type and the place are shown; values of variables never are.
 """
 
 import dis
@@ -26,7 +26,7 @@ def message(error: BaseException) -> str:
     >>> message(FileNotFoundError(2, "No such file or directory", "images/SMITH.dcm"))
     'FileNotFoundError (No such file or directory)'
     """
-    if _is_tellable(error):
+    if _is_ours(error):
         return str(error)
     kind = type(error).__name__
     if isinstance(error, OSError) and error.errno:
@@ -36,12 +36,12 @@ def message(error: BaseException) -> str:
 
 
 def trace(error: BaseException) -> str:
-    """The exceptions of a chain as Python prints them, less the foreign texts."""
+    """The exceptions of a chain as Python prints them, without the foreign texts."""
     chain: list[tuple[BaseException, str]] = []
-    link, seen = "", set[int]()
+    link, visited = "", set[int]()
     current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
+    while current is not None and id(current) not in visited:
+        visited.add(id(current))
         chain.append((current, link))
         if current.__cause__ is not None:
             current, link = current.__cause__, "It was the direct cause of:"
@@ -50,28 +50,30 @@ def trace(error: BaseException) -> str:
         else:
             current, link = current.__context__, "While it was handled, there came:"
     parts = []
-    for each, follows in reversed(chain):
+    for exception, follows in reversed(chain):
         parts += ["Traceback (most recent call last):\n"]
-        parts += traceback.format_tb(each.__traceback__)
-        text = str(each) if _is_tellable(each) else "(its text may name a patient)"
-        parts += [f"{type(each).__qualname__}: {text}\n"]
+        parts += traceback.format_tb(exception.__traceback__)
+        text = (
+            str(exception) if _is_ours(exception) else "(its text may name a patient)"
+        )
+        parts += [f"{type(exception).__qualname__}: {text}\n"]
         parts += [f"\n{follows}\n\n"] if follows else []
     return "".join(parts)
 
 
 def guard() -> None:
-    """From now on what nobody catches, in any thread, is told by `trace`."""
+    """From now on uncaught exceptions of all threads are printed by `trace`."""
 
-    def tell(error: BaseException | None) -> None:
+    def print_trace(error: BaseException | None) -> None:
         if error is not None:
             sys.stderr.write(trace(error))
 
-    sys.excepthook = lambda kind, error, place: tell(error)
-    threading.excepthook = lambda hook: tell(hook.exc_value)
-    sys.unraisablehook = lambda hook: tell(hook.exc_value)
+    sys.excepthook = lambda kind, error, place: print_trace(error)
+    threading.excepthook = lambda hook: print_trace(hook.exc_value)
+    sys.unraisablehook = lambda hook: print_trace(hook.exc_value)
 
 
-def _is_tellable(error: BaseException) -> bool:
+def _is_ours(error: BaseException) -> bool:
     frames = [*_frames(error)]
     if not frames:  # never raised, or in another process
         return False
@@ -79,7 +81,7 @@ def _is_tellable(error: BaseException) -> bool:
     root = last.tb_frame.f_globals.get("__name__", "").split(".")[0]
     if root in _SEE_NO_PATIENT:
         return True
-    # int(cell) fails in a line of ours with words of Python's, which quote the cell
+    # int(cell) fails in our code too, but with Python's words, which quote the cell
     opcode = last.tb_frame.f_code.co_code[last.tb_lasti]
     return root in _OURS and dis.opname[opcode] == "RAISE_VARARGS"
 
@@ -92,9 +94,9 @@ def _frames(error: BaseException) -> Iterator[TracebackType]:
 
 
 def _places(error: BaseException) -> Iterator[str]:
-    """Module, function and line of each frame of ours; empty for others."""
+    """Module, function and line of each frame; "" for code that is not ours."""
     for frame in _frames(error):
         name = frame.tb_frame.f_globals.get("__name__", "")
-        ours = name.split(".")[0] in _OURS
+        is_ours = name.split(".")[0] in _OURS
         function = frame.tb_frame.f_code.co_name
-        yield f"{name}.{function}, line {frame.tb_lineno}" if ours else ""
+        yield f"{name}.{function}, line {frame.tb_lineno}" if is_ours else ""

@@ -4,28 +4,29 @@ Reference: OWASP, CSV Injection: cells that begin with = + - @, a tab or a carri
 return get an apostrophe before them.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 _STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_NUMBER = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 
-def inert(rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
-    """The rows of a CSV file with such texts neutralised; numbers are left alone.
-
-    >>> list(inert([("=1+1", -1, "rib")]))
-    [["'=1+1", -1, 'rib']]
-    """
+def neutralize_rows(rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
+    """The rows of a CSV file, each cell as by `neutralize`."""
     for row in rows:
-        yield [_inert(cell) for cell in row]
+        yield [neutralize(cell) for cell in row]
 
 
-def _inert(cell: Any) -> Any:
+def neutralize(cell: Any) -> Any:
+    """The cell with an apostrophe before it where a spreadsheet would run its text.
+
+    Numbers are left as they are, also where they are written as text.
+
+    >>> neutralize(" =1+1"), neutralize("-1.5"), neutralize(-1.5), neutralize("rib")
+    ("' =1+1", '-1.5', -1.5, 'rib')
+    """
     # a spreadsheet strips blanks before it looks
-    risky = isinstance(cell, str) and cell.lstrip(" ").startswith(_STARTS)
-    return f"'{cell}" if risky and not _is_number(cell) else cell
-
-
-def _is_number(cell: str) -> bool:
-    """-1.50, as the converters write coordinates: digits, a point, a sign."""
-    return cell.removeprefix("-").replace(".", "", 1).isdecimal()
+    if not isinstance(cell, str) or not cell.lstrip(" ").startswith(_STARTS):
+        return cell
+    return cell if _NUMBER.fullmatch(cell) else f"'{cell}"

@@ -1,4 +1,4 @@
-"""An ordered, bounded map over processes that outlives a hanging or crashing file."""
+"""An ordered map over limited processes, which survives files that hang or crash."""
 
 import collections
 import contextlib
@@ -19,10 +19,10 @@ import cv2
 T = TypeVar("T")
 R = TypeVar("R")
 
-KEPT_BYTES = 1 << 30  # of freed memory that stay with a process
+KEPT_BYTES = 1 << 30  # of freed memory that a process keeps
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of GNU's malloc.h
-_START_S = 300.0  # for the imports of a process, on a machine with much to do
-_AHEAD = 4  # tasks a worker ahead of the reader: bounds the memory
+_START_S = 300.0  # for the imports of a process, on a busy machine
+_AHEAD = 4  # tasks per worker ahead of the reader; limits the memory
 
 
 def map_in_order(
@@ -36,18 +36,18 @@ def map_in_order(
 ) -> Generator[R, None, None]:
     """function(task) for each task, in the order of the tasks.
 
-    A thread stands over each process, so a task that hangs or kills its process is
-    known by itself: it becomes `on_timeout(task)`, and no other one is done again.
+    A thread watches each process, so it is known which task hangs or kills its process:
+    `on_timeout(task)` becomes its result, and no other task is repeated.
 
     Args:
         function: picklable.
         tasks: picklable.
-        workers: processes; 0 runs here, without either bound.
-        timeout_s: a task may take.
-        on_timeout: what stands for the result of a task whose process was lost.
-        memory_bytes: address space of a process beyond its start, where the system
-            holds to it (Linux); above it the task raises MemoryError or crashes. A
-            film of 8k x 8k takes 1.5 GiB.
+        workers: processes; 0 works in this one, without either limit.
+        timeout_s: seconds that a task may take.
+        on_timeout: makes the result of a task whose process was lost.
+        memory_bytes: address space that a process may take beyond its start, where the
+            system enforces it (Linux); above it the task raises MemoryError or crashes.
+            A film of 8k x 8k takes 1.5 GiB.
     """
     if workers < 1:
         yield from map(function, tasks)
@@ -87,7 +87,7 @@ def map_in_order(
 
 
 class _Gate:
-    """Lets children start until it is closed, which kills those that have."""
+    """Lets children start until it is closed; closing kills those that have started."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -113,7 +113,7 @@ class _Lost(Exception):
 
 
 class _Process:
-    """A child that does one task after the other; started anew when it is lost."""
+    """A child that does one task after the other, and is started anew when lost."""
 
     def __init__(self, function: Callable[[Any], Any], memory_bytes: int, gate: _Gate):
         self._arguments = (function, memory_bytes)
@@ -124,8 +124,8 @@ class _Process:
         try:
             self._pipe.send(task)
             if self._pipe.poll(timeout_s):
-                done, value = self._pipe.recv()
-                if done:
+                succeeded, value = self._pipe.recv()
+                if succeeded:
                     return value
                 raise value
         except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -154,7 +154,7 @@ class _Process:
                 "a process could not start: call this under if __name__ == '__main__', "
                 "with more memory_gib, or with workers=0"
             )
-        # the imports of a new process are on no task's clock
+        # its imports are done by now: they don't count as time of a task
 
 
 def _has_answer(pipe: Any) -> bool:
@@ -166,10 +166,10 @@ def _has_answer(pipe: Any) -> bool:
 
 def _serve(pipe: Any, function: Callable[[Any], Any], memory_bytes: int) -> None:
     cv2.setNumThreads(1)  # one core a process
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to tell
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     keep_memory()
     _bound_memory(memory_bytes)
-    with contextlib.suppress(EOFError, OSError):  # the parent left
+    with contextlib.suppress(EOFError, OSError):  # the parent has ended
         pipe.send("ready")
         while True:
             try:
@@ -182,9 +182,9 @@ def _serve(pipe: Any, function: Callable[[Any], Any], memory_bytes: int) -> None
 
 
 def keep_memory() -> None:
-    """Freed arrays stay with this process for its next film, where libc is GNU's.
+    """Keeps freed arrays in this process for its next film, where libc is GNU's.
 
-    Else each film's pages come from the system anew, whose zeroing of them takes a
+    Otherwise the system provides new pages for each film, and zeroing them takes a
     third of the time of an uncompressed film.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):

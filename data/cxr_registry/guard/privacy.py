@@ -1,8 +1,8 @@
-"""Keyed pseudonyms: the same patient the same name, and no way back without the key.
+"""Keyed pseudonyms: one for each patient, and no way back without the key.
 
-An unkeyed hash of a record number is undone by hashing all record numbers; HMAC is
-not. The key lives outside the dataset and is never logged. docs/privacy.md says how
-it is kept, and `keys.py` makes another one.
+A hash without a key is undone by hashing all record numbers; HMAC is not. The key lies
+outside the dataset and is never logged. docs/privacy.md says how to keep it, and
+`keys.py` makes another one.
 """
 
 import hmac
@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 _KEY_BYTES = 32
-_SHOWN_BYTES = 16  # of the 32: 2**64 patients before two are expected to collide
+_SHOWN_BYTES = 16  # of 32: two collide among 2**64 patients, not before
 
 
 def load_or_create_key(path: Path, *, needed_by: str = "") -> bytes:
@@ -20,16 +20,16 @@ def load_or_create_key(path: Path, *, needed_by: str = "") -> bytes:
 
     Args:
         path: the key file, outside the dataset.
-        needed_by: what was made with this key and would not fit a new one; "" for
-            nothing, then a missing key is made.
+        needed_by: what was made with this key and would not fit a new one. With ""
+            a missing key is made.
 
     Returns:
         32 bytes.
 
     Raises:
-        FileNotFoundError: it is missing and needed.
-        PermissionError: others than its owner could read or replace it.
-        ValueError: it is no key.
+        FileNotFoundError: the key is missing and needed.
+        PermissionError: others than the owner could read or replace it.
+        ValueError: the file holds no key.
     """
     if not os.path.lexists(path):
         if needed_by:
@@ -43,7 +43,7 @@ def load_or_create_key(path: Path, *, needed_by: str = "") -> bytes:
 
 
 def create_key(path: Path) -> None:
-    """Makes a key that only its owner can read; of two processes one makes it."""
+    """Makes a key that only its owner can read; keeps one that is there already."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -60,7 +60,7 @@ def create_key(path: Path) -> None:
 
 
 def load_key(path: Path) -> bytes:
-    """Reads a key and checks who else could; see `load_or_create_key`."""
+    """Reads a key and checks who else could read it; see `load_or_create_key`."""
     if not stat.S_ISREG(path.lstat().st_mode):
         raise ValueError(
             "the key file is a link or no plain file; give the path of the file itself"
@@ -98,10 +98,11 @@ def pseudonym(key: bytes, kind: str, value: str) -> str:
 
 
 def check_key(path: Path, key: bytes) -> None:
-    """Holds a key against the first one that datasets here were made with.
+    """Checks that a key is the one that the datasets here were made with.
 
     Args:
-        path: of a keyed value that says nothing of the key; made when missing.
+        path: file with a value made with the first key, from which the key can't be
+            found; written where it is missing.
         key: of this build.
 
     Raises:

@@ -1,8 +1,8 @@
 """Findings by diagnosis code: ICD-9-CM and ICD-10 (WHO, -CM, -TW), dots or none.
 
-The sternum (807.2, 807.3, S22.2) is neither rib nor clavicle. A code that may mean the
-bone but does not say so leaves the finding unknown: the unspecified bony thorax, the
-codes of several regions, late effects. docs/labels.md has the table with titles.
+The sternum (807.2, 807.3, S22.2) is neither rib nor clavicle. Codes that may mean the
+bone without naming it leave the finding unknown: the unspecified bony thorax, codes of
+several regions, late effects. docs/labels.md has the table with titles.
 """
 
 import re
@@ -26,14 +26,14 @@ UNKNOWN = {
         r"|9052|T921"
     ),
 }
-# ICD-10-CM's last character: subsequent encounter (D, G, K, P) or sequela (S); codes
-# whose placeholder X was forgotten are read alike.
+# ICD-10-CM's last character: subsequent encounter (D, G, K, P) or sequela (S). Codes
+# whose placeholder X was forgotten are read the same way.
 _NOT_ACUTE = re.compile(r"S\d\w*[DGKPS]")
 # ICD-10 WHO has an optional fifth digit for open fractures and ICD-10-GM one for the
-# rib, so that S22.31 says "right" only with what -CM alone has: X, or a sixth digit.
+# rib. So S22.31 means "right" only with what -CM alone has: an X, or a sixth digit.
 _RIB_SIDE = re.compile(r"S22[34]([1239])X\w?")
 _CLAVICLE_SIDE = re.compile(r"S420[0-3](\d)\w?")
-# The dot has one place: 81.0 is 081.0 (typhus) that a spreadsheet cut, no clavicle.
+# The dot has a fixed place: 81.0 is 081.0 (typhus) cut by a spreadsheet, no clavicle.
 _CODE = re.compile(
     r"[A-Z]\d[0-9A-Z](?:\.?[0-9A-Z]{1,4})?"
     r"|\d{3}(?:\.?\d{1,2})?|E\d{3}(?:\.?\d)?"
@@ -50,16 +50,16 @@ class CodeLabel(NamedTuple):
 
 
 def split_codes(cell: str) -> tuple[list[str], list[str]]:
-    """The codes of a cell, upper case without dots, and what is no code."""
+    """The codes of a cell, in upper case without dots, and the parts that are none."""
     parts = [part for part in re.split(r"[;,|/\s]+", cell.strip().upper()) if part]
     # dagger, asterisk and exclamation mark are ICD-10's marks beside a code
     parts = [part.rstrip("+*!†") for part in parts]
-    good = [part.replace(".", "") for part in parts if _CODE.fullmatch(part)]
-    return good, [part for part in parts if not _CODE.fullmatch(part)]
+    valid = [part.replace(".", "") for part in parts if _CODE.fullmatch(part)]
+    return valid, [part for part in parts if not _CODE.fullmatch(part)]
 
 
 def read_codes(codes: list[str], finding: str, *, keep_non_acute: bool) -> CodeLabel:
-    """One finding's label: a record that names no such fracture is negative."""
+    """The label of one finding; codes without any such fracture make it negative."""
     codes = list(dict.fromkeys(codes))
     hits = [code for code in codes if POSITIVE[finding].fullmatch(code)]
     acute = [code for code in hits if keep_non_acute or not _NOT_ACUTE.fullmatch(code)]
@@ -77,8 +77,9 @@ def read_codes(codes: list[str], finding: str, *, keep_non_acute: bool) -> CodeL
 def side_of(codes: Iterable[str]) -> str:
     """The side that codes of fractures name: left, right, both or unspecified.
 
-    ICD-10-CM: S22.31X, S22.41X right, .32X, .42X left, .43X both, .39X, .49X
-    unspecified; of S42.0xx the sixth character repeats right, left, unspecified.
+    Only ICD-10-CM says it: S22.31X and S22.41X are right, .32X and .42X left, .43X
+    both, .39X and .49X unspecified. The sixth character of S42.0xx runs through right,
+    left and unspecified again and again.
     """
     sides = set()
     for code in codes:

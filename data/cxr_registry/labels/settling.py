@@ -1,8 +1,8 @@
-"""What the sources of a label say of one finding, and what follows from it.
+"""What the sources of a label say about one finding, and which label follows.
 
 A source is the finding's own column, the diagnosis codes, the report, the number of
-lesions, or an expert's box. What was written on purpose weighs more than what follows
-from silence.
+lesions, or an expert's box. A source that states something outweighs one that only
+implies it by saying nothing else.
 """
 
 import enum
@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 
 class Weight(enum.IntEnum):
-    """How much a source says."""
+    """How much the statement of a source counts."""
 
-    SILENT = 0  # it says nothing; the label is a default
-    IMPLIED = 1  # codes are there and none is of the finding
-    DOUBTED = 2  # uncertain, old, unspecified
+    SILENT = 0  # the source says nothing; the label is a default
+    IMPLIED = 1  # there are codes, and none of them is of the finding
+    DOUBTED = 2  # uncertain, old or unspecified
     STATED = 3
 
 
-class Said(NamedTuple):
-    """What one source says."""
+class Statement(NamedTuple):
+    """What one source says about one finding of one image."""
 
     source: str  # "region", "column", "codes", "report", "count"
     label: int  # 1, 0 or -1 unknown
@@ -28,13 +28,13 @@ class Said(NamedTuple):
     weight: Weight
 
     @property
-    def decides(self) -> bool:
-        """Whether another source can contradict it."""
+    def is_contradictable(self) -> bool:
+        """Whether another source can disagree with it."""
         return self.weight in (Weight.IMPLIED, Weight.STATED)
 
 
 class Disagreement(NamedTuple):
-    """Two sources that say the opposite of one image."""
+    """Two sources that say the opposite about one image."""
 
     row: int
     finding: str
@@ -42,49 +42,45 @@ class Disagreement(NamedTuple):
     second: str  # "report 0"
 
 
-def settle(said: Sequence[Said]) -> tuple[int, str]:
+def settle(statements: Sequence[Statement]) -> tuple[int, str]:
     """The label of one finding and what decided it.
 
     The column wins. Codes and report that contradict each other leave the finding
-    unknown, until somebody writes its column. Otherwise the source of most weight
+    unknown, until somebody fills its column. Otherwise the source of most weight
     decides, the earlier one of two.
 
     Args:
-        said: of column, codes, report and count, each at most once, in order.
+        statements: of column, codes, report and count, each at most once, in order.
     """
-    if not said:
+    if not statements:
         return -1, "nothing"
-    if said[0].source == "column":
-        return said[0].label, "column"
-    if any(True for _ in conflicts(said)):
-        both = " against ".join(f"{one.source}: {one.evidence}" for one in said)
-        return -1, both
-    best = max(said, key=lambda one: one.weight)
-    return best.label, f"{best.source}: {best.evidence}"
+    if statements[0].source == "column":
+        return statements[0].label, "column"
+    if any(True for _ in conflicts(statements)):
+        return -1, " against ".join(f"{s.source}: {s.evidence}" for s in statements)
+    decider = max(statements, key=lambda statement: statement.weight)
+    return decider.label, f"{decider.source}: {decider.evidence}"
 
 
-def against(said: Sequence[Said], count: Said) -> str:
-    """The source whose label a number of lesions contradicts; "" for none.
+def contradicted_by(count: Statement, statements: Sequence[Statement]) -> str:
+    """The source of the label that a number of lesions contradicts; "" for none.
 
     A number outweighs silence and doubt, as any statement does. Where codes and report
-    contradict each other already there is no label to contradict.
+    contradict each other already, there is no label to contradict.
 
     Args:
-        said: as of `settle`, without the count.
         count: of the same image.
+        statements: as of `settle`, without the count.
     """
-    label, why = settle(said)
-    if label in (-1, count.label) or settle([*said, count])[0] == count.label:
+    label, why = settle(statements)
+    if label in (-1, count.label) or settle([*statements, count])[0] == count.label:
         return ""
     return why.partition(":")[0]
 
 
-def conflicts(said: Sequence[Said]) -> Iterator[tuple[str, str]]:
-    """Pairs such as ("codes 1", "report 0"): each source against the first."""
-    spoken = [one for one in said if one.decides and one.label >= 0]
-    for other in spoken[1:]:
-        if other.label != spoken[0].label:
-            yield (
-                f"{spoken[0].source} {spoken[0].label}",
-                f"{other.source} {other.label}",
-            )
+def conflicts(statements: Sequence[Statement]) -> Iterator[tuple[str, str]]:
+    """Pairs such as ("codes 1", "report 0"): each source against the first one."""
+    firm = [s for s in statements if s.is_contradictable and s.label >= 0]
+    for other in firm[1:]:
+        if other.label != firm[0].label:
+            yield f"{firm[0].source} {firm[0].label}", f"{other.source} {other.label}"

@@ -1,8 +1,8 @@
-"""The table of patterns that reads reports: one CSV row a pattern, any language.
+"""The table of patterns that reads reports: a CSV file with one pattern per row.
 
 Columns: language, kind, scope, pattern. A pattern is a regular expression for whole
-words, in any case; a blank in it stands for any white space, {name} for a `word:name`
-row above it. docs/labels.md lists the kinds with examples.
+words in upper or lower case. A blank in it stands for any white space, and {name} for
+the row `word:name` above it. docs/labels.md lists the kinds with examples.
 """
 
 import csv
@@ -13,9 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from data.cxr_registry.guard import checks
+
 TABLE = Path(__file__).with_name("text_rules.csv")
 COLUMNS = ("language", "kind", "scope", "pattern")
-# What a report may say about a mention; ANY is a fracture without a bone.
+# What a report may say about a mention, and what it may mention. ANY is a fracture of
+# a bone that is not named.
 MODIFIERS = (
     "negation",
     "uncertain",
@@ -32,10 +35,11 @@ SECTIONS = ("image", "request")
 _NEVER = r"(?!)"  # matches nowhere
 
 
-class Row(NamedTuple):
-    """One row of a table, and where it stands."""
+class PatternRow(NamedTuple):
+    """One row of a table of patterns, and where it stands."""
 
-    place: str
+    file: str
+    number: int  # as a spreadsheet numbers it
     language: str
     kind: str
     scope: str
@@ -50,39 +54,44 @@ class Rules:
     mentions: tuple[tuple[str, str, re.Pattern[str]], ...]  # kind, name, pattern
     modifiers: Mapping[str, Mapping[str, re.Pattern[str]]]  # kind -> scope -> pattern
     headings: Mapping[str, re.Pattern[str]]  # "image", "request" -> heading
-    unsplit: re.Pattern[str]  # a full stop that ends no sentence, at the end
-    digest: str  # of all that was read
+    unsplit: re.Pattern[str]  # text up to a full stop that ends no sentence
+    digest: str  # SHA-256 of all rows that were read
 
     @property
     def findings(self) -> frozenset[str]:
-        """What the table has a target for."""
+        """The findings that the table has a target for."""
         names = {name for kind, name, _ in self.mentions if kind == "target"}
         return frozenset(names - {ANY, OTHER})
 
 
 def load(languages: Sequence[str] = ("en",), extra: Path | None = None) -> Rules:
-    """The project's table and the user's, compiled.
+    """Compiles the project's table and the user's.
 
     Args:
         languages: codes of the languages that a report may be in.
-        extra: a table of the same columns; its rows join the project's.
+        extra: a table of the same columns, whose rows are added to the project's.
 
     Raises:
         ValueError: every row that can't be used, by file and row.
     """
     rows = [*_read(TABLE), *(_read(extra) if extra else ())]
-    problems = [f"{row.place}: {text}" for row in rows if (text := _fault(row))]
-    problems += [] if languages else ["no language is given"]
+    problems = checks.Problems(error=_pattern_error)
+    for row in rows:
+        if text := _fault(row):
+            problems.add(row.file, row.number, text)
+    if not languages:
+        problems.add("", None, "no language is given")
     chosen = [row for row in rows if row.language in languages]
     for language in languages:
         if not any(row.language == language for row in chosen):
             have = ", ".join(sorted({row.language for row in rows}))
-            problems.append(f"no patterns of language {language!r}; there are {have}")
-    _stop(problems)
+            text = f"no patterns of language {language!r}; there are {have}"
+            problems.add("", None, text)
+    problems.raise_if_any()
     return _compile(chosen, tuple(languages))
 
 
-def _read(path: Path) -> list[Row]:
+def _read(path: Path) -> list[PatternRow]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -92,14 +101,15 @@ def _read(path: Path) -> list[Row]:
         raise ValueError(f"{path.name}: the columns must be {', '.join(COLUMNS)}")
     rows = []
     for number, line in enumerate(reader, start=2):
-        place = f"{path.name} row {number}"
         if len(line) > len(COLUMNS):
+            place = f"{path.name} row {number}"
             raise ValueError(f"{place}: quote a pattern that holds a comma")
-        rows.append(Row(place, *(line[name] or "" for name in COLUMNS)))
+        cells = (line[name] or "" for name in COLUMNS)
+        rows.append(PatternRow(path.name, number, *cells))
     return rows
 
 
-def _fault(row: Row) -> str:
+def _fault(row: PatternRow) -> str:
     """Why a row can't be used; empty when it can."""
     kind, _, name = row.kind.partition(":")
     if kind in MODIFIERS or row.kind == "all":
@@ -117,35 +127,35 @@ def _fault(row: Row) -> str:
     return "" if row.pattern else "pattern is empty"
 
 
-def _stop(problems: Sequence[str]) -> None:
-    if problems:
-        head = f"{len(problems)} problem(s) in the table of text patterns"
-        raise ValueError("\n  ".join([head, *problems]))
+def _pattern_error(problems: Sequence[checks.Problem]) -> ValueError:
+    head = f"{len(problems)} problem(s) in the table of text patterns"
+    return ValueError("\n  ".join([head, *map(str, problems)]))
 
 
-def _compile(rows: Sequence[Row], languages: tuple[str, ...]) -> Rules:
-    problems: list[str] = []
+def _compile(rows: Sequence[PatternRow], languages: tuple[str, ...]) -> Rules:
+    problems = checks.Problems(error=_pattern_error)
     words: dict[tuple[str, str], str] = {}
-    found: dict[tuple[str, str], list[str]] = {}
+    # pattern texts by kind and scope, as in the table
+    texts_of: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         try:
             text = _expand(row, words)
             pattern = _whole_words(text)
         except (ValueError, re.error) as error:
-            problems.append(f"{row.place}: {error}")
+            problems.add(row.file, row.number, str(error))
             continue
         if pattern.groups or pattern.fullmatch(""):
             why = "write (?:...) for groups" if pattern.groups else "it matches nothing"
-            problems.append(f"{row.place}: {why}")
+            problems.add(row.file, row.number, why)
         kind, _, name = row.kind.partition(":")
         if kind == "word":
             words[row.language, name] = text
         else:
-            found.setdefault((row.kind, row.scope), []).append(text)
-    _stop(problems)
+            texts_of.setdefault((row.kind, row.scope), []).append(text)
+    problems.raise_if_any()
     mentions = [
         (kind, name, _whole_words(text))
-        for (full, _), texts in found.items()
+        for (full, _), texts in texts_of.items()
         for kind, _, name in [full.partition(":")]
         for text in texts
         if kind in MENTIONS
@@ -153,22 +163,22 @@ def _compile(rows: Sequence[Row], languages: tuple[str, ...]) -> Rules:
     return Rules(
         languages=languages,
         mentions=tuple(mentions),
-        modifiers={kind: dict(_scopes(found, kind)) for kind in MODIFIERS},
+        modifiers={kind: dict(_scopes(texts_of, kind)) for kind in MODIFIERS},
         # at the start of a line or sentence, before a colon or the line's end
         headings={
             name: _joined(
                 r"(?:^|(?<=[.!?;])[ \t])[ \t]*(?:{})[ \t]*(?::|$)\s*",
-                found.get((f"section:{name}", "")),
+                texts_of.get((f"section:{name}", "")),
             )
             for name in SECTIONS
         },
-        unsplit=_joined(r"(?<!\w)(?:{})\.\Z", found.get(("unsplit", ""))),
-        digest=hashlib.sha256(repr([row[1:] for row in rows]).encode()).hexdigest(),
+        unsplit=_joined(r"(?<!\w)(?:{})\.\Z", texts_of.get(("unsplit", ""))),
+        digest=hashlib.sha256(repr([row[2:] for row in rows]).encode()).hexdigest(),
     )
 
 
-def _expand(row: Row, words: Mapping[tuple[str, str], str]) -> str:
-    """The pattern with its {words} put in and blanks for any white space."""
+def _expand(row: PatternRow, words: Mapping[tuple[str, str], str]) -> str:
+    """The pattern with its {words} inserted and its blanks as any white space."""
 
     def word(match: re.Match[str]) -> str:
         if (row.language, match[1]) not in words:
@@ -180,12 +190,12 @@ def _expand(row: Row, words: Mapping[tuple[str, str], str]) -> str:
 
 
 def _scopes(
-    found: Mapping[tuple[str, str], list[str]], kind: str
+    texts_of: Mapping[tuple[str, str], list[str]], kind: str
 ) -> Iterator[tuple[str, re.Pattern[str]]]:
     for scope in SCOPES:
-        texts = [*found.get((kind, scope), ())]
+        texts = [*texts_of.get((kind, scope), ())]
         if scope == "terminate":
-            texts += found.get(("all", scope), ())
+            texts += texts_of.get(("all", scope), ())
         yield scope, _whole_words("|".join(texts) or _NEVER)
 
 
@@ -195,6 +205,6 @@ def _joined(frame: str, texts: Sequence[str] | None) -> re.Pattern[str]:
 
 
 def _whole_words(pattern: str) -> re.Pattern[str]:
-    """No word is cut; signs such as "?" may stand against a word."""
+    """The pattern where it cuts no word; signs such as "?" may touch a word."""
     edges = (r"(?:(?<!\w)|(?!\w))", r"(?:(?!\w)|(?<!\w))")
     return re.compile(f"{edges[0]}(?:{pattern}){edges[1]}", re.IGNORECASE)

@@ -1,8 +1,8 @@
-"""Which phrases hold over which places of a sentence: NegEx by negspaCy.
+"""Which places of a sentence a phrase such as "no" holds over: NegEx by negspaCy.
 
-One component of negspaCy for each kind of phrase (negation, uncertainty, history, ...)
-makes ConText of NegEx. A phrase holds forward or backward until a terminating phrase;
-a pseudo phrase ("no change") takes away what it covers.
+With one component of negspaCy for each kind of phrase (negation, uncertainty, history,
+...) NegEx becomes ConText. A phrase holds over what follows or precedes it, up to a
+terminating phrase; a phrase inside a pseudo phrase ("no change") does not count.
 """
 
 import importlib.metadata
@@ -12,7 +12,7 @@ from typing import Any
 
 from data.cxr_registry.labels import text_rules
 
-_NEGSPACY = {  # its names of our scopes
+_NEGSPACY = {  # our scopes -> negspaCy's names
     "forward": "Preceding",
     "backward": "Following",
     "pseudo": "pseudo",
@@ -22,7 +22,7 @@ _SPANS = "places"
 
 
 class Scopes:
-    """The components of all kinds of phrases; needs negspaCy."""
+    """Finds the scopes of all kinds of phrases; needs negspaCy."""
 
     def __init__(self, rules: text_rules.Rules):
         self._rules = rules
@@ -34,7 +34,7 @@ class Scopes:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of the packages that find the scopes."""
+        """Versions of the packages that find the scopes."""
         names = ("negspacy", "spacy")
         return {name: importlib.metadata.version(name) for name in names}
 
@@ -51,7 +51,7 @@ class Scopes:
             return [()] * len(places)
         doc = self._nlp.make_doc(sentence)
         if len(doc) > 1:
-            doc[1].is_sent_start = False  # the whole is one sentence
+            doc[1].is_sent_start = False  # the whole text is one sentence
         spans = [doc.char_span(*place, alignment_mode="expand") for place in places]
         doc.spans[_SPANS] = spans
         for kind in active:
@@ -62,7 +62,7 @@ class Scopes:
 
 
 class _Phrases:
-    """Stands in for negspaCy's phrase matcher: patterns, so that words may inflect."""
+    """Stands in for negspaCy's phrase matcher; patterns allow words to be inflected."""
 
     def __init__(self, vocab: Any, scopes: Mapping[str, re.Pattern[str]]):
         self._patterns = [
@@ -89,7 +89,7 @@ def _flag(kind: str) -> str:
 
 
 def _blank() -> Any:
-    """The pipeline that cuts any language that is written with blanks into words."""
+    """A pipeline that only cuts text into words, in any language with blanks."""
     try:
         import negspacy.negation  # pyright: ignore[reportMissingImports] # noqa: F401
         import spacy  # pyright: ignore[reportMissingImports]

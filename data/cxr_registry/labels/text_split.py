@@ -1,11 +1,11 @@
-"""A report to its sections and sentences, as offsets."""
+"""Cuts a report into sections and sentences, given as offsets."""
 
 import re
 from collections.abc import Iterator
 
 from data.cxr_registry.labels import text_rules
 
-# an end of sentence, a semicolon, a line's end; a sign at the start ends nothing
+# the end of a sentence, a semicolon, a line's end; a sign after no word ends nothing
 _BREAK = re.compile(r"(?<=[\w)\]%\"'][.!?])\s+|(?<=\w) [.!?]\s+|;\s*|[ \t]*\n\s*")
 _NEW_ITEM = re.compile(r"[-*\u2022\u2013]\s|\d{1,2}[.)]\s|[^\W\d_][\w /-]{0,30}:")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -14,7 +14,7 @@ _LOOK_BACK = 20  # characters, more than an abbreviation has
 
 
 def sections(report: str, rules: text_rules.Rules) -> Iterator[tuple[str, int, int]]:
-    """(kind, start, end) of each section's text; "image" before any heading."""
+    """(kind, start, end) of each section's text; before any heading it is "image"."""
     marks = sorted(
         (*match.span(), kind)
         for kind, heading in rules.headings.items()
@@ -31,7 +31,7 @@ def sections(report: str, rules: text_rules.Rules) -> Iterator[tuple[str, int, i
 def sentences(
     report: str, start: int, end: int, rules: text_rules.Rules
 ) -> Iterator[tuple[int, int]]:
-    """(start, end) of the sentences of report[start:end], those with a letter."""
+    """(start, end) of the sentences of report[start:end] that hold a letter."""
     width = max(map(len, report.split("\n")))
     here = start
     for match in _BREAK.finditer(report, start, end):
@@ -47,7 +47,7 @@ def sentences(
 def _joins(
     report: str, match: re.Match[str], rules: text_rules.Rules, *, width: int
 ) -> bool:
-    """Whether a sentence goes on over a break: an abbreviation, a wrapped line."""
+    """Whether a sentence continues after a break: an abbreviation, a wrapped line."""
     start, end = match.span()
     if report[start - 1 : start] in (".", "!", "?"):
         return bool(rules.unsplit.search(report, max(0, start - _LOOK_BACK), start))

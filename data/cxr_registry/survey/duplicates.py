@@ -1,9 +1,9 @@
-"""Images that are the same, or nearly: digests, and a hash that small changes keep.
+"""Images that are the same, or nearly: a digest, and a hash that tolerates changes.
 
-The perceptual hash is the signs of the 256 lowest DCT coefficients. Two hashes of at
-most NEAR = 31 differing bits are near. The search misses none: cut into 16 bands of 16
-bits, two hashes that differ in 31 bits have a band that differs in one bit or none
-(16 bands of two each would make 32), and all pairs of such bands are compared.
+The perceptual hash is the signs of the 256 lowest DCT coefficients. Two hashes are near
+when at most NEAR = 31 bits differ. The search misses no such pair: of 16 bands of 16
+bits, at least one differs in one bit or none (two bits in each of 16 bands would make
+32), and all pairs with such a band are compared.
 
 References:
     C. Zauner, Implementation and benchmarking of perceptual image hashes (2010).
@@ -29,12 +29,16 @@ _CHUNK = 1 << 20  # pairs compared at once: 64 MiB of hashes
 class Near(NamedTuple):
     """Pairs of near images."""
 
-    pairs: np.ndarray  # i64[k, 3]: first < second, differing bits; sorted
+    pairs: np.ndarray  # i64[k, 3]: indices first < second, differing bits; sorted
     complete: bool  # False where the search stopped at its limit
 
 
 def digest(pixels: np.ndarray) -> bytes:
-    """Of the shape and the brightness, f32[H, W] in [0, 1], to 16 bits."""
+    """SHA-256 of an image's shape and its brightness rounded to 16 bits.
+
+    Args:
+        pixels: f32[H, W] in [0, 1].
+    """
     levels = np.rint(pixels * 65535).astype("<u2")
     return hashlib.sha256(repr(levels.shape).encode() + levels.tobytes()).digest()
 
@@ -47,37 +51,36 @@ def perceptual_hash(pixels: np.ndarray) -> bytes:
     """
     small = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     waves = cv2.dct(small.astype(np.float32))
-    # a coefficient of each frequency range in each band: none is nearly constant
+    # each band has coefficients of all frequencies, so that none is nearly constant
     signs = (waves[_zigzag()] > _FLAT).reshape(BITS // _BANDS, _BANDS).T
     return np.packbits(signs).tobytes()
 
 
 @functools.cache
 def _zigzag() -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the lowest frequencies, the mean left out."""
+    """Rows and columns of the lowest frequencies, without the mean."""
     row, column = np.indices((_SIDE, _SIDE))
     order = np.lexsort((row.ravel(), (row + column).ravel()))[1 : BITS + 1]
     return row.ravel()[order], column.ravel()[order]
 
 
 def groups(digests: Sequence[bytes]) -> list[list[int]]:
-    """Indices of equal digests, each group of two and more, in order."""
-    found: dict[bytes, list[int]] = {}
-    for index, one in enumerate(digests):
-        found.setdefault(one, []).append(index)
-    return [group for group in found.values() if len(group) > 1]
+    """Groups of two and more indices with equal digests, in order."""
+    indices_of: dict[bytes, list[int]] = {}
+    for index, digest in enumerate(digests):
+        indices_of.setdefault(digest, []).append(index)
+    return [group for group in indices_of.values() if len(group) > 1]
 
 
 def near(hashes: Sequence[bytes], *, limit: int = 1_000_000) -> Near:
-    """All pairs of at most NEAR differing bits.
+    """All pairs of hashes in which at most NEAR bits differ.
 
-    Of images with one hash the first stands for all: each of the others makes a pair
-    with it, and only the first is paired with further images. So n equal ones make
-    n - 1 pairs.
+    Of equal hashes the first stands for all: each of the others makes a pair with it,
+    and only the first is paired with further ones. So n equal hashes make n - 1 pairs.
 
     Args:
         hashes: of `perceptual_hash`.
-        limit: pairs after which the search stops.
+        limit: number of pairs after which the search stops.
     """
     table = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, BITS // 8)
     unique, first, inverse = np.unique(
@@ -86,27 +89,28 @@ def near(hashes: Sequence[bytes], *, limit: int = 1_000_000) -> Near:
     leaders = first[inverse.ravel()]
     others = np.flatnonzero(leaders != np.arange(len(table)))
     equal = np.stack([leaders[others], others, np.zeros_like(others)], axis=1)
-    found = [equal[:limit]]
+    pairs = [equal[:limit]]
     total = len(equal)
     for left, right, distance in _near_unique(unique):
         if total >= limit:
             break
         ends = np.sort(np.stack([first[left], first[right]], axis=1), axis=1)
-        found.append(np.column_stack([ends, distance]))
+        pairs.append(np.column_stack([ends, distance]))
         total += len(left)
-    pairs = np.concatenate(found).astype(np.int64)
-    return Near(np.unique(pairs, axis=0), total < limit)  # by several bands, once
+    # a pair is met in several bands
+    distinct = np.unique(np.concatenate(pairs).astype(np.int64), axis=0)
+    return Near(distinct, total < limit)
 
 
 def _near_unique(table: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """(left, right, distance) of near rows of u8[n, 32], some pairs several times."""
+    """(left, right, distance) of near rows of u8[n, 32]; pairs may repeat."""
     words = table.view(np.uint64)
     for band in table.view(">u2").T:
         for left, right in _close_in(band.astype(np.int64)):
             distance = np.bitwise_count(words[left] ^ words[right]).sum(1, dtype=int)
-            hit = distance <= NEAR
-            if hit.any():
-                yield left[hit], right[hit], distance[hit]
+            is_near = distance <= NEAR
+            if is_near.any():
+                yield left[is_near], right[is_near], distance[is_near]
 
 
 def _close_in(band: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -115,7 +119,7 @@ def _close_in(band: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     values = band[order]
     start = np.searchsorted(values, np.arange((1 << 16) + 1))
     places = np.arange(len(values))
-    # the equal ones that come later, then those with one more bit
+    # equal values that come later, then values with one more bit
     spans = [(places + 1, start[values + 1])]
     for bit in 1 << np.arange(16):
         lacks = (values & bit) == 0

@@ -1,6 +1,6 @@
-"""One look at an image for the audit: what it is, without its patient; and its picture.
+"""What an audit keeps of an image, without its patient, and a small picture of it.
 
-Pure functions that a pool may map; a refusal is a value.
+Pure functions that a pool may map; a refusal is returned and not raised.
 """
 
 import functools
@@ -31,7 +31,7 @@ class Look(NamedTuple):
     modality: str
     maker: str  # of makers.py, "other", or "" unknown
     burned_in: bool | None  # the header's flag
-    source: str  # what set the brightness, see grayscale.Table
+    source: str  # what set the brightness, see grayscale.BrightnessTable
 
 
 class Picture(NamedTuple):
@@ -68,9 +68,9 @@ def look(study: records.Study) -> Look | Refused:
 
 
 def picture(study: records.Study, *, side: int) -> Picture | None:
-    """The image with its longer side at most `side`; None where it can't be shown.
+    """The image, its longer side at most `side` pixels; None where it can't be shown.
 
-    Images that their header flags as having burned-in text are never shown.
+    Images whose header says that they have burned-in text are never shown.
     """
     try:
         image = reader.read_radiograph(study.path)
@@ -83,9 +83,9 @@ def picture(study: records.Study, *, side: int) -> Picture | None:
     size = max(1, round(columns * scale)), max(1, round(rows * scale))
     small = cv2.resize(image.pixels, size, interpolation=cv2.INTER_AREA)
     boxes = np.array([region[1:] for region in study.regions], np.float64)
-    factor = np.tile([size[0] / columns, size[1] / rows], 2)
+    factors = np.tile([size[0] / columns, size[1] / rows], 2)
     pixels = np.rint(255 * np.clip(small, 0, 1)).astype(np.uint8)
-    return Picture(study.row, pixels, image.orient(boxes) * factor)
+    return Picture(study.row, pixels, image.orient(boxes) * factors)
 
 
 def look_at_all(
@@ -95,8 +95,8 @@ def look_at_all(
 
     Args:
         studies: of the registry.
-        workers: processes; 0 runs here, without a time limit.
-        timeout_s: for one file.
+        workers: processes; 0 works in this one, without a time limit.
+        timeout_s: seconds that one file may take.
     """
     return pool.map_in_order(
         look,

@@ -1,4 +1,4 @@
-"""What the images of a registry are, counted: sizes, makers, duplicates, refusals."""
+"""Counts of a registry's images: sizes, makers, duplicates, refusals."""
 
 import collections
 from collections.abc import Mapping, Sequence
@@ -6,48 +6,48 @@ from typing import Any
 
 import numpy as np
 
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.survey import duplicates, looks, table_survey
 from data.cxr_registry.tables import records
 
-_LISTED = 10_000  # near pairs in the file; all are counted
+_LISTED = 10_000  # near pairs that audit.json lists; all are counted
 _FLAGS = {True: "yes", False: "no", None: "not_stated"}
-_SIZES = 12  # commonest stored sizes that are listed
+_SIZES = 12  # stored sizes that are listed, the commonest ones
 
 
 def pixels(
     registry: records.Registry,
-    seen: Sequence[looks.Look | looks.Refused],
+    results: Sequence[looks.Look | looks.Refused],
     *,
     split_of: Mapping[int, str],
-    audit: problems.Audit,
+    problems: checks.Problems,
     max_bad_share: float,
 ) -> dict[str, Any]:
     """All counts that need pixels; docs/audit.md describes the keys.
 
     Args:
         registry: its tables.
-        seen: what `looks.look` gave of each study.
+        results: of `looks.look`, for each study.
         split_of: row -> split; empty where patients are not known.
-        audit: takes same pixels of two patients, and too many unusable images.
-        max_bad_share: of images that a build lets pass into its quarantine.
+        problems: takes same pixels of two patients, and too many unusable images.
+        max_bad_share: of the images, unusable ones that a build leaves out.
     """
-    read = [one for one in seen if isinstance(one, looks.Look)]
-    refused = [one for one in seen if isinstance(one, looks.Refused)]
-    burned_in = _burned_in(read)
-    unusable = len(refused) + burned_in["yes"] * ("burned_in" not in audit.allow)
-    if unusable > max_bad_share * len(seen):
-        many = f"{unusable} of {len(seen)} images would go to a build's quarantine"
+    images = [result for result in results if isinstance(result, looks.Look)]
+    refused = [result for result in results if isinstance(result, looks.Refused)]
+    burned_in = _burned_in(images)
+    unusable = len(refused) + burned_in["yes"] * ("burned_in" not in problems.allow)
+    if unusable > max_bad_share * len(results):
+        many = f"{unusable} of {len(results)} images would go to a build's quarantine"
         text = f"{many}, more than max_bad_share={max_bad_share:g} lets pass; mend them"
-        audit.report(registry.table, None, "quarantine", text)
-    by_row = {one.row: one for one in read}
+        problems.add(registry.table, None, text, check="quarantine")
+    by_row = {image.row: image for image in images}
 
     def of(row: int, name: str) -> str:
         return getattr(by_row[row], name) if row in by_row else ""
 
     return {
-        "readable": len(read),
-        "unreadable": [{"row": one.row, "reason": one.reason} for one in refused],
+        "readable": len(images),
+        "unreadable": [{"row": file.row, "reason": file.reason} for file in refused],
         "burned_in": burned_in,
         "makers": table_survey.crossed(
             registry, lambda s: of(s.row, "maker") or "unknown"
@@ -55,32 +55,35 @@ def pixels(
         "views": table_survey.crossed(
             registry, lambda s: table_survey.view(s.view or of(s.row, "view"))
         ),
-        "modalities": _counted(one.modality or "none" for one in read),
-        "brightness_from": _counted(one.source for one in read),
-        "stored_sizes": _sizes(read),
-        "spacing_mm": table_survey.spread([x.spacing_mm for x in read if x.spacing_mm]),
+        "modalities": _counted(image.modality or "none" for image in images),
+        "brightness_from": _counted(image.source for image in images),
+        "stored_sizes": _sizes(images),
+        "spacing_mm": table_survey.spread(
+            [x.spacing_mm for x in images if x.spacing_mm]
+        ),
         "box_sqrt_area_mm": {
             name: _millimetres(registry, name, by_row) for name in registry.findings
         },
-        **_duplicates(registry, read, split_of, audit),
+        **_duplicates(registry, images, split_of, problems),
     }
 
 
-def _burned_in(read: Sequence[looks.Look]) -> dict[str, Any]:
+def _burned_in(images: Sequence[looks.Look]) -> dict[str, Any]:
     """Images by what their header says of burned-in text."""
     return {
-        "flagged_rows": [one.row for one in read if one.burned_in],
+        "flagged_rows": [image.row for image in images if image.burned_in],
         **{
-            name: sum(one.burned_in is flag for one in read)
+            name: sum(image.burned_in is flag for image in images)
             for flag, name in _FLAGS.items()
         },
     }
 
 
-def _sizes(read: Sequence[looks.Look]) -> dict[str, int]:
-    """`2544 x 3056` (columns x rows) -> images, the commonest ones and the rest."""
+def _sizes(images: Sequence[looks.Look]) -> dict[str, int]:
+    """`2544 x 3056` (columns x rows) -> images; rarer sizes are counted as other."""
     shapes = collections.Counter(
-        f"{columns} x {rows}" for rows, columns in (one.stored_shape for one in read)
+        f"{columns} x {rows}"
+        for rows, columns in (image.stored_shape for image in images)
     )
     listed = dict(shapes.most_common(_SIZES))
     rest = shapes.total() - sum(listed.values())
@@ -101,34 +104,34 @@ def _millimetres(
 
 def _duplicates(
     registry: records.Registry,
-    read: Sequence[looks.Look],
+    images: Sequence[looks.Look],
     split_of: Mapping[int, str],
-    audit: problems.Audit,
+    problems: checks.Problems,
 ) -> dict[str, Any]:
-    patient = {study.row: study.patient for study in registry.studies}
+    patient_of = {study.row: study.patient for study in registry.studies}
 
     def kind(rows: Sequence[int]) -> dict[str, bool | None]:
         splits = {split_of.get(row) for row in rows}
         return {
-            "one_patient": len({patient[row] for row in rows}) == 1,
+            "one_patient": len({patient_of[row] for row in rows}) == 1,
             "one_split": len(splits) == 1 if split_of else None,
         }
 
     same = [
-        [read[index].row for index in group]
-        for group in duplicates.groups([one.digest for one in read])
+        [images[index].row for index in group]
+        for group in duplicates.groups([image.digest for image in images])
     ]
     for first, *others in same:
         for row in others:
-            if patient[row] != patient[first]:
+            if patient_of[row] != patient_of[first]:
                 text = f"same pixels as row {first}, another patient's; which is right?"
-                audit.report(registry.table, row, "same_pixels", text)
+                problems.add(registry.table, row, text, check="same_pixels")
     groups = [{"rows": rows, **kind(rows)} for rows in same]
-    near = duplicates.near([one.hash for one in read])
+    near = duplicates.near([image.hash for image in images])
     pairs = []
     for first, second, distance in near.pairs.tolist():
-        if read[first].digest != read[second].digest:
-            rows = [read[first].row, read[second].row]
+        if images[first].digest != images[second].digest:
+            rows = [images[first].row, images[second].row]
             pairs.append({"rows": rows, "distance": distance, **kind(rows)})
     pairs.sort(key=lambda pair: (pair["distance"], pair["rows"]))
     return {
@@ -147,11 +150,11 @@ def _duplicates(
     }
 
 
-def _kinds(found: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def _kinds(groups: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {
-        "found": len(found),
-        "across_patients": sum(not one["one_patient"] for one in found),
-        "across_splits": sum(one["one_split"] is False for one in found),
+        "found": len(groups),
+        "across_patients": sum(not group["one_patient"] for group in groups),
+        "across_splits": sum(group["one_split"] is False for group in groups),
     }
 
 
@@ -160,13 +163,15 @@ def _counted(values: Any) -> dict[str, int]:
 
 
 def chosen_rows(
-    registry: records.Registry,
-    seen: Sequence[looks.Look | looks.Refused],
-    *,
-    number: int,
-    seed: int = 0,
+    results: Sequence[looks.Look | looks.Refused], *, number: int, seed: int = 0
 ) -> list[int]:
-    """Rows of some readable images drawn at random, without those flagged."""
-    fit = [x.row for x in seen if isinstance(x, looks.Look) and not x.burned_in]
+    """Rows of readable images drawn at random; images with burned-in text are left out.
+
+    Args:
+        results: of `looks.look`, for each study.
+        number: rows that are drawn at most.
+        seed: another seed draws others.
+    """
+    fit = [x.row for x in results if isinstance(x, looks.Look) and not x.burned_in]
     order = np.random.default_rng(seed).permutation(len(fit))
     return sorted(fit[index] for index in order[:number])

@@ -1,4 +1,4 @@
-"""What the tables of a registry hold, counted; rows by number, nothing of a patient."""
+"""Counts of what a registry's tables hold; nothing of a patient but row numbers."""
 
 import collections
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,8 +18,8 @@ UNKNOWN, OTHER = "unknown", "other"
 def tables(registry: records.Registry) -> dict[str, Any]:
     """All counts that need no pixels; docs/audit.md describes the keys."""
     disagreements = collections.Counter(
-        (one.finding, f"{one.first} against {one.second}")
-        for one in registry.disagreements
+        (pair.finding, f"{pair.first} against {pair.second}")
+        for pair in registry.disagreements
     )
     return {
         "table": {
@@ -52,7 +52,7 @@ def tables(registry: records.Registry) -> dict[str, Any]:
                 {"finding": name, "sources": sources, "images": number}
                 for (name, sources), number in sorted(disagreements.items())
             ],
-            "rows": [one._asdict() for one in registry.disagreements],
+            "rows": [pair._asdict() for pair in registry.disagreements],
         },
         "non_acute_codes": registry.non_acute,
         "boxes": {name: _boxes(registry, name) for name in registry.findings},
@@ -61,15 +61,15 @@ def tables(registry: records.Registry) -> dict[str, Any]:
 
 
 def supervision(studies: Iterable[records.Study], finding: str) -> dict[str, int]:
-    """Images by R (boxed), P (positive without box), N (negative), unknown."""
-    found = collections.Counter(study.supervision(finding) for study in studies)
-    return {kind: found[kind] for kind in SUPERVISION}
+    """R (boxed), P (positive without box), N (negative), unknown -> images."""
+    images = collections.Counter(study.supervision(finding) for study in studies)
+    return {kind: images[kind] for kind in SUPERVISION}
 
 
 def crossed(
     registry: records.Registry, key: Callable[[records.Study], str]
 ) -> dict[str, dict[str, int]]:
-    """Value of `key` -> images, and positive images of each finding; in order."""
+    """Value of `key` -> images, and positive images of each finding; values sorted."""
     groups: dict[str, list[records.Study]] = collections.defaultdict(list)
     for study in registry.studies:
         groups[key(study)].append(study)
@@ -93,7 +93,7 @@ def view(text: str) -> str:
 def split_of(registry: records.Registry, *, seed: int) -> dict[int, str]:
     """Row -> split: the table's own, or the ten parts that a build of this seed makes.
 
-    Empty where the table does not say whose the images are.
+    Empty where the table lacks the patient of an image.
     """
     if registry.has_splits:
         return {study.row: study.split or UNKNOWN for study in registry.studies}
@@ -125,7 +125,7 @@ def splits(
 
 
 def spread(values: Sequence[float] | np.ndarray) -> dict[str, float | int | None]:
-    """Number, least, quartiles and largest of some values."""
+    """Count, minimum, quartiles and maximum of some values."""
     names = ("min", "q1", "median", "q3", "max")
     if not len(values):
         return {"count": 0, **dict.fromkeys(names)}
@@ -134,7 +134,7 @@ def spread(values: Sequence[float] | np.ndarray) -> dict[str, float | int | None
 
 
 def box_sizes(registry: records.Registry, finding: str) -> list[tuple[float, int, int]]:
-    """(square root of the area in stored pixels, row, place in the row), ascending."""
+    """(square root of the area in stored pixels, row, index in the row), ascending."""
     return sorted(
         (float(np.sqrt((b.x1 - b.x0) * (b.y1 - b.y0))), study.row, place)
         for study in registry.studies
@@ -144,7 +144,7 @@ def box_sizes(registry: records.Registry, finding: str) -> list[tuple[float, int
 
 
 def _counts(registry: records.Registry, finding: str) -> dict[str, Any]:
-    """What positives say of their number of lesions, and where boxes say another."""
+    """How many positives state a number of lesions, and where boxes contradict it."""
     positive = [s for s in registry.studies if s.labels[finding] == 1]
     stated = [s for s in positive if s.counts[finding] > 0]
     boxes = {s.row: sum(box.site == finding for box in s.regions) for s in stated}
@@ -182,7 +182,7 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
 
 
 def _source(evidence: str) -> str:
-    """`codes` for "codes: S2241XA (right)"; conflicts and overruled records as such."""
+    """`codes` for "codes: S2241XA (right)"; `conflict` where two sources disagree."""
     if evidence.startswith("region"):
         return "region"
     return "conflict" if " against " in evidence else evidence.partition(":")[0]

@@ -1,7 +1,7 @@
-"""Bounds on what a table's file may cost, and one border for what its reader raises.
+"""Limits on the memory and time that a table's file may take, and on what it raises.
 
 A few KB of a zip or of Parquet may stand for any number of cells, and the libraries
-that read them raise what they like, with paths and cells in the text.
+that read them raise any exception, with paths and cells in its text.
 """
 
 import warnings
@@ -10,26 +10,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-MAX_BYTES = 1 << 30  # of the file
-MAX_UNPACKED = 512 << 20  # of a zip's members or of Parquet's columns, as it claims
+MAX_BYTES = 1 << 30  # size of the file
+MAX_UNPACKED = 512 << 20  # bytes that a zip's members or Parquet's columns claim
 MAX_CELLS = 10_000_000  # 400,000 rows of 25 columns, some 10 s to read
-_ROW = 10  # cells that a row counts at least, since empty ones cost memory too
+_ROW = 10  # cells that each row counts for at least: empty rows take memory too
 _KINDS = {".csv": "CSV", ".parquet": "Parquet", ".xlsx": "Excel", ".json": "COCO"}
 
 
 class UnreadableTable(ValueError):
-    """Why a file is no table of its kind, without its name; one line."""
+    """Why a file is no table of its kind, in one line without the file's name."""
 
 
 def bounded_lines(path: Path, reader: Callable[[Path], Iterator[Any]]) -> Iterator[Any]:
-    """The reader's lines, within the bounds.
+    """The reader's lines, as long as the file is within the limits.
 
     Args:
         path: the table.
         reader: gives its lines, the header first.
 
     Raises:
-        UnreadableTable: the file can't be read or is over a bound.
+        UnreadableTable: the file can't be read or is over a limit.
     """
     cells = 0
     try:
@@ -46,7 +46,7 @@ def bounded_lines(path: Path, reader: Callable[[Path], Iterator[Any]]) -> Iterat
                 yield line
     except UnreadableTable:
         raise
-    except Exception as error:  # a hostile file raises anything: one border
+    except Exception as error:  # a hostile file may raise anything
         kind = _KINDS.get(path.suffix.lower(), "table")
         raise UnreadableTable(
             f"is no {kind} file, or can't be opened ({type(error).__name__}); save it "
@@ -55,7 +55,7 @@ def bounded_lines(path: Path, reader: Callable[[Path], Iterator[Any]]) -> Iterat
 
 
 def _check_claims(path: Path) -> None:
-    """What the file says that it holds; its readers never unpack more than that."""
+    """Checks what the file claims to hold; its readers never unpack more than that."""
     if path.stat().st_size > MAX_BYTES:
         raise UnreadableTable(f"is over {MAX_BYTES >> 20} MiB; split it")
     claimed = 0

@@ -6,17 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from data.cxr_registry.guard import problems
-from data.cxr_registry.labels import codes, report_pool, report_text, settling
+from data.cxr_registry.guard import checks
+from data.cxr_registry.labels import codes, report_text, settling
 from data.cxr_registry.tables import formats
 
 LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
-COUNT = "_count"  # ends a finding's column of how many lesions an image has
-MOST_LESIONS = 100  # what is above it is no count: a year, a record's number
-Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each
+COUNT = "_count"  # ends the name of the column with a finding's number of lesions
+MOST_LESIONS = 100  # a larger number is no count: a year, a record number
+Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each row
 
 
-class Dated(NamedTuple):
+class StudyDate(NamedTuple):
     """What is kept of a study's date."""
 
     year: int | None
@@ -33,7 +33,7 @@ class Sources(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Decided:
+class LabelWithEvidence:
     """What a row gives for one finding."""
 
     label: int  # 1, 0 or -1 unknown
@@ -42,7 +42,7 @@ class Decided:
 
 
 class Cells:
-    """Reads the cells of a studies table and collects the problems of its rows."""
+    """Reads the cells of a studies table and reports the problems of its rows."""
 
     def __init__(
         self,
@@ -50,10 +50,10 @@ class Cells:
         findings: Sequence[str],
         *,
         keep_non_acute: bool,
-        audit: problems.Audit,
-        reports: report_text.Options,
+        problems: checks.Problems,
+        reports: report_text.ReportOptions,
     ):
-        self._table, self._audit = table, audit
+        self._table, self._problems = table, problems
         self._keep_non_acute = keep_non_acute
         self._by_report = self._findings_of_reports(findings, reports)
         self._reader = report_text.Reader(reports) if self._by_report else None
@@ -62,7 +62,7 @@ class Cells:
         self.disagreements: list[settling.Disagreement] = []
         self.non_acute = 0
 
-    def dates(self, rows: Rows) -> dict[int, Dated]:
+    def dates(self, rows: Rows) -> dict[int, StudyDate]:
         """Row -> year and days since the patient's first dated study."""
         dates, first = {}, {}
         for row, cells in rows:
@@ -71,15 +71,15 @@ class Cells:
             except ValueError:
                 date = None
                 text = "study_date is no date; write YYYY-MM-DD, or leave it empty"
-                self._audit.report(self._table.name, row, "bad_date", text)
+                self._problems.add(self._table.name, row, text, check="bad_date")
             dates[row] = date
             if date is not None:
                 patient = cells["patient_id"]
                 first[patient] = min(first.get(patient, date), date)
         return {
-            row: Dated(date.year, (date - first[cells["patient_id"]]).days)
+            row: StudyDate(date.year, (date - first[cells["patient_id"]]).days)
             if (date := dates[row]) is not None
-            else Dated(None, -1)
+            else StudyDate(None, -1)
             for row, cells in rows
         }
 
@@ -90,7 +90,7 @@ class Cells:
         name: str,
         sources: Sources,
         boxed: bool,
-    ) -> Decided:
+    ) -> LabelWithEvidence:
         """The label of one finding, what decided it, and how many lesions there are.
 
         Args:
@@ -100,38 +100,37 @@ class Cells:
             sources: the row's codes and report.
             boxed: whether an expert drew a box of the finding.
         """
-        said = []
+        statements = []
         if name in self._table.columns:
-            stated = self.choice(row, cells, name, LABELS)
-            if stated is not None:
-                said.append(settling.Said("column", stated, "", settling.Weight.STATED))
+            value = self.choice(row, cells, name, LABELS)
+            if value is not None:
+                statements.append(_stated("column", value))
         if name in codes.POSITIVE and "diagnosis_codes" in self._table.columns:
-            said.append(self._coded(name, sources))
+            statements.append(self._coded(name, sources))
         if name in sources.report:
-            said.append(_reported(sources.report[name]))
-        count = self._count(row, cells, name, said)
-        said += [_counted(count)] if count >= 0 else []
-        label, why = settling.settle(said)
-        drawn = (
-            [settling.Said("region", 1, "", settling.Weight.STATED)] if boxed else []
-        )
+            statements.append(_reported(sources.report[name]))
+        count = self._count(row, cells, name, statements)
+        statements += [_counted(count)] if count >= 0 else []
+        label, why = settling.settle(statements)
+        drawn = [_stated("region", 1)] if boxed else []
         self.disagreements += [
             settling.Disagreement(row, name, *pair)
-            for pair in settling.conflicts([*drawn, *said])
+            for pair in settling.conflicts([*drawn, *statements])
         ]
         if boxed and label == 0:
             text = f"a box of {name} on an image whose record says negative"
-            self._audit.report(self._table.name, row, "box_on_negative", text)
+            self._problems.add(self._table.name, row, text, check="box_on_negative")
             label, why = 1, f"region, against {why}"
         elif boxed and label < 0:
             label, why = 1, "region"
-        # a count of none beside a box goes with the record that the box overrules
-        return Decided(label, why, count or -1 if label == 1 else count)
+        if label == 1 and count == 0:
+            count = -1  # it belongs to the record that the box overrules
+        return LabelWithEvidence(label, why, count)
 
     def read_reports(self, rows: Rows, *, workers: int) -> None:
-        """Reads all reports ahead, in processes; `sources` gives the same without."""
+        """Reads all reports ahead, in processes; `sources` reads the others itself."""
         if self._reader and workers > 1:
-            self._reports = report_pool.read(
+            self._reports = report_text.read_all(
                 {cells["report"] for _, cells in rows},
                 self._by_report,
                 options=self._options,
@@ -140,7 +139,7 @@ class Cells:
 
     @property
     def report_rules(self) -> dict[str, Any]:
-        """How reports are read, for the record; empty when none is."""
+        """How reports are read, for build.json; empty where none is read."""
         return {"reports": self._reader.facts} if self._reader else {}
 
     def defines(self, name: str) -> bool:
@@ -150,22 +149,23 @@ class Cells:
 
     def sources(self, row: int, cells: Mapping[str, str]) -> Sources:
         """The row's diagnosis codes, and what its report says."""
-        good, bad = codes.split_codes(cells.get("diagnosis_codes", ""))
+        valid, bad = codes.split_codes(cells.get("diagnosis_codes", ""))
         if bad:
-            text = f"diagnosis_codes: {len(bad)} of {len(good) + len(bad)} are no codes"
-            self._audit.report(self._table.name, row, "bad_value", text)
+            total = len(valid) + len(bad)
+            text = f"diagnosis_codes: {len(bad)} of {total} are no codes"
+            self._problems.add(self._table.name, row, text, check="bad_value")
         report = {}
         if self._reader:
-            known = self._reports.get(cells["report"])
-            report = known or self._reader.labels(cells["report"], self._by_report)
-        return Sources(good, report)
+            read_ahead = self._reports.get(cells["report"])
+            report = read_ahead or self._reader.labels(cells["report"], self._by_report)
+        return Sources(valid, report)
 
     def _is_recorded(self, name: str) -> bool:
         by_code = name in codes.POSITIVE and "diagnosis_codes" in self._table.columns
         return name in self._table.columns or by_code
 
     def _findings_of_reports(
-        self, findings: Sequence[str], reports: report_text.Options
+        self, findings: Sequence[str], reports: report_text.ReportOptions
     ) -> tuple[str, ...]:
         """The findings whose label the reports help to decide."""
         if reports.read == "never" or "report" not in self._table.columns:
@@ -175,48 +175,51 @@ class Cells:
             for name in findings
             if reports.read == "always" or not self._is_recorded(name)
         ]
-        known = report_text.findings(reports) if needed else frozenset()
-        return tuple(name for name in needed if name in known)
+        readable = report_text.findings(reports) if needed else frozenset()
+        return tuple(name for name in needed if name in readable)
 
-    def _coded(self, name: str, sources: Sources) -> settling.Said:
-        read = codes.read_codes(
+    def _coded(self, name: str, sources: Sources) -> settling.Statement:
+        coded = codes.read_codes(
             sources.codes, name, keep_non_acute=self._keep_non_acute
         )
-        self.non_acute += read.non_acute
-        weight = settling.Weight.IMPLIED
-        if read.label:
-            weight = (
-                settling.Weight.STATED if read.label > 0 else settling.Weight.DOUBTED
-            )
-        elif not sources.codes:
-            weight = settling.Weight.SILENT
-        evidence = f"{read.evidence} ({read.side})" if read.side else read.evidence
-        return settling.Said("codes", read.label, evidence, weight)
+        self.non_acute += coded.non_acute
+        if coded.label > 0:
+            weight = settling.Weight.STATED
+        elif coded.label < 0:
+            weight = settling.Weight.DOUBTED
+        else:
+            has_codes = bool(sources.codes)
+            weight = settling.Weight.IMPLIED if has_codes else settling.Weight.SILENT
+        side = f" ({coded.side})" if coded.side else ""
+        return settling.Statement("codes", coded.label, coded.evidence + side, weight)
 
     def _count(
         self,
         row: int,
         cells: Mapping[str, str],
         name: str,
-        said: Sequence[settling.Said],
+        statements: Sequence[settling.Statement],
     ) -> int:
-        """The count of a row; -1 where it has none, or none that its label allows."""
+        """The count of a row; -1 where it has none, or one against its label."""
         column = name + COUNT
         cell = cells.get(column, "")
         match = re.fullmatch(r"([0-9]{1,3})(?:\.0+)?", cell)
         count = int(match[1]) if match else MOST_LESIONS + 1
         if cell and count > MOST_LESIONS:
             text = f"{column} is no whole number from 0 to {MOST_LESIONS} or empty"
-        elif cell and (against := settling.against(said, _counted(count))):
-            says = "names lesions" if count else "says that there are none"
-            other = f"column {name}" if against == "column" else against
+        elif cell and (
+            contradicted := settling.contradicted_by(_counted(count), statements)
+        ):
+            claim = "names lesions" if count else "says that there are none"
+            is_column = contradicted == "column"
+            other = f"column {name}" if is_column else contradicted
             text = (
-                f"{column} {says}, against the record's {other}; correct one of them, "
+                f"{column} {claim}, against the record's {other}; correct one of them, "
                 "or leave the count empty"
             )
         else:
             return count if cell else -1
-        self._audit.report(self._table.name, row, "bad_value", text)
+        self._problems.add(self._table.name, row, text, check="bad_value")
         return -1
 
     def choice(self, row: int, cells: Mapping[str, str], column: str, values: Mapping):
@@ -225,9 +228,9 @@ class Cells:
         if cell in values or cell.upper() in values:
             return values[cell if cell in values else cell.upper()]
         if cell:
-            shown = ", ".join(str(value) for value in values if value)
-            text = f"{column} is none of {shown} or empty"
-            self._audit.report(self._table.name, row, "bad_value", text)
+            names = ", ".join(str(value) for value in values if value)
+            text = f"{column} is none of {names} or empty"
+            self._problems.add(self._table.name, row, text, check="bad_value")
         return None
 
     def age(self, row: int, cell: str) -> int | None:
@@ -239,19 +242,23 @@ class Cells:
                 return years
         if cell:
             text = "age is no number of years from 0 to 130"
-            self._audit.report(self._table.name, row, "bad_value", text)
+            self._problems.add(self._table.name, row, text, check="bad_value")
         return None
 
 
-def _reported(read: report_text.TextLabel) -> settling.Said:
-    weight = settling.Weight.STATED if read.label >= 0 else settling.Weight.DOUBTED
-    if read.silent:
+def _stated(source: str, label: int, evidence: str = "") -> settling.Statement:
+    return settling.Statement(source, label, evidence, settling.Weight.STATED)
+
+
+def _reported(report: report_text.TextLabel) -> settling.Statement:
+    weight = settling.Weight.STATED if report.label >= 0 else settling.Weight.DOUBTED
+    if report.silent:
         weight = settling.Weight.SILENT
-    return settling.Said("report", read.label, read.evidence, weight)
+    return settling.Statement("report", report.label, report.evidence, weight)
 
 
-def _counted(count: int) -> settling.Said:
-    return settling.Said("count", int(count > 0), str(count), settling.Weight.STATED)
+def _counted(count: int) -> settling.Statement:
+    return _stated("count", int(count > 0), str(count))
 
 
 def parse_date(cell: str) -> datetime.date | None:

@@ -1,8 +1,8 @@
-"""Columns of the studies table: which it needs, and which findings they define."""
+"""Columns of the studies table: which are needed, and which findings they define."""
 
 from collections.abc import Sequence
 
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import codes, report_text
 from data.cxr_registry.tables import cells, formats
 
@@ -20,14 +20,14 @@ RESERVED = frozenset(
 def check(
     table: formats.Table,
     findings: Sequence[str],
-    audit: problems.Audit,
+    problems: checks.Problems,
     reader: cells.Cells,
 ) -> None:
-    """Reports what the table as a whole lacks."""
-    have = table.known_columns(_known(findings))
+    """Reports what is wrong with the table as a whole."""
+    have = table.name_columns(_contract(findings))
 
     def report(text: str) -> None:
-        audit.report(table.name, None, "columns", text)
+        problems.add(table.name, None, text, check="columns")
 
     for name, needing in REQUIRED.items():
         if name not in table.columns:
@@ -54,20 +54,23 @@ def missing(table: formats.Table, findings: Sequence[str]) -> dict[str, int]:
     One that is nothing of the contract is named by its place: it may be a patient's
     cell, in a table without a header.
     """
-    known = _known(findings)
+    contract = _contract(findings)
     return {
-        name if name in known else f"column {place}": sum(
+        name if name in contract else f"column {place}": sum(
             not line[name] for _, line in table.numbered()
         )
         for place, name in enumerate(table.columns, start=1)
     }
 
 
-def findings_of(table: formats.Table, reports: report_text.Options) -> tuple[str, ...]:
-    """The findings that the table defines, for those who name none.
+def findings_of(
+    table: formats.Table, reports: report_text.ReportOptions
+) -> tuple[str, ...]:
+    """The findings that the table defines, for an audit that names none.
 
-    Coded ones where there are codes or a count of them, and columns whose filled cells
-    are mostly 1 or 0. Where there is neither, those that the reports are read for.
+    These are the coded findings where there are codes or a count of lesions, and the
+    columns whose filled cells are mostly 1 or 0. Where there is neither, they are the
+    findings that reports are read for.
     """
     coded = codes.POSITIVE if "diagnosis_codes" in table.columns else ()
     counted = (n for n in codes.POSITIVE if n + cells.COUNT in table.columns)
@@ -79,17 +82,17 @@ def findings_of(table: formats.Table, reports: report_text.Options) -> tuple[str
 
 
 def sites(table: formats.Table, findings: Sequence[str]) -> set[str]:
-    """What a box may be of: findings, asked for or not."""
+    """The sites that a box may name: findings, whether asked for or not."""
     return {*_free(table), *findings, *codes.POSITIVE}
 
 
-def _known(findings: Sequence[str]) -> set[str]:
-    """The columns of the contract, for these findings."""
+def _contract(findings: Sequence[str]) -> set[str]:
+    """The columns that README.md describes, for these findings."""
     return {*RESERVED, *findings, *(name + cells.COUNT for name in findings)}
 
 
 def _free(table: formats.Table) -> list[str]:
-    """The columns that may be a finding's: neither of the contract nor a count."""
+    """The columns that may be findings: not reserved, and no count."""
     return [
         name
         for name in table.columns

@@ -1,28 +1,20 @@
-"""Tables of a registry as rows of text: CSV, Parquet, Excel, and COCO regions.
+"""Tables as rows of text: CSV, Parquet, Excel, and regions of a COCO file.
 
-Every cell is text, so that record number 00123 stays 00123. A row's number is the
-one that a spreadsheet shows: the header is row 1.
+Every cell is text, so that record number 00123 stays 00123. Rows are numbered as a
+spreadsheet does: the header is row 1.
 """
 
 import contextlib
 import csv
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.tables.bounds import UnreadableTable, bounded_lines
 
 SUFFIXES = (".csv", ".parquet", ".xlsx")
-_SHOWN = 50  # faults in a message
-
-
-class Fault(NamedTuple):
-    """What is wrong with a table as a table; its text quotes no cell."""
-
-    row: int | None  # None for the whole table
-    text: str
 
 
 class Table(NamedTuple):
@@ -33,94 +25,97 @@ class Table(NamedTuple):
     rows: list[dict[str, str]]
 
     def numbered(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Rows that hold something, with their number in the file."""
+        """Number in the file and cells of all rows that are not empty."""
         numbered = enumerate(self.rows, start=2)
         return ((number, cells) for number, cells in numbered if any(cells.values()))
 
-    def known_columns(self, names: Collection[str]) -> str:
+    def name_columns(self, names: Collection[str]) -> str:
         """Its columns of those names, and how many others it has, for a message.
 
-        The others are not named: without its header a table has a patient for one.
+        The others are not named: without a header they are cells of a patient.
         """
-        known = [name for name in self.columns if name in names]
-        others = len(self.columns) - len(known)
-        told = (", ".join(known), f"{others} unknown" if others else "")
-        return " and ".join(filter(None, told)) or "none"
+        named = [name for name in self.columns if name in names]
+        others = len(self.columns) - len(named)
+        parts = (", ".join(named), f"{others} unknown" if others else "")
+        return " and ".join(filter(None, parts)) or "none"
 
 
 def open_table(
-    root: Path, stem: str, audit: problems.Audit, *, suffixes: Sequence[str] = SUFFIXES
+    root: Path,
+    stem: str,
+    problems: checks.Problems,
+    *,
+    suffixes: Sequence[str] = SUFFIXES,
 ) -> Table | None:
     """The one table of that stem below the registry; None when there is none.
 
     Args:
         root: the registry.
         stem: of the file's name.
-        audit: takes the faults of the file; what can be read is returned.
+        problems: takes what is wrong with the file; what can be read is returned.
         suffixes: that it may have.
     """
-    named = (root / f"{stem}{suffix}" for suffix in suffixes)
-    found = [path for path in named if path.exists()]
-    if len(found) > 1:
+    candidates = (root / f"{stem}{suffix}" for suffix in suffixes)
+    files = [path for path in candidates if path.exists()]
+    if len(files) > 1:
         text = "two tables of the same kind; keep one"
-        names = ", ".join(path.name for path in found)
-        audit.report(names, None, "table", text)
-    if not found:
+        names = ", ".join(path.name for path in files)
+        problems.add(names, None, text, check="table")
+    if not files:
         return None
-    if not found[0].resolve().is_relative_to(root.resolve()):
+    file = files[0]
+    if not file.resolve().is_relative_to(root.resolve()):
         text = "is a link out of the registry's folder; copy the table into it"
-        audit.report(found[0].name, None, "table", text)
-        return Table(found[0].name, (), [])
-    table, faults = scan_table(found[0])
-    for row, text in faults:
-        audit.report(table.name, row, "table", text)
-    return table
+        problems.add(file.name, None, text, check="table")
+        return Table(file.name, (), [])
+    return scan_table(file, problems)
 
 
 def read_table(path: Path) -> Table:
-    """Reads one table, every column as text; ValueError with all its faults."""
-    table, faults = scan_table(path)
-    if faults:
-        lines = [
-            f"{path.name}{f' row {row}' if row else ''}: {text}"
-            for row, text in faults[:_SHOWN]
-        ]
-        left = len(faults) - _SHOWN
-        raise ValueError("\n".join(lines + [f"... and {left} more"] * (left > 0)))
+    """Reads one table, every column as text; ValueError with all its problems."""
+    problems = checks.Problems(error=_table_error)
+    table = scan_table(path, problems)
+    problems.raise_if_any()
     return table
 
 
-def scan_table(path: Path) -> tuple[Table, list[Fault]]:
-    """What can be read of a table, and all that is wrong with it.
+def _table_error(problems: Iterable[checks.Problem]) -> ValueError:
+    """Outside of a registry no check has a name."""
+    unnamed = [problem._replace(check="") for problem in problems]
+    return ValueError("\n".join(checks.list_first(unnamed)))
 
-    A row of a fault is left empty, so that the others keep their numbers.
+
+def scan_table(path: Path, problems: checks.Problems) -> Table:
+    """What can be read of a table; `problems` takes all that is wrong with it.
+
+    A row with a problem is left empty, so that the others keep their numbers.
     """
-    faults: list[Fault] = []
-    lines = _lines(path, faults)
+
+    def add(row: int | None, text: str) -> None:
+        problems.add(path.name, row, text, check="table")
+
+    lines = _lines(path, add)
     columns = tuple(_text(name) for name in next(lines, ()))
     if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
-        text = "is separated by semicolons or tabs; save it with commas"
-        return Table(path.name, (), []), [*faults, Fault(None, text)]
+        add(None, "is separated by semicolons or tabs; save it with commas")
+        return Table(path.name, (), [])
     named = [name for name in columns if name]  # Excel keeps formatted empty columns
     if len(set(named)) < len(named):
-        faults.append(Fault(None, "two columns of one name; rename one"))
+        add(None, "two columns of one name; rename one")
     rows = []
     for number, line in enumerate(lines, start=2):
         cells = [_text(cell) for cell in line]
         if len(cells) > len(columns):
-            text = (
-                f"{len(cells)} cells under {len(columns)} columns; "
-                "quote cells that hold the separator"
-            )
-            faults.append(Fault(number, text))
+            text = f"{len(cells)} cells under {len(columns)} columns; "
+            add(number, text + "quote cells that hold the separator")
             cells = []
         cells += [""] * (len(columns) - len(cells))
         pairs = zip(columns, cells, strict=True)
         rows.append({name: cell for name, cell in pairs if name})
-    return Table(path.name, tuple(dict.fromkeys(named)), rows), faults
+    return Table(path.name, tuple(dict.fromkeys(named)), rows)
 
 
-def _lines(path: Path, faults: list[Fault]) -> Iterator[Any]:
+def _lines(path: Path, add: Callable[[int | None, str], None]) -> Iterator[Any]:
     """The lines up to the first that can't be read."""
     readers = {
         ".csv": _csv_lines,
@@ -131,12 +126,12 @@ def _lines(path: Path, faults: list[Fault]) -> Iterator[Any]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         text = f"is none of {', '.join(readers)} by its ending; save it as one"
-        faults.append(Fault(None, text))
+        add(None, text)
         return
     try:
         yield from bounded_lines(path, reader)
     except UnreadableTable as error:
-        faults.append(Fault(None, str(error)))
+        add(None, str(error))
 
 
 def _text(cell: Any) -> str:

@@ -1,18 +1,18 @@
-"""Image cells to files inside the registry's folder."""
+"""From image cells to files inside the registry's folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from data.cxr_registry.guard import problems
+from data.cxr_registry.guard import checks
 from data.cxr_registry.tables import formats
 
 
 class Paths:
-    """Resolves the image cells of both tables; each file has one row of studies."""
+    """Resolves the image cells of both tables; a file may have one row of studies."""
 
-    def __init__(self, root: Path, studies: formats.Table, audit: problems.Audit):
-        self._root, self._studies, self._audit = root.resolve(), studies, audit
-        self.rows: dict[Path, int] = {}  # usable files of the studies table
+    def __init__(self, root: Path, studies: formats.Table, problems: checks.Problems):
+        self._root, self._studies, self._problems = root.resolve(), studies, problems
+        self.rows: dict[Path, int] = {}  # usable file -> its row of the studies table
         self.left_out: set[int] = set()  # rows that an allowed check leaves out
 
     def locate(self, cell: str) -> Path | None:
@@ -21,7 +21,7 @@ class Paths:
             return None
         try:
             return (self._root / cell).resolve()
-        except (OSError, RuntimeError, ValueError):  # a link to itself, half a letter
+        except (OSError, RuntimeError, ValueError):  # a link loop, half a surrogate
             return None
 
     def resolve(self, row: int, line: Mapping[str, str]) -> Path | None:
@@ -54,12 +54,12 @@ class Paths:
         return None
 
     def _refuse(self, row: int, check: str, text: str) -> None:
-        if self._audit.report(self._studies.name, row, check, text):
+        if self._problems.add(self._studies.name, row, text, check=check):
             self.left_out.add(row)
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name too long, half a letter
+    except (OSError, ValueError):  # a name too long, half a surrogate pair
         return False

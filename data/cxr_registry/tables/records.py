@@ -1,7 +1,7 @@
 """A registry folder to checked records: labels with evidence, days, regions.
 
-Labels of an image: a region, the finding's own column, then the diagnosis codes and
-the report by what they say of it, see labels.py.
+The label of an image comes from a region, the finding's own column, the diagnosis codes
+or the report; labels/settling.py says which of them decides.
 """
 
 import dataclasses
@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from data.cxr_registry.dicom import reader as dicom
-from data.cxr_registry.guard import problems
-from data.cxr_registry.labels import report_text
-from data.cxr_registry.labels import settling as labels
+from data.cxr_registry.guard import checks
+from data.cxr_registry.labels import report_text, settling
 from data.cxr_registry.tables import cells, columns, formats, paths, regions
 
-OTHER_VIEW = "OTHER"  # a word that is no known view: it may be a name
+OTHER_VIEW = "OTHER"  # stands for a word that is no known view: it may be a name
 SPLITS = ("train", "validation", "test")
 _SEXES = {"M": "M", "MALE": "M", "F": "F", "FEMALE": "F", "": "", "U": "", "O": "O"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study:
-    """One image of the registry. Holds identifiers: never written as it is."""
+    """One image of the registry. It holds identifiers and is never written as it is."""
 
     row: int  # in the studies table, as a spreadsheet numbers it
     image: str  # path below the registry
@@ -40,34 +39,33 @@ class Study:
     age: int | None  # years
 
     def supervision(self, finding: str) -> str:
-        """R positive with a box, P positive without, N negative, or unknown."""
+        """R (positive with a box), P (positive without), N (negative) or unknown."""
         if any(region.site == finding for region in self.regions):
             return "R"
         return {1: "P", 0: "N", -1: "unknown"}[self.labels[finding]]
 
     @property
     def stratum(self) -> str:
-        """Supervision and site, by which the parts are balanced."""
+        """Boxed sites and labels that are not 0; the parts are balanced by it."""
         boxed = {f"box:{region.site}" for region in self.regions}
-        known = {f"{name}:{value}" for name, value in self.labels.items() if value}
-        return "+".join(sorted(boxed | known)) or "negative"
+        labelled = {f"{name}:{value}" for name, value in self.labels.items() if value}
+        return "+".join(sorted(boxed | labelled)) or "negative"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a registry is read; none of it changes what is checked."""
+class ReadingOptions:
+    """How the tables of a registry become labels and boxes; no check depends on it."""
 
     keep_non_acute: bool = False  # codes of later encounters and sequelae count too
-    point_radius: float = 32.0  # half side of a box around a point, stored pixels
-    reports: report_text.Options = (
-        report_text.AUTO
-    )  # whether and how reports give labels
-    workers: int = 0  # processes for reports and images; 0: this one
+    point_radius: float = 32.0  # half side of the box around a point, stored pixels
+    reports: report_text.ReportOptions = dataclasses.field(
+        default_factory=report_text.ReportOptions
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Registry:
-    """All records, and what the audit let pass."""
+    """All records, and the problems that were allowed to pass."""
 
     root: Path
     findings: tuple[str, ...]
@@ -76,7 +74,7 @@ class Registry:
     files: tuple[str, ...]  # the tables that were read
     table: str  # file name of the studies table
     allowed: Mapping[str, int]  # check -> problems that were allowed
-    disagreements: tuple[labels.Disagreement, ...]  # of column, codes, report, boxes
+    disagreements: tuple[settling.Disagreement, ...]  # of column, codes, report, boxes
     non_acute: int  # codes left out as subsequent encounter or sequela
     other_regions: int  # boxes of sites outside the findings
     rows: int  # of the studies table, unusable ones too
@@ -87,18 +85,20 @@ class Registry:
     def counts(
         self, studies: Sequence[Study] | None = None
     ) -> dict[str, dict[str, int]]:
-        """For each finding: positive, negative, unknown, with_regions, regions,
-        and with_count, the positives whose record says how many lesions there are.
+        """Finding -> kind -> number of images, or of boxes for the kind `regions`.
+
+        The kinds are positive, negative, unknown, with_regions, regions and with_count:
+        the positives whose record says how many lesions there are.
 
         Args:
             studies: those to count; all by default.
         """
         studies = self.studies if studies is None else studies
-        out = {}
+        counts = {}
         for name in self.findings:
             values = [study.labels[name] for study in studies]
             boxes = [sum(r.site == name for r in s.regions) for s in studies]
-            out[name] = {
+            counts[name] = {
                 "positive": values.count(1),
                 "negative": values.count(0),
                 "unknown": values.count(-1),
@@ -108,7 +108,7 @@ class Registry:
                     s.labels[name] == 1 and s.counts[name] > 0 for s in studies
                 ),
             }
-        return out
+        return counts
 
 
 def read_registry(
@@ -116,9 +116,7 @@ def read_registry(
     *,
     findings: Sequence[str],
     allow: Collection[str] = (),
-    keep_non_acute: bool = False,
-    point_radius: float = 32.0,
-    reports: report_text.Options = report_text.AUTO,
+    options: ReadingOptions | None = None,
     workers: int = 0,
 ) -> Registry:
     """Reads and checks a registry; every problem of both tables is reported at once.
@@ -126,25 +124,23 @@ def read_registry(
     Args:
         root: the folder with studies and regions tables and the images.
         findings: what is to be detected, "rib", "clavicle" or a column's name.
-        allow: checks (keys of `audit.CHECKS`) that may pass.
-        keep_non_acute: see `Options`, as the others.
-        point_radius: in pixels.
-        reports: of the `report` column.
-        workers: processes.
+        allow: checks (keys of `checks.CHECKS`) that may pass.
+        options: of the reading; None for the defaults.
+        workers: processes that read reports; 0: this one.
 
     Raises:
         RegistryError: file, row and check of each problem, no patient's data.
         ValueError: reports are to be read and can't be.
     """
-    audit = problems.Audit(allow)
-    options = Options(
-        keep_non_acute=keep_non_acute,
-        point_radius=point_radius,
-        reports=reports,
+    problems = checks.Problems(allow)
+    registry = scan_registry(
+        root,
+        findings=findings,
+        problems=problems,
+        options=options or ReadingOptions(),
         workers=workers,
     )
-    registry = scan_registry(root, findings=findings, audit=audit, options=options)
-    audit.stop()
+    problems.raise_if_any()
     return registry
 
 
@@ -152,43 +148,45 @@ def scan_registry(
     root: Path,
     *,
     findings: Sequence[str] | None,
-    audit: problems.Audit,
-    options: Options,
+    problems: checks.Problems,
+    options: ReadingOptions,
+    workers: int = 0,
 ) -> Registry:
-    """Reads what can be read of a registry; `audit` takes all problems.
+    """Reads what can be read of a registry; `problems` takes all that is wrong.
 
     Args:
         root: as of `read_registry`.
         findings: None takes those that the table defines.
-        audit: stops nothing here. Rows of a problem that stands are checked further,
-            those that an allowed one leaves out are not.
+        problems: nothing is raised here. Rows with a problem that stands are checked
+            further; rows that an allowed one leaves out are not.
         options: of the reading.
+        workers: processes that read reports; 0: this one.
     """
-    table, is_table = _open(root, audit)
+    table, is_table = _open(root, problems)
     if findings is None:
         findings = columns.findings_of(table, options.reports)
     reader = cells.Cells(
         table,
         findings,
         keep_non_acute=options.keep_non_acute,
-        audit=audit,
+        problems=problems,
         reports=options.reports,
     )
     if is_table:
-        columns.check(table, findings, audit, reader)
+        columns.check(table, findings, problems, reader)
     blank = dict.fromkeys(columns.REQUIRED, "")
     lines = [(row, blank | line) for row, line in table.numbered()]
-    resolver = paths.Paths(root, table, audit)
+    resolver = paths.Paths(root, table, problems)
     path_of = {row: resolver.resolve(row, line) for row, line in lines}
     lines = [(row, line) for row, line in lines if row not in resolver.left_out]
-    reader.read_reports(lines, workers=options.workers)
+    reader.read_reports(lines, workers=workers)
     boxes = regions.read_regions(
         root,
         images=resolver,
         studies=table,
-        known=columns.sites(table, findings),
+        sites=columns.sites(table, findings),
         point_radius=options.point_radius,
-        audit=audit,
+        problems=problems,
     )
     dates = reader.dates(lines)
     studies = [
@@ -199,11 +197,11 @@ def scan_registry(
             path=path_of[row] or root,
             findings=findings,
             boxes=boxes.by_row.get(row, ()),
-            dated=dates[row],
+            date=dates[row],
         )
         for row, line in lines
     ]
-    _check_splits(studies, table.name, audit)
+    _check_splits(studies, table.name, problems)
     return Registry(
         root=root,
         findings=tuple(findings),
@@ -211,14 +209,14 @@ def scan_registry(
         has_splits=any(study.split for study in studies),
         files=(table.name, *((boxes.file,) if boxes.file else ())),
         table=table.name,
-        allowed=dict(audit.allowed),
+        allowed=dict(problems.allowed),
         disagreements=tuple(reader.disagreements),
         non_acute=reader.non_acute,
         report_rules=reader.report_rules,
         other_regions=sum(
             region.site not in findings
-            for found in boxes.by_row.values()
-            for region in found
+            for row_boxes in boxes.by_row.values()
+            for region in row_boxes
         ),
         rows=len(path_of),
         missing=columns.missing(table, findings),
@@ -226,16 +224,16 @@ def scan_registry(
     )
 
 
-def _open(root: Path, audit: problems.Audit) -> tuple[formats.Table, bool]:
-    """The studies table, and whether it has columns to be checked."""
+def _open(root: Path, problems: checks.Problems) -> tuple[formats.Table, bool]:
+    """The studies table, and whether its columns are to be checked."""
     if not root.is_dir():
         raise FileNotFoundError("the registry folder does not exist; check its path")
-    table = formats.open_table(root, "studies", audit)
+    table = formats.open_table(root, "studies", problems)
     if table is None:
         raise FileNotFoundError(
             "the registry has no studies.csv, .parquet or .xlsx; see the data card"
         )
-    return table, bool(table.columns) or not audit.problems
+    return table, bool(table.columns) or not problems.standing
 
 
 def _study(
@@ -246,25 +244,25 @@ def _study(
     path: Path,
     findings: Sequence[str],
     boxes: Sequence[regions.Region],
-    dated: cells.Dated,
+    date: cells.StudyDate,
 ) -> Study:
     sources = reader.sources(row, line)
     wanted = tuple(region for region in boxes if region.site in findings)
-    read = {}
+    labels = {}
     for name in findings:
         boxed = any(region.site == name for region in wanted)
-        read[name] = reader.label(row, line, name, sources, boxed)
+        labels[name] = reader.label(row, line, name, sources, boxed)
     view = line.get("view", "").upper()
     return Study(
         row=row,
         image=line["image"],
         path=path,
         patient=line["patient_id"],
-        days=dated.days,
-        year=dated.year,
-        labels={name: one.label for name, one in read.items()},
-        evidence={name: one.evidence for name, one in read.items()},
-        counts={name: one.count for name, one in read.items()},
+        days=date.days,
+        year=date.year,
+        labels={name: entry.label for name, entry in labels.items()},
+        evidence={name: entry.evidence for name, entry in labels.items()},
+        counts={name: entry.count for name, entry in labels.items()},
         regions=wanted,
         split=reader.choice(row, line, "split", {name: name for name in SPLITS}),
         # free text does not pass: it may say anything
@@ -274,18 +272,20 @@ def _study(
     )
 
 
-def _check_splits(studies: Sequence[Study], file: str, audit: problems.Audit) -> None:
+def _check_splits(
+    studies: Sequence[Study], file: str, problems: checks.Problems
+) -> None:
     if not any(study.split for study in studies):
         return
     first: dict[str, Study] = {}
     for study in studies:
         if study.split is None:
             text = f"split is no split; write one of {', '.join(SPLITS)} in every row"
-            audit.report(file, study.row, "columns", text)
+            problems.add(file, study.row, text, check="columns")
             continue
         if not study.patient:
             continue
         other = first.setdefault(study.patient, study)
         if other.split != study.split:
             text = f"its patient is in another split in row {other.row}"
-            audit.report(file, study.row, "patient_in_two_splits", text)
+            problems.add(file, study.row, text, check="patient_in_two_splits")
