@@ -4,7 +4,9 @@ pmap is jit(shard_map) today: its inputs must already lie on the mesh, and a rep
 state has no leading device axis. The day pmap goes, this file alone changes.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,14 +14,29 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"
+CACHE = Path("runs/.xla")  # compiled programs, below the folder one works in
+
+
+def start(*, whole_tracebacks: bool = False) -> None:
+    """Sets JAX up for this process: where it keeps what it compiled, and its hosts.
+
+    A user's JAX_COMPILATION_CACHE_DIR wins over ours; empty, it turns the cache off.
+
+    Args:
+      whole_tracebacks: keeps JAX's own frames in tracebacks, so that one sees which of
+        them raised an error.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(CACHE.absolute()))
+    if whole_tracebacks:
+        jax.config.update("jax_traceback_filtering", "off")
+    initialize()
 
 
 def initialize() -> None:
     """Joins the other hosts of a pod when the environment names a coordinator."""
     if jax.distributed.is_initialized():
         return
-    import os
-
     if os.environ.get("JAX_COORDINATOR_ADDRESS"):
         jax.distributed.initialize()
 
