@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from aals_jax.metrics import definitions, operating, readings
 from aals_jax.metrics.summary import Measured, sections, summarise
 from aals_jax.report import ModelCurves, write_report
 from aals_jax.runtime import files, log, provenance
-from data.cxr_registry.dicom import reader
+
+if TYPE_CHECKING:
+    from data.cxr_registry.dicom import reader
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,8 +199,10 @@ def _pictures(
     return chosen
 
 
-def _radiograph(folder: Path, name: str) -> reader.Radiograph | None:
+def _radiograph(folder: Path, name: str) -> "reader.Radiograph | None":
     """The image of that name in the folder, where there is one to be shown."""
+    from data.cxr_registry.dicom import reader  # half a second, for pictures alone
+
     try:
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):
