@@ -111,6 +111,19 @@ def data_parallel_map(
     return jax.pmap(function, axis_name=AXIS, in_axes=(None, 0), devices=devices)
 
 
+def jit_for_one_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    """jit for a function that is called once, where compiling is all the time it takes.
+
+    On a CPU, XLA then optimises next to nothing: random weights of the laptop's net
+    are compiled in a quarter of the CPU time (2.5 s for 9.0 s, and 4 s for 19 s on a
+    busy machine). Results differ from those of `jax.jit` in the last bits, weights by
+    6e-8 at most. On other devices it is `jax.jit`.
+    """
+    options = {"xla_backend_optimization_level": 0}
+    on_cpu = jax.default_backend() == "cpu"
+    return jax.jit(function, compiler_options=options if on_cpu else None)
+
+
 def shard(batch: Any, *, devices: Sequence[Any] | None = None) -> Any:
     """Splits each leaf's leading axis over this host's devices and places it there."""
     mesh = _mesh(devices)
