@@ -22,4 +22,4 @@ def call() -> None:
     from aals_jax.input import prepare
     from aals_jax.runtime import log
 
-    log.log.info("the dataset: %s", prepare.prepare_dataset(_CONFIG.value)[0])
+    log.info("the dataset: %s", prepare.prepare_dataset(_CONFIG.value)[0])

@@ -331,5 +331,5 @@ def _call(module: Any) -> None:
     except Exception as error:  # Python's own printout may name a patient
         if module.COMMAND.values["traceback"].value:
             sys.stderr.write(failures.trace(error))
-        log.log.error("%s", failures.message(error))
+        log.error("%s", failures.message(error))
         sys.exit(1)

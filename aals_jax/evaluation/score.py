@@ -70,8 +70,8 @@ def score(submitted: submissions.Files, out: Path, *, options: Options) -> Path:
     )
     files.write_json(out / "metrics.json", result)
     log.log_metrics(result["metrics"])
-    log.log.info("the metrics: %s", out / "metrics.json")
-    log.log.info("the page: %s", out / "report.html")
+    log.info("the metrics: %s", out / "metrics.json")
+    log.info("the page: %s", out / "report.html")
     return out / "metrics.json"
 
 
@@ -191,7 +191,7 @@ def _pictures(
         first.truth, first.reading, film_of, hit=options.hit
     )
     if missing:
-        log.log.warning(
+        log.warning(
             "%d picture(s) left out: no readable file of the image's name, or one "
             "that is flagged as having burned-in text",
             missing,

@@ -49,7 +49,7 @@ def audit(request: Request) -> bool:
     if out == root or root in out.parents:
         raise ValueError("--out lies in the registry, which an audit leaves as it is")
     found = problems.Audit(request.allow)
-    log.log.info("reading the tables")
+    log.info("reading the tables")
     registry = records.scan_registry(
         request.registry,
         findings=request.findings,
@@ -175,7 +175,7 @@ def _fold(
 
 
 def _log(result: Mapping[str, Any], out: Path) -> None:
-    say = log.log
+    say = log.logger
     table = result["table"]
     say.info(
         "%d rows, %d images of %d patients",

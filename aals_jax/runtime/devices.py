@@ -1,4 +1,4 @@
-"""Devices and hosts; the only module that knows of them.
+"""Devices and hosts; the only module that asks JAX for them.
 
 pmap is jit(shard_map) today: its inputs must already lie on the mesh, and a replicated
 state has no leading device axis. The day pmap goes, this file alone changes.
@@ -92,7 +92,11 @@ def check_divisible(counts: dict[str, int], devices: int | None = None) -> None:
 def data_parallel(
     step: Callable[..., Any], *, devices: Sequence[Any] | None = None
 ) -> Callable[..., Any]:
-    """pmaps `step(state, batch) -> state, metrics`: state replicated and donated."""
+    """pmaps `step(state, batch) -> state, metrics` over the devices of all hosts.
+
+    The state is replicated, and donated: its buffers are gone after the call. A batch
+    is split over this host's devices (`shard`).
+    """
     return jax.pmap(
         step,
         axis_name=AXIS,
@@ -135,7 +139,7 @@ def shard(batch: Any, *, devices: Sequence[Any] | None = None) -> Any:
 
 
 def gather(tree: Any) -> Any:
-    """The inverse of `shard`, to the host, as NumPy."""
+    """The inverse of `shard`: the devices' parts joined again, as NumPy arrays."""
     return jax.tree.map(
         lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), jax.device_get(tree)
     )

@@ -46,7 +46,7 @@ def run(
     study = plan.load(file or FILE)
     if workdir:
         count = kept.keep(study.trials.values(), workdir, results_folder)
-        log.log.info("kept: %d new trials", count)
+        log.info("kept: %d new trials", count)
     all_of = Part(
         study,
         kept.read_all(results_folder),
@@ -62,7 +62,7 @@ def run(
         file=page.name,
     )
     if absent := sorted(made.keys() - set(study_blocks.names(text))):
-        log.log.info("blocks that %s lacks: %s", page, ", ".join(absent))
+        log.info("blocks that %s lacks: %s", page, ", ".join(absent))
     folder.mkdir(parents=True, exist_ok=True)
     for block in made.values():
         for name, (_, svg) in block.figures.items():
@@ -71,4 +71,4 @@ def run(
     files.write_text(folder / "results.csv", table)
     files.write_text(page, filled)
     known = sum(name in all_of.results for name in study.trials)
-    log.log.info("%d of %d trials; written: %s", known, len(study.trials), page)
+    log.info("%d of %d trials; written: %s", known, len(study.trials), page)

@@ -64,7 +64,7 @@ def write(trials: Sequence[Trial], root: Path) -> None:
     files.write_text(root / "results.md", as_markdown(rows, found))
     sweep.write_sweep(root / "sweep.html", **_for_page(rows, found))
     for name in ("results.csv", "results.md", "sweep.html"):
-        log.log.info("written: %s", root / name)
+        log.info("written: %s", root / name)
 
 
 def read(trial: Trial) -> Row:
