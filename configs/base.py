@@ -1,7 +1,9 @@
-"""Every field of a run, once, with its unit, its source and its standing.
+"""Every field of a run, once: its default, its unit and where it comes from.
 
-Standing of what the paper's recipe says: [paper] read in its abstract or front matter,
-[2nd] quoted by others, [recall] remembered and unchecked, [ours] our own decision.
+Each is a flag, such as --config.distill.center=0.3.
+
+Sources: [paper] read in its abstract or front matter, [2nd] quoted by others, [recall]
+remembered and not checked, [ours] our own decision.
 `laptop` and `paper` differ only in the fields that they name.
 """
 
@@ -24,69 +26,72 @@ def get_config(finding: str, scale: str = "laptop") -> Any:
 def fields(finding: str) -> Any:
     """All fields with the values that every scale shares."""
     config: Any = ConfigDict()
-    config.finding = finding  # a column, a coded finding (rib, clavicle), or a site
+    config.finding = finding  # a label column, a coded finding (rib, clavicle), a site
     config.scale = ""
     config.method = "aals"  # a row of aals_jax.method.methods.METHODS
-    config.seed = 0  # initial weights, order of the data, augmentation
-    config.registry = config_dict.placeholder(str)  # folder; none: the phantom
-    config.log_every = 50  # steps
-    config.ema_decay = 0.999  # [recall]; warmed up by min(d, (1+t)/(10+t)) [ours]
+    config.seed = 0  # of initial weights, order of the data and augmentation
+    config.registry = config_dict.placeholder(str)  # its folder; none: the phantom
+    config.log_every = 50  # steps between two log points
+    # d of the teacher's average [recall]; min(d, (1 + t) / (10 + t)) at step t [ours]
+    config.ema_decay = 0.999
 
     config.data = data()
 
     config.phantom = phantom = section()  # used where there is no registry
-    phantom.images = 2_000
-    phantom.height = 384  # px, before DICOM's varying spacing
+    phantom.images = 2_000  # number of films drawn
+    phantom.height = 384  # px of a film, before DICOM's varying spacing
     phantom.difficulty = "middle"  # impossible, hard, middle, easy
     phantom.prevalence = 0.25  # share of images with each finding
     phantom.boxed_share = 0.8  # of the positives that have boxes
-    phantom.seed = 0
+    phantom.seed = 0  # of everything drawn
 
     config.model = model = section()
     model.backbone = "narrow"  # or resnet18, 34, 50, 101, 152
     model.width = 16  # channels of the first stage
-    model.fpn_channels = 16
-    model.stem_channels = 1  # 3 with pretrained weights
+    model.fpn_channels = 16  # channels of the feature pyramid
+    model.stem_channels = 1  # channels of the input; 3 with pretrained weights
     model.dtype = "float32"  # of the computation; params are always float32
 
     config.augment = augment = section()  # kinds [recall], ranges [ours]
-    augment.rotation_deg = 20.0
-    augment.scale = (0.85, 1.2)
-    augment.shift = 0.11  # share of the side
-    augment.flip = True
-    augment.intensity = 0.1
-    augment.contrast = 0.3
-    augment.noise = 0.03
+    augment.rotation_deg = 20.0  # degrees at most, either way
+    augment.scale = (0.85, 1.2)  # least and largest factor of size
+    augment.shift = 0.11  # at most, either way, as a share of the side
+    augment.flip = True  # left and right exchanged in half of the images
+    augment.intensity = 0.1  # added or taken away, at most
+    augment.contrast = 0.3  # a factor of at most 1 + this, at least 1 / (1 + this)
+    augment.noise = 0.03  # largest standard deviation
 
-    config.batch = batch = section()  # global images a step, by stream [ours]
-    batch.region = 8
-    batch.negative = 8
-    batch.image_level = 8
+    config.batch = batch = section()  # images a step, of all devices together [ours]
+    batch.region = 8  # of R, positive with boxes
+    batch.negative = 8  # of N, negative
+    batch.image_level = 8  # of P, positive without boxes
 
     config.pretrain = stage(steps=1_500, learning_rate=3e-3)
     config.distill = distill = stage(steps=600, learning_rate=1e-3)
-    distill.max_strength = 4.0  # a0 [ours]; its value is not known to us
+    distill.max_strength = 4.0  # a0 [ours]; the paper's value is not known to us
     distill.center = 0.4  # t [2nd]
-    distill.weight = 1.0  # lambda [ours]
-    distill.ramp_steps = 0  # of lambda; 0: as the method does, most at once [ours]
-    # read by single methods only; see aals_jax.method.methods
-    distill.ramp_share = 0.25  # of the steps, in which lambda rises where it ramps
-    distill.ensemble_decay = 0.6  # a prediction [2nd, Laine and Aila]
-    distill.ensemble_side = 64  # px at most of the maps kept; of P alone [ours]
-    distill.cell = 4  # px of the map, of a grid cell's side: 12 x 12 cells [recall]
-    distill.box_weight = 5.0  # of images with boxes in mil [recall, Li et al.]
+    distill.weight = 1.0  # lambda, of the loss on P [ours]
+    distill.ramp_steps = 0  # in which lambda rises; 0: as the method has it [ours]
+    # each read by some methods only; see aals_jax.method.methods
+    distill.ramp_share = 0.25  # of the steps, where the method lets lambda rise
+    distill.ensemble_decay = 0.6  # of the averaged maps, a visit [2nd, Laine and Aila]
+    distill.ensemble_side = 64  # px at most of the maps that are kept of P [ours]
+    distill.cell = 4  # side of a grid cell, px of the map: 12 x 12 cells [recall]
+    distill.box_weight = 5.0  # of images with boxes, in mil [recall, Li et al.]
     distill.pool_sharpness = 10.0  # r of log-sum-exp over the map's logits [recall]
     # our own options of aals, off by default
-    distill.dead_zone = "leave"  # raise: t of an image whose peak is below it moves
-    distill.dead_zone_share = 0.5  # to this share of its peak
-    distill.lesion_area = 0.0  # of the film, a lesion; > 0: t by the count of lesions
+    distill.dead_zone = "leave"  # raise: where an image's peak is below t, its own t
+    distill.dead_zone_share = 0.5  # becomes this share of the peak
+    # share of the film that a lesion takes; above 0, t follows from the number of
+    # lesions that the record names
+    distill.lesion_area = 0.0
 
     config.evaluation = evaluation = section()
-    evaluation.batch_size = 32
-    evaluation.replicates = 2_000  # of the patient-level bootstrap
-    evaluation.seed = 0
-    evaluation.pooling = "max"  # map -> image score: max, top_k_mean, log_sum_exp
-    evaluation.min_distance = 0.03  # between detections, share of the side
+    evaluation.batch_size = 32  # images
+    evaluation.replicates = 2_000  # of the bootstrap that draws patients
+    evaluation.seed = 0  # of the bootstrap
+    evaluation.pooling = "max"  # of a map to a score: max, top_k_mean, log_sum_exp
+    evaluation.min_distance = 0.03  # between two detections, as a share of the side
     evaluation.threshold = 0.001  # lowest probability of a detection
     evaluation.max_detections = 50  # an image
     return config
@@ -94,34 +99,35 @@ def fields(finding: str) -> Any:
 
 def data() -> Any:
     """What is trained on, and how it is built."""
-    made: Any = section()
-    made.dir = "runs/datasets"  # prepared datasets, shared by runs
-    made.key_file = config_dict.placeholder(str)  # pseudonyms; none: DIR/pseudonym.key
-    made.side = 192  # px, padded square
-    made.bits = 8  # stored grey levels, 8 or 16
-    made.fold = 0  # 0..4: five folds, 70/10/20 [recall]
-    made.seed = 0  # of the ten parts and of the choice of R
-    made.region_images = config_dict.placeholder(int)  # R at most; none: all boxed
-    made.label_noise = 0.0  # for studies: share of P that changes places with N
-    made.max_bad_share = 0.02  # of files quarantined before the build fails
-    made.allow = ()  # names of registry checks that may pass
-    made.parts_file = config_dict.placeholder(str)  # parts.csv of an earlier build
-    made.keep_non_acute = False  # codes of later encounters, sequelae count as positive
-    made.point_radius = 32.0  # stored px, half side of the box around a point
-    made.reports = reports = section()  # labels from the column `report`
-    reports.read = "auto"  # where nothing else gives the label; always, never
-    reports.languages = ("en",)  # de exists too
-    reports.rules = config_dict.placeholder(str)  # a table beside the built-in one
-    reports.silence = "negative"  # what no mention means, or unknown
-    made.workers = 2  # processes of the build; 0: none, without the next two bounds
-    made.timeout_s = 60.0  # of the build, for one file
-    made.memory_gib = 4.0  # of the build, for one process
-    made.beam = ""  # Apache Beam's pipeline options: the build by its runner
-    made.threads = 2  # threads of the input pipeline
-    return made
+    config: Any = section()
+    config.dir = "runs/datasets"  # folder of prepared datasets, shared by runs
+    config.key_file = config_dict.placeholder(str)  # none: pseudonym.key in that folder
+    config.side = 192  # px of the square that a film is padded to
+    config.bits = 8  # stored grey levels, 8 or 16
+    config.fold = 0  # 0 to 4; each of five trains on 70 %, tests on 20 % [recall]
+    config.seed = 0  # of the ten parts and of which images are R
+    config.region_images = config_dict.placeholder(int)  # of R at most; none: no limit
+    config.label_noise = 0.0  # share of P that changes places with N, for studies
+    config.max_bad_share = 0.02  # of images that may be unusable, else the build fails
+    config.allow = ()  # names of checks of the registry that may fail
+    config.parts_file = config_dict.placeholder(str)  # parts.csv of a build to follow
+    config.keep_non_acute = False  # whether later encounters and sequelae are positive
+    config.point_radius = 32.0  # half the side of a point's box, px of the stored image
+    config.reports = reports = section()  # how labels are read from the column `report`
+    reports.read = "auto"  # auto: where nothing else defines the label; always, never
+    reports.languages = ("en",)  # en, de
+    reports.rules = config_dict.placeholder(str)  # table of patterns, beside our own
+    reports.silence = "negative"  # what no mention means: negative, unknown
+    config.workers = 2  # processes of the build; 0: this one, without the two bounds
+    config.timeout_s = 60.0  # s that the build gives to one file
+    config.memory_gib = 4.0  # GiB that the build gives to one process
+    config.beam = ""  # pipeline options of Apache Beam; with any, Beam builds
+    config.threads = 2  # threads of the input pipeline
+    return config
 
 
 def section() -> Any:
+    """A group of fields."""
     return ConfigDict()
 
 
@@ -130,10 +136,10 @@ def stage(**values) -> Any:
     config: Any = ConfigDict()
     config.optimizer = "adam"  # [recall]; adamw and sgd exist too
     config.weight_decay = 1e-4  # [recall]
-    config.clip_norm = 0.0  # 0: none
-    config.schedule = "cosine"
-    config.warmup_steps = 100
-    config.eval_every = 250  # steps; also when a checkpoint is written
+    config.clip_norm = 0.0  # largest norm of a gradient; 0: no limit
+    config.schedule = "cosine"  # of the learning rate; constant exists too
+    config.warmup_steps = 100  # in which the learning rate rises
+    config.eval_every = 250  # steps between two validations, each with a checkpoint
     config.update(values)
     return config
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from aals_jax.metrics import definitions, operating, readings
 from aals_jax.metrics.summary import Measured, sections, summarise
 from aals_jax.report import ModelCurves, write_report
 from aals_jax.runtime import files, log, provenance
-from data.cxr_registry.dicom import reader
+
+if TYPE_CHECKING:
+    from data.cxr_registry.dicom import reader
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +70,8 @@ def score(submitted: submissions.Files, out: Path, *, options: Options) -> Path:
     )
     files.write_json(out / "metrics.json", result)
     log.log_metrics(result["metrics"])
-    log.log.info("the metrics: %s", out / "metrics.json")
-    log.log.info("the page: %s", out / "report.html")
+    log.info("the metrics: %s", out / "metrics.json")
+    log.info("the page: %s", out / "report.html")
     return out / "metrics.json"
 
 
@@ -189,7 +191,7 @@ def _pictures(
         first.truth, first.reading, film_of, hit=options.hit
     )
     if missing:
-        log.log.warning(
+        log.warning(
             "%d picture(s) left out: no readable file of the image's name, or one "
             "that is flagged as having burned-in text",
             missing,
@@ -197,8 +199,10 @@ def _pictures(
     return chosen
 
 
-def _radiograph(folder: Path, name: str) -> reader.Radiograph | None:
+def _radiograph(folder: Path, name: str) -> "reader.Radiograph | None":
     """The image of that name in the folder, where there is one to be shown."""
+    from data.cxr_registry.dicom import reader  # half a second, for pictures alone
+
     try:
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):

@@ -52,7 +52,7 @@ def audit(options: AuditOptions) -> bool:
     if out == root or root in out.parents:
         raise ValueError("--out lies in the registry, which an audit leaves as it is")
     problems = checks.Problems(options.allow)
-    log.log.info("reading the tables")
+    log.info("reading the tables")
     registry = records.scan_registry(
         options.registry,
         findings=options.findings,
@@ -180,15 +180,15 @@ def _fold(
 
 def _log(result: Mapping[str, Any], out: Path) -> None:
     table = result["table"]
-    log.log.info(
+    log.info(
         "%d rows, %d images of %d patients",
         *(table[name] for name in ("rows", "images", "patients")),
     )
     for name, counts in result["supervision"].items():
         words = ", ".join(f"{kind} {count}" for kind, count in counts.items())
-        log.log.info("%s: %s", name, words)
+        log.info("%s: %s", name, words)
     if pixels := result["pixels"]:
-        log.log.info(
+        log.info(
             "%d readable, %d unreadable; %d images repeat pixels, %d pairs within %d "
             "of %d bits",
             pixels["readable"],
@@ -200,10 +200,10 @@ def _log(result: Mapping[str, Any], out: Path) -> None:
         )
     faults = [checks.Problem(**fault) for fault in result["faults"]]
     for fault in faults[:_LOGGED]:
-        log.log.error("%s", fault)
+        log.error("%s", fault)
     if len(faults) > _LOGGED:
-        log.log.error("... and %d more, all in audit.json", len(faults) - _LOGGED)
-    log.log.info("%d fault(s); the audit: %s", len(faults), out)
+        log.error("... and %d more, all in audit.json", len(faults) - _LOGGED)
+    log.info("%d fault(s); the audit: %s", len(faults), out)
 
 
 RANDOM, EXTREMES, PAIRS = 12, 6, 6  # images, boxes of each extreme, pairs of a kind

@@ -19,6 +19,7 @@ from jax.scipy.special import logit
 
 from aals_jax.method import ema, losses, optim
 from aals_jax.method.methods import BoundMethod
+from aals_jax.runtime import devices
 from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables, Weak
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -36,8 +37,9 @@ def init_state(
       side: of the square images, px.
     """
     image = jnp.zeros((1, side, side, 1), jnp.float32)
-    # jitted: otherwise each initial convolution is compiled and run by itself
-    variables = jax.jit(partial(model.init, train=False))(key, image)
+    # compiled: otherwise each initial convolution is compiled and run by itself
+    init = devices.jit_for_one_call(partial(model.init, train=False))
+    variables = init(key, image)
     return restart(variables, tx)
 
 

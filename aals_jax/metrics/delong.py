@@ -7,7 +7,7 @@ It takes images as independent; with several images a patient, prefer the bootst
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from aals_jax.metrics.intervals import Interval
 
@@ -105,9 +105,9 @@ def _delong(
     # ties by half: for a positive, the share of negatives it beats; vice versa.
     beats, beaten = [], []
     for model in map(np.asarray, scores):
-        rank = stats.rankdata(model)
-        beats.append((rank[positive] - stats.rankdata(model[positive])) / num_neg)
-        below = (rank[~positive] - stats.rankdata(model[~positive])) / num_pos
+        rank = _ranks(model)
+        beats.append((rank[positive] - _ranks(model[positive])) / num_neg)
+        below = (rank[~positive] - _ranks(model[~positive])) / num_pos
         beaten.append(1.0 - below)
     values = [float(each.mean()) for each in beats]
     if min(num_pos, num_neg) < 2:
@@ -115,3 +115,15 @@ def _delong(
         return values, None, why
     covariance = np.cov(beats) / num_pos + np.cov(beaten) / num_neg
     return values, covariance.reshape(len(scores), len(scores)), ""
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """f64[n], ranks from 1, ascending; equal values share the mean of theirs.
+
+    As scipy.stats.rankdata, which takes half a second to import.
+
+    >>> _ranks(np.array([0.3, 0.1, 0.3, 0.9]))
+    array([2.5, 1. , 2.5, 4. ])
+    """
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scipy import ndimage, special
+from scipy import special
 
 _EIGHT = np.ones((3, 3), np.uint8)  # a pixel and its eight neighbours
 
@@ -100,6 +100,8 @@ def regions(
         threshold: least value of a pixel of a region; finite.
         valid: bool[H, W], False on padding, which is in no region.
     """
+    from scipy import ndimage  # a third of a second: not for those who only score
+
     values = _check_map(probability_map, valid)
     if not np.isfinite(threshold):
         raise ValueError(f"threshold={threshold} must be finite")
@@ -115,6 +117,8 @@ def regions(
 
 def boxes_from_labels(labels: np.ndarray) -> np.ndarray:
     """Boxes f64[m, 4] of a lesion mask i[H, W], 0 = none; ids may have gaps."""
+    from scipy import ndimage
+
     found = ndimage.find_objects(np.asarray(labels))
     # An id that is not drawn is None here: no lesion, and so no missed lesion.
     boxes = [(c.start, r.start, c.stop, r.stop) for r, c in filter(None, found)]

@@ -1,18 +1,19 @@
-"""What a config may say, and which of it decides what comes out."""
+"""What a config may say: a limit or a choice for each field, checked before a run."""
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from aals_jax import types
 from aals_jax.input import views
 from aals_jax.method.methods import METHODS
 from aals_jax.metrics import detection
 from aals_jax.models import resnet
 from aals_jax.runs import identity, stages
 from aals_jax.runtime import devices
-from data.cxr_registry.labels import report_text as text
+from data.cxr_registry.labels import report_text
 
-# field -> (what must hold, in words)
+# field -> what must hold, and the same in words
 LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "log_every": (lambda v: v >= 1, ">= 1"),
     "ema_decay": (lambda v: 0 <= v < 1, "at least 0, below 1"),
@@ -48,8 +49,8 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 CHOICES: Mapping[str, Collection[str]] = {
     "method": METHODS,
-    "data.reports.read": text.READ,
-    "data.reports.silence": text.SILENCE,
+    "data.reports.read": report_text.READ,
+    "data.reports.silence": report_text.SILENCE,
     "distill.dead_zone": ("leave", "raise"),
     "model.backbone": resnet.DEPTHS,
     "evaluation.pooling": detection.POOLINGS,
@@ -57,13 +58,13 @@ CHOICES: Mapping[str, Collection[str]] = {
 
 
 def check_config(config: Any) -> None:
-    """Raises one ValueError for settings that can't work together, or not here."""
+    """Raises ValueError for settings that can't work, together or on these devices."""
     check_fields(config)
     check_divisible(config)
 
 
 def check_fields(config: Any) -> None:
-    """Raises one ValueError for settings that can't work together; starts no device."""
+    """Raises one ValueError with every setting that can't work; starts no device."""
     fields = identity.flat(json.loads(config.to_json_best_effort()))
     problems = [
         f"{name}={fields[name]!r}: use one of {sorted(choices)}"
@@ -75,8 +76,8 @@ def check_fields(config: Any) -> None:
         for name, (holds, words) in LIMITS.items()
         if not holds(fields[name])
     ]
-    for name in ("pretrain", "distill"):
-        problems += [f"{name}.{text}" for text in _stage_problems(config, name)]
+    for name in types.STAGES:
+        problems += [f"{name}.{words}" for words in _stage_problems(config, name)]
     problems += _cell_problems(config)
     if problems:
         raise ValueError("the config can't be run:\n- " + "\n- ".join(problems))
@@ -113,10 +114,10 @@ def _stage_problems(config: Any, name: str) -> Iterator[str]:
     if stage.learning_rate <= 0:
         yield f"learning_rate={stage.learning_rate}: > 0"
     if config.log_every < 1:
-        return  # told already
+        return  # that is a problem of its own, among LIMITS
     if stage.eval_every < 1 or stage.eval_every % config.log_every:
-        text = f"a multiple of log_every={config.log_every}"
-        yield f"eval_every={stage.eval_every}: {text}"
+        multiple = f"a multiple of log_every={config.log_every}"
+        yield f"eval_every={stage.eval_every}: {multiple}"
     try:
         stages.make_tx(stage)
     except ValueError as error:

@@ -16,7 +16,7 @@ _METRIC = "validation/auroc"
 
 
 class Checkpoints:
-    """The checkpoints below one folder."""
+    """The checkpoints of one stage, below a folder; `close` ends their manager."""
 
     def __init__(self, folder: Path):
         policy = preservation.AnyPreservationPolicy(
@@ -35,7 +35,11 @@ class Checkpoints:
         )
 
     def save(self, step: int, state: Any, *, auroc: float) -> None:
-        """Saves a host tree with the validation AUROC that it reached."""
+        """Saves a tree of the host with the validation AUROC that it reached.
+
+        Raises:
+          ValueError: the AUROC is nan, as with one class only.
+        """
         if math.isnan(auroc):
             raise ValueError(f"validation AUROC is nan at step {step}: one class only")
         self._manager.save(
@@ -43,6 +47,7 @@ class Checkpoints:
         )
 
     def latest_step(self) -> int | None:
+        """The newest step; None: nothing is saved yet."""
         return self._manager.latest_step()
 
     def steps(self) -> list[int]:
@@ -50,6 +55,11 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int:
+        """The step of the highest validation AUROC.
+
+        Raises:
+          FileNotFoundError: nothing is saved yet.
+        """
         step = self._manager.best_step()
         if step is None:
             raise FileNotFoundError("no checkpoint to evaluate: train first")
@@ -60,9 +70,11 @@ class Checkpoints:
         return float(self._manager.metrics(step)[_METRIC])  # pyright: ignore[reportOptionalSubscript]
 
     def restore(self, step: int, like: Any = None) -> Any:
-        """The tree saved at `step`, as NumPy, in the structure of `like`.
+        """The tree saved at `step`, as NumPy arrays.
 
-        Without `like` it comes as nested dicts, whatever else a method keeps in it.
+        Args:
+          step: one of `steps()`.
+          like: a tree whose structure it takes; without it, nested dicts.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         restored = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))

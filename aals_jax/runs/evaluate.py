@@ -217,7 +217,7 @@ def _write(
     files.write_json(folder / "metrics.json", result)
     log.log_metrics(result["metrics"])
     for row in differences or []:
-        log.log.info("%s", log.difference(row))
-    log.log.info("the metrics: %s", folder / "metrics.json")
-    log.log.info("the page: %s", folder / "report.html")
+        log.info("%s", log.difference(row))
+    log.info("the metrics: %s", folder / "metrics.json")
+    log.info("the page: %s", folder / "report.html")
     return folder / "metrics.json"

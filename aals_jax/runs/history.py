@@ -1,8 +1,8 @@
-"""What a stage tells of its steps: metrics.jsonl, TensorBoard, and alarms.
+"""What a stage records of its steps: metrics.jsonl, TensorBoard, and alarms.
 
-Metrics are summed on the device and fetched once a window. Nothing here waits for the
-device between two log points, except to keep no more than IN_FLIGHT steps (and their
-batches) ahead of it.
+Metrics are summed on the device and fetched once a window, from one log point to the
+next. In between, the host waits for the device only so as not to be more than IN_FLIGHT
+steps, and their batches, ahead of it.
 """
 
 import collections
@@ -31,11 +31,15 @@ def _add(a: Any, b: Any) -> Any:
 
 
 class Window:
-    """Metrics between two log points: summed on the device, fetched once."""
+    """Metrics between two log points: summed on the device, fetched once.
+
+    Args:
+      stage: its name, for messages.
+    """
 
     def __init__(self, stage: str):
         self._stage = stage
-        self._dead = 0
+        self._dead = 0  # steps in a row without a distillation gradient
         self._in_flight: collections.deque = collections.deque()
         self.restart()
 
@@ -54,6 +58,7 @@ class Window:
         self._waited += time.monotonic() - started
 
     def add(self, metrics: Any) -> None:
+        """Adds a step's metrics: name -> f32[], replicated on the devices."""
         self._sums = metrics if self._sums is None else _add(self._sums, metrics)
         self._steps += 1
         self._in_flight.append(self._sums)
@@ -61,16 +66,20 @@ class Window:
             jax.block_until_ready(self._in_flight.popleft())
 
     def close(self, step: int) -> dict[str, float]:
-        """The window's means; raises FloatingPointError on a non-finite loss."""
+        """The means of the window that ends with `step`; begins the next one.
+
+        Raises:
+          FloatingPointError: a loss is not finite.
+        """
         sums = devices.to_host(self._sums)
         values = {name: float(v) / self._steps for name, v in sums.items()}
         elapsed = time.monotonic() - self._started
         if not np.isfinite(values["loss/total"]):
-            bad = sorted(n for n, v in values.items() if not np.isfinite(v))
+            names = sorted(n for n, v in values.items() if not np.isfinite(v))
             raise FloatingPointError(
-                f"{self._stage}: {', '.join(bad)} not finite within the {self._steps} "
-                f"steps up to {step}; lower the learning rate, or look at the images. "
-                "The newest checkpoint is intact."
+                f"{self._stage}: {', '.join(names)} not finite within the "
+                f"{self._steps} steps up to {step}; lower the learning rate, or look "
+                "at the images. The newest checkpoint is intact."
             )
         self._watch_gradient(values, step)
         values["time/data_wait_share"] = self._waited / elapsed
@@ -84,7 +93,7 @@ class Window:
             return
         self._dead += self._steps
         if self._dead >= DEAD_STEPS:
-            log.log.warning(
+            log.warning(
                 "ALARM: the distillation term has had no gradient for %d steps (step "
                 "%d): the teacher and the student agree everywhere, or the term is "
                 "disconnected",
@@ -94,9 +103,13 @@ class Window:
 
 
 class History:
-    """metrics.jsonl and TensorBoard, continued after `step` of `stage` on resume.
+    """metrics.jsonl and TensorBoard of a stage; rows of steps done again are replaced.
 
-    Of several hosts that share a workdir, one `writes`.
+    Args:
+      workdir: of the run.
+      stage: its name, in every row.
+      step: the last one whose rows stay; 0 at the start of the stage.
+      writes: whether this host does; of several that share a workdir, one.
     """
 
     def __init__(self, workdir: Path, stage: str, *, step: int, writes: bool = True):
@@ -118,6 +131,7 @@ class History:
         return row["stage"] != self._stage or row["step"] <= step
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a row, which is on disk when this returns."""
         if not self._writes:
             return
         row = {"stage": self._stage, "step": step, **values}
@@ -134,5 +148,5 @@ class History:
 
 
 def read_history(workdir: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl."""
+    """The rows of a run's metrics.jsonl; none where it has not begun."""
     return files.read_rows(workdir / "metrics.jsonl")

@@ -1,9 +1,18 @@
-"""Which fields of a config decide what comes out: a run's identity."""
+"""Which fields of a config decide what comes out: a run's identity.
+
+A workdir belongs to one identity, and a trial of a sweep is named by a digest of it.
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Any
+
+from flax import traverse_util
+
+# Of what a run computes from its config. It is raised with every change that gives
+# other bytes, such as the last bits of the initial weights, so that nothing goes on in
+# a workdir where another version began. 2: see runtime.devices.jit_for_one_call.
+VERSION = 2
 
 # Fields that say where and how fast, not what: they may differ between two calls.
 MACHINE_FIELDS = (
@@ -18,33 +27,12 @@ MACHINE_FIELDS = (
 )
 
 
-# Fields that the first runs did not have -> what they did, so that they go on. Their
-# methods, aals and supervised, read none that is UNREAD.
-UNREAD = object()
-
-
-ADDED: Mapping[str, Any] = {
-    "distill.ramp_share": UNREAD,
-    "distill.ensemble_decay": UNREAD,
-    "distill.ensemble_side": UNREAD,
-    "distill.cell": UNREAD,
-    "distill.box_weight": UNREAD,
-    "distill.pool_sharpness": UNREAD,
-    "distill.dead_zone": "leave",
-    "distill.dead_zone_share": UNREAD,
-    "distill.lesion_area": 0.0,
-    "data.label_noise": 0.0,
-    "data.keep_non_acute": False,
-    "data.point_radius": 32.0,
-    "data.reports.read": "auto",
-    "data.reports.languages": ["en"],
-    "data.reports.rules": None,
-    "data.reports.silence": "negative",
-}
-
-
 def of(config: Any) -> dict[str, Any]:
-    """The config without the fields that don't change what comes out."""
+    """The config as nested dicts, without the fields that don't change what comes out.
+
+    Args:
+      config: a ConfigDict; one that was made from an identity gives it again.
+    """
     fields = json.loads(config.to_json_best_effort())
     for name in MACHINE_FIELDS:
         section, field = name.split(".")
@@ -54,28 +42,34 @@ def of(config: Any) -> dict[str, Any]:
 
 
 def differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Fields of a run's identity that differ from those now, in words."""
-    was, fields = flat(there), flat(now)
-    was = {**{name: ADDED[name] for name in ADDED.keys() & fields.keys()}, **was}
+    """The fields in which two identities differ, in words, sorted.
+
+    Args:
+      there: the identity that a workdir belongs to.
+      now: the identity asked for.
+    """
+    fields_there, fields_now = flat(there), flat(now)
     return sorted(
-        f"{name}: {was.get(name)!r} there, {fields.get(name)!r} now"
-        for name in was.keys() | fields.keys()
-        if was.get(name) != fields.get(name) and was.get(name) is not UNREAD
+        f"{name}: {_shown(name, fields_there)} there, {_shown(name, fields_now)} now"
+        for name in fields_there.keys() | fields_now.keys()
+        if _shown(name, fields_there) != _shown(name, fields_now)
     )
 
 
+def _shown(name: str, fields: dict[str, Any]) -> str:
+    return repr(fields[name]) if name in fields else "no such field"
+
+
 def digest(fields: Any) -> str:
-    """A name for JSON-like fields: equal fields, equal name."""
+    """A name for JSON-like fields, 12 hex digits: equal fields, equal name."""
     text = json.dumps(fields, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields by their dotted names."""
-    made: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            made |= flat(value, f"{prefix}{name}.")
-        else:
-            made[prefix + name] = value
-    return made
+def flat(fields: dict[str, Any]) -> dict[str, Any]:
+    """Nested fields by their dotted names.
+
+    >>> flat({"seed": 0, "data": {"side": 192, "reports": {"read": "auto"}}})
+    {'seed': 0, 'data.side': 192, 'data.reports.read': 'auto'}
+    """
+    return traverse_util.flatten_dict(fields, sep=".")

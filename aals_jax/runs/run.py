@@ -35,10 +35,10 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
         if config.registry:  # another registry of the same shape must not pass for it
             prepared = prepare.prepare_dataset(data_options.of(config))
             check_data(prepare.data_hash(prepared), workdir)
-        log.log.info("done already: %s", result_path)
-        log.log.info("the page: %s", workdir / "report.html")
+        log.info("done already: %s", result_path)
+        log.info("the page: %s", workdir / "report.html")
         return result_path
-    log.log.info(
+    log.info(
         "%s, %s scale, method %s, seed %d, on %s",
         config.finding,
         config.scale,
@@ -46,10 +46,10 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
         config.seed,
         "the PHANTOM (drawn, no patients)" if not config.registry else "a registry",
     )
-    log.log.info("%s  %s", devices.describe(), provenance.DISCLAIMER)
+    log.info("%s  %s", devices.describe(), provenance.DISCLAIMER)
     data = prepare.open_data(data_options.of(config))
     for split, counts in data.counts().items():
-        log.log.info("%-10s %s", split, counts)
+        log.info("%-10s %s", split, counts)
     check_data(data.data_hash, workdir)
     if devices.is_primary():
         # not before: a config refused so far may be mended
@@ -126,8 +126,8 @@ def finish(
     )
     files.write_json(workdir / "result.json", result)
     log.log_metrics(result["metrics"])
-    log.log.info("the result: %s", workdir / "result.json")
-    log.log.info("the page: %s", workdir / "report.html")
+    log.info("the result: %s", workdir / "result.json")
+    log.info("the page: %s", workdir / "report.html")
 
 
 def make_result(

@@ -1,7 +1,8 @@
 """Stage 1, trained once for all runs that have it in common.
 
-A run that takes it over ends in the same bytes as one that trains it: the state is a
-function of the fields below, and its checkpoints, history and curves are copied whole.
+A run that takes it over ends in the same bytes as one that trains it itself: its state
+is a function of the fields that the runs share, and its checkpoints, history and curves
+are copied whole.
 """
 
 import json
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from aals_jax import types
 from aals_jax.method.methods import METHODS
 from aals_jax.runs import identity
 from aals_jax.runtime import files, log
@@ -28,13 +30,13 @@ UNREAD = (
     "evaluation.min_distance",
     "evaluation.max_detections",
 )
-_STAGE = "pretrain"
+_STAGE = types.STAGES[0]
 
 
 def key(config: Any) -> str | None:
-    """What names stage 1: equal for all runs that may share it; None: it may not."""
+    """A name for stage 1, equal for all runs that can share it; None: none can."""
     if METHODS[config.method].from_start:
-        return None  # stage 1 is the method's own
+        return None  # the method trains with its own loss already in stage 1
     fields = identity.of(config)
     for name in UNREAD:
         section, _, field = name.partition(".")
@@ -51,9 +53,9 @@ def take_over(
     """Puts a finished stage 1 into a workdir that has not begun one.
 
     Args:
-      folder: of the shared stage; the first run that comes trains it there, the others
-        wait.
-      workdir: of the run; complete by itself afterwards.
+      folder: of the shared stage. The first run that comes trains it there while the
+        others wait.
+      workdir: of the run. Afterwards it is complete without the shared folder.
       data_hash: of the run's data.
       make: trains what is missing of stage 1 in the folder that it is given.
 
@@ -71,33 +73,32 @@ def take_over(
     _link(folder / "tensorboard", workdir / "tensorboard")
     # last: what makes the stage count as begun here
     _link(folder / "checkpoints" / _STAGE, begun)
-    log.log.info("stage 1 is taken over from %s", folder.name)
+    log.info("stage 1 is taken over from %s", folder.name)
 
 
 def _check_data(folder: Path, data_hash: str) -> None:
     path = folder / "data.json"
     if not path.exists():
         files.write_json(path, {"data_hash": data_hash})
-    there = json.loads(path.read_text())["data_hash"]
-    if there != data_hash:
+    shared_hash = json.loads(path.read_text())["data_hash"]
+    if shared_hash != data_hash:
         raise ValueError(
             f"the shared stage 1 {folder.name} was trained on other data (data_hash "
-            f"{there[:12]} there, {data_hash[:12]} now); choose another --workdir"
+            f"{shared_hash[:12]} there, {data_hash[:12]} now); choose another --workdir"
         )
 
 
 def _link(source: Path, target: Path) -> None:
-    """A file or a tree beside the old one, without its bytes where links exist; whole
-    or absent."""
+    """Copies a file or a tree, whole or not at all; a tree's files by hard links."""
     aside = target.with_name(target.name + ".partial")
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(target, ignore_errors=True)  # of a kill between two of these
+        shutil.rmtree(target, ignore_errors=True)  # left by a run that was killed here
         # checkpoints are never written in place, so that a link is as good as a copy
         shutil.copytree(source, aside, copy_function=_link_file)
     else:
-        shutil.copyfile(source, aside)  # goes on growing
+        shutil.copyfile(source, aside)  # no link: the run goes on writing its own
     os.replace(aside, target)
 
 

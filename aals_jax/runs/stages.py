@@ -1,4 +1,4 @@
-"""The two stages of a run: model, optimiser, step, first state and data of each."""
+"""The two stages of a run: model, optimiser, step, first state and batches of each."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from aals_jax import types
 from aals_jax.input import views
 from aals_jax.method import ensemble, methods, optim, steps
 from aals_jax.method.methods import METHODS
@@ -21,17 +22,26 @@ from aals_jax.types import TrainState
 class Stage:
     """What differs between the two stages."""
 
-    name: str  # "pretrain" or "distill"
-    number: int  # 1 or 2; makes its data order its own
-    config: Any  # config.pretrain or config.distill
-    step: steps.Step
+    name: str  # one of types.STAGES
+    config: Any  # its section of the config: config.pretrain or config.distill
+    step: steps.Step  # of one device; not compiled yet
     initial: TrainState  # on the host
-    counts: Mapping[str, int]  # global images a batch, by stream
+    counts: Mapping[str, int]  # stream -> images a batch, of all devices together
     jitter_teacher: bool  # whether the teacher's view of P has photometry too
-    selected_by: str  # "student" or "teacher", whose validation AUROC chooses
+
+    @property
+    def number(self) -> int:
+        """1 or 2; the stage's own part of the seed of its batches."""
+        return types.STAGES.index(self.name) + 1
+
+    @property
+    def selected_by(self) -> str:
+        """The network whose validation AUROC chooses the checkpoint."""
+        return types.SELECTED_BY[self.name]
 
 
 def make_model(config: Any, *, axis_name: str | None) -> Detector:
+    """The detector of a config; `axis_name` of the devices that share BatchNorm."""
     return Detector(
         backbone=config.model.backbone,
         width=config.model.width,
@@ -44,6 +54,11 @@ def make_model(config: Any, *, axis_name: str | None) -> Detector:
 
 
 def make_tx(stage_config: Any) -> optax.GradientTransformation:
+    """The optimiser and the learning rates of a stage.
+
+    Raises:
+      ValueError: an optimiser or schedule of another name.
+    """
     return optim.make_optimizer(
         stage_config.optimizer,
         optim.learning_rate(
@@ -58,13 +73,14 @@ def make_tx(stage_config: Any) -> optax.GradientTransformation:
 
 
 def initial_state(config: Any, side: int) -> TrainState:
-    """Random weights of the config's seed, without running anything on devices."""
+    """Random weights of the config's seed, for images of `side` x `side` px."""
     model = make_model(config, axis_name=None)
     key = jax.random.key(config.seed)
     return steps.init_state(model, make_tx(config.pretrain), key, side=side)
 
 
 def make_pretrain(config: Any, *, axis_name: str | None) -> steps.Step:
+    """The supervised step on R and N, with the optimiser of stage 1."""
     return steps.make_pretrain_step(
         make_model(config, axis_name=axis_name),
         make_tx(config.pretrain),
@@ -76,7 +92,7 @@ def make_pretrain(config: Any, *, axis_name: str | None) -> steps.Step:
 def make_distill(
     config: Any, *, axis_name: str | None, stage: str = "distill"
 ) -> steps.Step:
-    """The method's step on R, N and P, with the optimiser of that stage."""
+    """The method's step on R, N and P, with the optimiser of `stage`."""
     return steps.make_distill_step(
         methods.bind(config.method, config.distill.to_dict()),
         make_model(config, axis_name=axis_name),
@@ -90,26 +106,29 @@ def make_distill(
 
 
 def ramp_steps(config: Any) -> int:
-    """Steps in which the weight of the term on P rises: as set, else the method's."""
-    usual = max(1, round(config.distill.ramp_share * config.distill.steps))
+    """Number of steps in which the weight of the loss on P rises; 0: full at once.
+
+    As the config sets it, else a share of the stage for a method that ramps.
+    """
+    share = max(1, round(config.distill.ramp_share * config.distill.steps))
     ramps = METHODS[config.method].ramps
-    return config.distill.ramp_steps or (usual if ramps else 0)
+    return config.distill.ramp_steps or (share if ramps else 0)
 
 
 def pretrain_stage(config: Any, side: int) -> Stage:
-    """Stage 1: dense cross-entropy on R and N; or all that the method has, where it
-    needs no teacher."""
-    everything = METHODS[config.method].from_start
-    make = partial(make_distill, stage="pretrain") if everything else make_pretrain
+    """Stage 1: dense cross-entropy on R and N.
+
+    A method that needs no teacher trains with its own loss on R, N and P already here.
+    """
+    from_start = METHODS[config.method].from_start
+    make = partial(make_distill, stage="pretrain") if from_start else make_pretrain
     return Stage(
         name="pretrain",
-        number=1,
         config=config.pretrain,
         step=make(config, axis_name=devices.AXIS),
         initial=initial_state(config, side),
-        counts=_counts(config, uses_p=everything),
+        counts=_counts(config, uses_p=from_start),
         jitter_teacher=False,
-        selected_by="student",
     )
 
 
@@ -118,9 +137,9 @@ def distill_stage(config: Any, student: Any, *, images: int, side: int) -> Stage
 
     Args:
       config: of the run.
-      student: variables.
-      images: of P.
-      side: of an image, px.
+      student: its variables, params and batch_stats.
+      images: number of images of P, for methods that keep something of each.
+      side: of the square images, px.
     """
     method = METHODS[config.method]
     map_side = side // views.MAP_STRIDE
@@ -128,13 +147,11 @@ def distill_stage(config: Any, student: Any, *, images: int, side: int) -> Stage
     memory = methods.initial_memory(config.method, student, images=images, side=kept)
     return Stage(
         name="distill",
-        number=2,
         config=config.distill,
         step=make_distill(config, axis_name=devices.AXIS),
         initial=steps.restart(student, make_tx(config.distill), memory=memory),
         counts=_counts(config, uses_p=method.weak is not None),
         jitter_teacher=method.jitter_teacher,
-        selected_by="teacher",
     )
 
 

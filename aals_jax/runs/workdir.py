@@ -1,4 +1,4 @@
-"""A run's folder: which config and which data it belongs to."""
+"""A run's folder: which config, which data and which version it belongs to."""
 
 import json
 from pathlib import Path
@@ -9,11 +9,15 @@ from aals_jax.runtime import files
 
 
 def check_claim(config: Any, workdir: Path) -> None:
-    """Raises ValueError when the workdir belongs to another config."""
+    """Raises ValueError when the workdir belongs to another config or version."""
     record = claimed(workdir)
     if record is None:
         return
     differing = identity.differences(record["config"], identity.of(config))
+    if record["version"] != identity.VERSION:
+        differing.append(
+            f"version of the run: {record['version']} there, {identity.VERSION} now"
+        )
     if differing:
         raise ValueError(
             f"the workdir {workdir} belongs to another config; choose another "
@@ -33,21 +37,33 @@ def check_data(data_hash: str, workdir: Path) -> None:
 
 
 def claim(config: Any, data_hash: str, workdir: Path) -> None:
-    """Ties a workdir to this config and these data."""
+    """Ties a workdir to this config, these data and this version."""
     workdir.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page shows images
-    record = {"config": identity.of(config), "data_hash": data_hash}
+    record = {
+        "config": identity.of(config),
+        "data_hash": data_hash,
+        "version": identity.VERSION,
+    }
     files.write_json(workdir / "config.json", record)
 
 
 def claimed(workdir: Path) -> dict[str, Any] | None:
-    """The config and data_hash that a workdir is tied to; None: it is free."""
+    """What a workdir is tied to: `config`, `data_hash`, `version`; None: it is free.
+
+    Raises:
+      ValueError: its config.json is damaged.
+    """
     path = workdir / "config.json"
     if not path.exists():
         return None
     try:
         record = json.loads(path.read_text())
-        return {name: record[name] for name in ("config", "data_hash")}
-    except (ValueError, KeyError, TypeError):
+        return {
+            "config": record["config"],
+            "data_hash": record["data_hash"],
+            "version": record.get("version", 1),  # the first one wrote none
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
             f"{path} is damaged: restore it, or choose another --workdir"
         ) from None

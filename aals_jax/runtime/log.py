@@ -1,4 +1,8 @@
-"""What a run tells while it works: log lines, progress bars, JSONL, TensorBoard."""
+"""What a program says while it works: log lines and progress bars, on stderr.
+
+from aals_jax.runtime import log
+log.info("the page: %s", path)
+"""
 
 import contextlib
 import logging
@@ -10,11 +14,13 @@ import rich.console
 import rich.logging
 import rich.progress
 
-log = logging.getLogger("aals_jax")
+logger = logging.getLogger("aals_jax")
+info, warning, error = logger.info, logger.warning, logger.error
 console = rich.console.Console(stderr=True)
 
 
 def set_up_logging() -> None:
+    """Sends the log to stderr: coloured on a terminal, else with plain lines."""
     if console.is_terminal:
         handler: logging.Handler = rich.logging.RichHandler(
             console=console, show_path=False, log_time_format="%H:%M:%S", markup=False
@@ -23,9 +29,9 @@ def set_up_logging() -> None:
         handler = logging.StreamHandler()
         pattern = "%(asctime)s %(levelname)-8s %(message)s"
         handler.setFormatter(logging.Formatter(pattern, "%H:%M:%S"))
-    log.handlers = [handler]
-    log.setLevel(logging.INFO)
-    log.propagate = False
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 @contextlib.contextmanager
@@ -33,6 +39,10 @@ def progress(title: str, *, done: int = 0) -> Iterator[Callable[[int, int], None
     """A bar with the time left; yields `update(done, total)`.
 
     Where there is no terminal, a log line at each tenth takes its place.
+
+    Args:
+      title: what is being done.
+      done: how much of it was done before.
     """
     columns = (
         rich.progress.TextColumn("{task.description:<22}"),
@@ -56,20 +66,28 @@ def progress(title: str, *, done: int = 0) -> Iterator[Callable[[int, int], None
                 if now > first:
                     rate = (time.monotonic() - started) / (now - first)
                     left = f", about {rate * (total - now):.0f} s left"
-                log.info("%s: %d of %d%s", title, now, total, left)
+                info("%s: %d of %d%s", title, now, total, left)
 
         yield update
 
 
 def log_metrics(metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """A line a model: every metric with its interval."""
+    """Logs a line for each model: every metric with its interval.
+
+    Args:
+      metrics: model -> metric -> entry, as in result.json.
+    """
     for model, entries in metrics.items():
-        shown = [f"{name} {interval(entry)}" for name, entry in entries.items()]
-        log.info("%-20s %s", model, "  ".join(shown))
+        words = [f"{name} {interval(entry)}" for name, entry in entries.items()]
+        info("%-20s %s", model, "  ".join(words))
 
 
 def interval(entry: Mapping[str, Any]) -> str:
-    """`0.876 [0.832, 0.914]`, or why there is no value."""
+    """An entry of a metric in words, or why it has no value.
+
+    >>> interval({"value": 0.8764, "low": 0.8319, "high": 0.9136})
+    '0.876 [0.832, 0.914]'
+    """
     if entry.get("value") is None:
         return f"nan ({entry.get('reason', 'no reason')})"
     if entry.get("low") is None or entry.get("high") is None:
@@ -78,10 +96,10 @@ def interval(entry: Mapping[str, Any]) -> str:
 
 
 def difference(entry: Mapping[str, Any]) -> str:
-    """One line of a paired comparison."""
+    """A paired difference in words, with its p-value and how it was found."""
     p_value = entry.get("p_value")
-    shown = "nan" if p_value is None else f"{p_value:.3g}"
+    p_words = "nan" if p_value is None else f"{p_value:.3g}"
     return (
         f"{entry['a']} minus {entry['b']}: {entry['metric']} {interval(entry)}, "
-        f"p {shown} ({entry['method']})"
+        f"p {p_words} ({entry['method']})"
     )

@@ -42,7 +42,7 @@ def run(
     planned = plan.load(file or FILE)
     if workdir:
         count = kept.keep(planned, workdir, results_folder)
-        log.log.info("kept: %d new trials", count)
+        log.info("kept: %d new trials", count)
     study = Study(
         planned,
         kept.read_all(results_folder),
@@ -66,7 +66,7 @@ def run(
     }
     shown = {name for text in texts.values() for name in markdown.block_names(text)}
     if absent := sorted(made.keys() - shown):
-        log.log.info("blocks that no page has: %s", ", ".join(absent))
+        log.info("blocks that no page has: %s", ", ".join(absent))
     folder.mkdir(parents=True, exist_ok=True)
     for block in made.values():
         for name, (_, svg) in block.figures.items():
@@ -76,7 +76,7 @@ def run(
         files.write_text(path, text)
     done = sum(name in study.results for name in planned.trials)
     total = len(planned.trials)
-    log.log.info("%d of %d trials; written: %s and %s/", done, total, page, folder)
+    log.info("%d of %d trials; written: %s and %s/", done, total, page, folder)
 
 
 def _read(path: Path, template: str) -> str:

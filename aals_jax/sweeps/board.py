@@ -109,7 +109,7 @@ def _lines(board: _Board, over: threading.Event) -> None:
                     "" if progress.auroc is None else f", AUROC {progress.auroc:.3f}"
                 )
                 words = (trial.name, trial.label, state, auroc, board.summary())
-                log.log.info("%s (%s): %s%s; %s", *words)
+                log.info("%s (%s): %s%s; %s", *words)
         if last:
             return
         over.wait(_EVERY_S)

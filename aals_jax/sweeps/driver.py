@@ -91,7 +91,7 @@ def run_trial(job: Job, name: str, load_config: Callable[..., Any]) -> None:
     trial = trials.read(job.root, name)
     with locks.held(trial.folder):
         if trial.is_done:
-            log.log.info("done already: %s", trial.folder / "result.json")
+            log.info("done already: %s", trial.folder / "result.json")
             return
         with cores.pinned(job.cpus or 0) as numbers, trial.attempt(numbers):
             config = load_config(trial.fields)
@@ -183,7 +183,7 @@ def _tell_failures(failed: Sequence[Trial]) -> None:
     if not failed:
         return
     for trial in failed:
-        log.log.error(
+        log.error(
             "%s (%s) has not finished; the end of %s:\n%s",
             trial.label or "the trial",
             trial.name,

@@ -65,7 +65,7 @@ def write(trials: Sequence[Trial], root: Path) -> None:
     files.write_text(root / "results.md", as_markdown(rows, by_seed))
     sweep.write_sweep(root / "sweep.html", **_for_page(rows, by_seed))
     for name in ("results.csv", "results.md", "sweep.html"):
-        log.log.info("written: %s", root / name)
+        log.info("written: %s", root / name)
 
 
 def read(trial: Trial) -> TrialResult:

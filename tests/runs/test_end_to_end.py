@@ -144,10 +144,10 @@ def test_a_run_leaves_a_history_with_the_monitors(done):
 
 def test_a_second_call_says_done_and_changes_nothing(done, scratch, caplog):
     before = contents(done)
-    log.log.addHandler(caplog.handler)
-    caplog.set_level("INFO", logger=log.log.name)
+    log.logger.addHandler(caplog.handler)
+    caplog.set_level("INFO", logger=log.logger.name)
     path = run.run(small_config(scratch / "data"), done)
-    log.log.removeHandler(caplog.handler)
+    log.logger.removeHandler(caplog.handler)
     assert path == done / "result.json"
     assert any(f"done already: {path}" in r.getMessage() for r in caplog.records)
     assert contents(done) == before

@@ -124,10 +124,10 @@ def test_a_non_finite_loss_stops_with_stage_step_and_names(bad):
 @pytest.fixture
 def alarms(caplog):
     """The warnings so far, also where a run has set up its own handler before."""
-    log.log.addHandler(caplog.handler)
-    caplog.set_level(logging.WARNING, logger=log.log.name)
+    log.logger.addHandler(caplog.handler)
+    caplog.set_level(logging.WARNING, logger=log.logger.name)
     yield lambda: {record.getMessage() for record in caplog.records}
-    log.log.removeHandler(caplog.handler)
+    log.logger.removeHandler(caplog.handler)
 
 
 def test_the_alarm_comes_after_a_hundred_steps_without_a_gradient(alarms):

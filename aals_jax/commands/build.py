@@ -1,0 +1,27 @@
+"""`--mode=build`: the dataset of a config, and nothing else."""
+
+from aals_jax.commands.command_line import Command
+
+COMMAND = Command(
+    "build",
+    summary="builds the dataset of a config, and trains nothing",
+    example="""\
+python launch.py --mode=build --config configs/clavicle.py
+python launch.py --mode=build --config configs/rib.py --config.registry=DIR""",
+    required=("config",),
+)
+_CONFIG = COMMAND.group("What to build").config(
+    "config",
+    "The config file, and perhaps a choice that it offers, such as "
+    "configs/clavicle.py:paper. Its fields `registry`, `finding`, `data` and `phantom` "
+    "decide what is built, and each is a flag, such as --config.data.side=512.",
+)
+
+
+def call() -> None:
+    from aals_jax.input import prepare
+    from aals_jax.runs import data_options
+    from aals_jax.runtime import log
+
+    options = data_options.of(_CONFIG.value)
+    log.info("the dataset: %s", prepare.prepare_dataset(options))

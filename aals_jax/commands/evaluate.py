@@ -1,0 +1,76 @@
+"""`--mode=evaluate`: a run's model measured again, or paired with another one."""
+
+from typing import Any
+
+from aals_jax.commands.command_line import Command
+
+COMMAND = Command(
+    "evaluate",
+    summary="measures a model of a run again, or pairs it with another one",
+    example="""\
+python launch.py --mode=evaluate --workdir runs/clavicle
+python launch.py --mode=evaluate --workdir runs/a --compare runs/b""",
+    required=("workdir",),
+)
+_ASKED = COMMAND.group("What to measure")
+_WORKDIR = _ASKED.path(
+    "workdir", None, "Folder of the run, finished or not.", placeholder="DIR"
+)
+_MODEL = _ASKED.choice(
+    "model",
+    ("pretrained", "pretrained_average", "student", "teacher"),
+    "Model to measure: the student or its moving average, of stage 1 (pretrained, "
+    "pretrained_average) or of stage 2 (student, teacher).",
+    default="teacher",
+    placeholder="MODEL",
+)
+_CHECKPOINT = _ASKED.text(
+    "checkpoint",
+    "best",
+    "Checkpoint of the model's stage: the one that validation chose (best), the newest "
+    "(last), or the number of a step that was kept.",
+    placeholder="best|last|N",
+)
+_SPLIT = _ASKED.choice(
+    "split",
+    ("train", "validation", "test"),
+    "Images to measure on.",
+    default="test",
+)
+_COMPARED = COMMAND.group("What to pair it with")
+_COMPARE = _COMPARED.path(
+    "compare",
+    None,
+    "Folder of a run whose model is measured on the same images; the page then shows "
+    "the paired differences.",
+    placeholder="DIR",
+)
+_COMPARE_MODEL = _COMPARED.text(
+    "compare_model",
+    None,
+    "Model of that run. Without it: the same as --model.",
+    placeholder="MODEL",
+)
+_DATA_DIR = COMMAND.group("Where the data are").path(
+    "data_dir",
+    "runs/datasets",
+    "Folder of the prepared datasets; the run's is found there by its hash.",
+    placeholder="DIR",
+)
+
+
+def call() -> None:
+    from ml_collections import ConfigDict
+
+    from aals_jax.runs import evaluate
+
+    COMMAND.start_devices()
+    chosen = (_CHECKPOINT.value, _SPLIT.value)
+    request = evaluate.Request(_WORKDIR.value, _MODEL.value, *chosen)
+    options: Any = {"load_config": ConfigDict, "data_dir": _DATA_DIR.value}
+    if _COMPARE.value is None:
+        evaluate.rescore(request, **options)
+        return
+    model = _COMPARE_MODEL.value or _MODEL.value
+    other = evaluate.Request(_COMPARE.value, model, *chosen)
+    evaluate.compare(request, other, **options)

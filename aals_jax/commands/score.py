@@ -1,0 +1,123 @@
+"""`--mode=score`: metrics and a page for anybody's detections, as tables."""
+
+from typing import Any
+
+from aals_jax.commands.command_line import Command
+
+COMMAND = Command(
+    "score",
+    summary="measures anybody's detections, given as tables; needs no network",
+    example="""\
+python launch.py --mode=score --images images.csv --lesions lesions.csv \\
+    --detections detections.csv --out runs/scores""",
+    required=("lesions", "detections", "out"),
+)
+_TABLES = COMMAND.group("Tables: CSV, Parquet, Excel, or COCO's JSON (docs/scoring.md)")
+_IMAGES = _TABLES.path(
+    "images",
+    None,
+    "A row an image: image, label (0 or 1), and perhaps patient, score, split, width "
+    "and height; each other column is a subgroup. Not needed where --lesions is a COCO "
+    "file, which names the images itself.",
+)
+_LESIONS = _TABLES.path(
+    "lesions",
+    None,
+    "A row a lesion: image, lesion, and its box x0, y0, x1, y1 or its point x, y; or "
+    "the ground truth of COCO.",
+)
+_DETECTIONS = _TABLES.path(
+    "detections",
+    None,
+    "A row a detection: image, score, and its point x, y or its box x0, y0, x1, y1; or "
+    "results of COCO.",
+)
+_DETECTIONS_B = _TABLES.path(
+    "detections_b",
+    None,
+    "Detections of a second system on the same images; paired differences are measured "
+    "then, the first system minus the second.",
+)
+_CATEGORY = _TABLES.text(
+    "category",
+    None,
+    "Name of the category to score, where a COCO file has several.",
+    placeholder="NAME",
+)
+_RULE = COMMAND.group("When a detection is a hit")
+_HIT_RULE = _RULE.choice(
+    "hit_rule",
+    ("center_in_box", "distance", "iou"),
+    "center_in_box: its point, or the centre of its box, lies in the lesion. distance: "
+    "the point is within --distance of the lesion. iou: the boxes overlap by --iou.",
+    default="center_in_box",
+    placeholder="RULE",
+)
+_IOU = _RULE.number(
+    "iou",
+    None,
+    "Least intersection over union of --hit_rule=iou, above 0 and at most 1. Without "
+    "it: 0.2.",
+)
+_DISTANCE = _RULE.number(
+    "distance",
+    None,
+    "Largest distance of --hit_rule=distance, in the unit of the tables' coordinates.",
+)
+_BOOTSTRAP = COMMAND.group("Intervals, by a bootstrap that draws patients")
+_REPLICATES = _BOOTSTRAP.integer(
+    "replicates", 2000, "How many times the patients are drawn.", lowest=1
+)
+_SEED = _BOOTSTRAP.integer(
+    "bootstrap_seed",
+    0,
+    "Seed of the draws; the same seed gives the same intervals.",
+    lowest=0,
+)
+_WRITTEN = COMMAND.group("What is written")
+_OUT = _WRITTEN.path(
+    "out", None, "Folder to write metrics.json and report.html to.", placeholder="DIR"
+)
+_TITLE = _WRITTEN.text("title", "Scores", "Title at the top of the page.")
+_PICTURES = _WRITTEN.path(
+    "pictures",
+    None,
+    "Folder of the image files that --images names; the page then shows the worst "
+    "misses and the loudest false alarms, so it holds pictures of patients.",
+    placeholder="DIR",
+)
+
+
+def call() -> None:
+    from aals_jax.evaluation import score, submissions
+    from aals_jax.metrics import definitions
+
+    detections = (_DETECTIONS.value, _DETECTIONS_B.value)
+    files = submissions.Files(
+        images=_IMAGES.value,
+        lesions=_LESIONS.value,
+        detections=tuple(path for path in detections if path),
+        category=_CATEGORY.value,
+    )
+    options = score.Options(
+        hit=_hit(),
+        bootstrap=definitions.Bootstrap(_REPLICATES.value, _SEED.value),
+        title=_TITLE.value,
+        pictures=_PICTURES.value,
+    )
+    score.score(files, _OUT.value, options=options)
+
+
+def _hit() -> Any:
+    """The hit rule; a number that its rule does not read is refused."""
+    from aals_jax.metrics import readings
+
+    rule, iou, distance = _HIT_RULE.value, _IOU.value, _DISTANCE.value
+    for given, name in ((iou, "iou"), (distance, "distance")):
+        if given is not None and rule != name:
+            raise ValueError(f"--{name} is for --hit_rule={name}; the rule is {rule}")
+    if iou is not None and not 0 < iou <= 1:
+        raise ValueError(f"--iou={iou}: above 0, at most 1")
+    if rule == "distance" and not (distance or 0) > 0:
+        raise ValueError("--hit_rule=distance needs --distance=REACH, above 0")
+    return readings.Hit(rule, 0.2 if iou is None else iou, distance or 0.0)

@@ -1,0 +1,275 @@
+"""Laws of the command line: each mode answers for its own flags, and in one line."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aals_jax import types
+from aals_jax.commands import command_line
+from aals_jax.commands.command_line import MODES, UsageError
+from aals_jax.metrics import definitions
+from aals_jax.runs import evaluate as run_evaluation
+from data.cxr_registry.labels import report_text
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:the load_module:DeprecationWarning"  # ml_collections' way to load a config
+)
+ROOT = Path(__file__).parents[2]
+CLAVICLE = str(ROOT / "configs" / "clavicle.py")
+# Flags that a mode's help must show; none of them is in the other list.
+FLAGS = {
+    "run": ("config", "workdir"),
+    "build": ("config",),
+    "evaluate": ("workdir", "model", "checkpoint", "split", "compare", "data_dir"),
+    "score": ("images", "lesions", "detections", "hit_rule", "replicates", "out"),
+    "audit": ("registry", "findings", "allow", "reports", "timeout_s", "out"),
+    "sweep": ("sweep", "workdir", "list", "index", "cpus_per_trial", "retries"),
+    "study": ("sweep", "results", "out", "workdir"),
+}
+SHARED = {"mode", "traceback", "verbosity", "help"}
+
+
+def launch(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "launch.py"), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """Parses a command line as launch.py does; returns the mode's flags by name."""
+
+    def parsed(*arguments: str) -> dict:
+        monkeypatch.setattr(sys, "argv", ["launch.py", *arguments])
+        command = command_line.load(command_line.mode_of(arguments)).COMMAND
+        fresh = command.values
+        for name in [name for name in fresh if name.startswith("config.")]:
+            delattr(fresh, name)  # fields that an earlier line of these tests set
+        fresh.unparse_flags()
+        for name in fresh:
+            fresh[name].unparse()
+        command_line.parse(command)
+        return {name: fresh[name].value for name in fresh}
+
+    return parsed
+
+
+def fault(parse, *arguments: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        parse(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def shown_flags(help: str) -> set[str]:
+    return set(re.findall(r"^  --(?:\[no\])?(\w+)", help, re.MULTILINE))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_help_of_a_mode_shows_its_flags_and_no_others(mode):
+    shown = launch(f"--mode={mode}", "--help")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    command = command_line.load(mode).COMMAND
+    flags = shown_flags(shown.stdout)
+    assert flags == {name for name in command.values if "." not in name}
+    assert flags >= {*FLAGS[mode], *SHARED}
+    assert flags - SHARED == {n for group in command.groups for n in group.described}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_help_begins_with_an_example_that_parses(mode, parse, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    lines = command_line.load(mode).COMMAND.help().splitlines()
+    first = next(line for line in lines if "python" in line)
+    assert lines.index(first) <= 3
+    examples = command_line.load(mode).COMMAND.example.replace("\\\n", "")
+    for example in examples.splitlines():
+        program, *arguments = shlex.split(example)[1:]
+        assert program == "launch.py"
+        assert parse(*arguments)["mode"] == mode
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_flag_is_explained_by_a_sentence(mode):
+    command = command_line.load(mode).COMMAND
+    for group in command.groups:
+        for name, (_, help) in group.described.items():
+            assert re.fullmatch(r"[A-Zc].{15,}\.", help, re.DOTALL), name
+            assert len(help.split()) >= 4, name
+    assert max(map(len, command.help().splitlines())) <= 88
+
+
+def test_the_help_alone_explains_the_modes_and_shows_the_flags_of_a_run():
+    shown = launch("--help").stdout
+    assert shown_flags(shown) == {*FLAGS["run"], *SHARED}
+    for mode in MODES:
+        summary = command_line.load(mode).COMMAND.summary
+        assert re.search(rf"^  {mode} +{re.escape(summary)}$", shown, re.MULTILINE)
+
+
+def test_help_and_errors_import_no_more_than_the_mode():
+    """Neither the other modes nor anything that takes a second to import."""
+    code = """
+import sys
+from aals_jax.commands import command_line
+sys.argv = ["launch.py", "--mode=score", "--help"]
+command_line.main()
+heavy = {"jax", "numpy", "scipy", "ml_collections", "matplotlib", "orbax"}
+assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
+modes = {n.split(".")[2] for n in sys.modules if n.startswith("aals_jax.commands.")}
+assert modes == {"command_line", "score"}, modes
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+def test_scoring_imports_no_network():
+    code = """
+import sys
+from aals_jax.evaluation import score
+from aals_jax.runtime import log
+heavy = {"jax", "flax", "optax", "orbax", "grain", "tensorflow_datasets", "pydicom"}
+heavy |= {"scipy.stats", "scipy.ndimage", "pyarrow", "ml_collections"}
+assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "owner"),
+    [
+        (("--mode=score", "--registry=DIR"), "--mode=audit"),
+        (("--mode=score", "--nopixels"), "--mode=audit"),
+        (("--mode=audit", "--lesions=a.csv"), "--mode=score"),
+        (("--mode=sweep", f"--config={CLAVICLE}"), "--mode=run and --mode=build"),
+        (("--mode=sweep", "--config.seed=1"), "--mode=run and --mode=build"),
+        (("--index=3", f"--config={CLAVICLE}"), "--mode=sweep"),
+        (("--mode=build", "--model=teacher"), "--mode=evaluate"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value)[:30],
+)
+def test_a_flag_of_another_mode_is_told_with_its_mode(parse, arguments, owner):
+    text = fault(parse, *arguments)
+    assert f"is a flag of {owner}, not of --mode=" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--mode=scroe",), "use one of run, build, evaluate, score, audit, sweep"),
+        (("--mode=score", "--lesoins=a"), "did you mean --lesions?"),
+        (("--registri=DIR",), "did you mean --registry of --mode=audit?"),
+        (("--xyzzy",), "--mode=run has no such flag; see --mode=run --help"),
+        (("--mode=score", "--lesions=a", "--out=b"), "needs --detections; see"),
+        ((), "--mode=run needs --config; see --mode=run --help"),
+        (("--mode=audit", "registry"), "registry: not a flag, and no flag before it"),
+        (("--mode=score", "--hit_rule=near"), "one of <center_in_box|distance|iou>"),
+        (("--mode=score", "--replicates=0"), "--replicates=0: 0 is not a positive"),
+        (("--mode=score", "--images"), "Missing value for flag --images"),
+        (("--config=nowhere.py",), "there is no file nowhere.py"),
+        ((f"--config={CLAVICLE}:huge",), "'huge' is unknown: use one of"),
+        ((f"--config={CLAVICLE}", "--config.seeed=1"), "did you mean --config.seed?"),
+        (
+            (f"--config={CLAVICLE}", "--config.distil.steps=1"),
+            "--config.distil.steps: the config has no such field; did you mean "
+            "--config.distill.steps?",
+        ),
+        ((f"--config={CLAVICLE}", "--config.seed=one"), "--config.seed=one: invalid"),
+        (("--config.seed=1", f"--config={CLAVICLE}"), "before a value for --config"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value)[-30:],
+)
+def test_a_fault_of_the_command_line_is_one_line_that_says_what_to_do(
+    parse, arguments, told
+):
+    assert told in fault(parse, *arguments)
+
+
+def test_launch_tells_a_fault_without_a_traceback(tmp_path):
+    (tmp_path / "empty.py").write_text("")
+    for fault, remedy in {
+        "--mode=scroe": "use one of run, build",
+        "--config=nowhere.py": "there is no file nowhere.py",
+        "--config=empty.py": "the file empty.py has no get_config(); see configs/",
+        "--lesions=a.csv": "is a flag of --mode=score, not of --mode=run",
+    }.items():
+        told = launch(fault, cwd=tmp_path)
+        assert remedy in told.stderr
+        assert told.returncode == command_line.EXIT_USAGE
+        assert told.stdout == "" and told.stderr.count("\n") == 1
+        assert told.stderr.startswith("launch.py: --")
+
+
+def test_the_mode_is_found_wherever_it_stands():
+    assert command_line.mode_of([]) == "run"
+    assert command_line.mode_of(["--config", "a.py", "--config.seed", "3"]) == "run"
+    assert command_line.mode_of(["--lesions", "a.csv", "--mode", "score"]) == "score"
+    assert command_line.mode_of(["--list", "-mode=sweep"]) == "sweep"
+
+
+def test_the_fields_of_a_config_are_flags(parse):
+    given = ("--config.distill.max_strength=8", "--config.data.dir=DIR")
+    given += ("--config.augment.scale=(0.9, 1.1)", "--noconfig.augment.flip")
+    config = parse("--config", f"{CLAVICLE}:paper", *given)["config"]
+    assert (config.scale, config.data.dir) == ("paper", "DIR")
+    assert config.distill.max_strength == 8.0
+    assert tuple(config.augment.scale) == (0.9, 1.1)
+    assert config.augment.flip is False
+
+
+def test_choices_of_flags_are_those_of_what_they_set():
+    """The commands don't import it, so that their help is quick."""
+
+    def choices(mode: str, name: str) -> set[str]:
+        return set(command_line.load(mode).COMMAND.values[name].parser.enum_values)
+
+    assert choices("evaluate", "model") == types.MODELS.keys()
+    assert choices("evaluate", "split") == set(run_evaluation.SPLITS)
+    assert choices("score", "hit_rule") == definitions.HITS.keys()
+    assert choices("audit", "reports") == set(report_text.READ)
+    assert choices("audit", "report_silence") == report_text.SILENCE.keys()
+
+
+def documented() -> list[tuple[str, str]]:
+    """Every call of launch.py in documents, configs and docstrings: place, arguments.
+
+    What stands in brackets may be left out, and is; of alternatives comes the first.
+    """
+    files = [ROOT / "README.md", ROOT / "Makefile", ROOT / "launch.py"]
+    files += [*ROOT.glob("docs/*.md"), *ROOT.glob("configs/**/*.py")]
+    files += [*ROOT.glob("aals_jax/**/*.py"), *ROOT.glob("benchmarks/*.py")]
+    pattern = re.compile(r"\bpython[\d.]* launch\.py([ \n][^\n]*)")
+    calls = []
+    for file in sorted(files):
+        text = re.sub(r"(\\+\n\s*|\n\s+(?=--workdir))", " ", file.read_text())
+        for match in pattern.finditer(text):
+            line = re.split(r"`| && |   |\"\"\"", match[1])[0]
+            line = re.sub(r"\[[^\]]*\]|#.*|\.\.\.", "", line).strip()
+            line = line.replace("$SLURM_ARRAY_TASK_ID", "0").replace("$$", "$")
+            if line not in ("--config", "--mode=sweep"):  # the rest stands elsewhere
+                calls.append((str(file.relative_to(ROOT)), line))
+    return calls
+
+
+CALLS = documented()
+
+
+def test_the_documents_name_the_command_of_every_mode():
+    named = {command_line.mode_of(shlex.split(line)) for _, line in CALLS}
+    assert named == set(MODES)
+    assert len(CALLS) >= 25
+
+
+@pytest.mark.parametrize(("file", "line"), CALLS)
+def test_every_documented_call_parses(parse, monkeypatch, file, line):
+    monkeypatch.chdir(ROOT)
+    arguments = shlex.split(line)
+    if "--help" not in arguments:
+        assert parse(*arguments)["mode"] == command_line.mode_of(arguments)

@@ -1,0 +1,64 @@
+"""Laws of a run's identity: what makes it another run, and what does not."""
+
+import pytest
+from ml_collections import ConfigDict
+
+from aals_jax.runs import identity as identities
+from aals_jax.runs import workdir
+from aals_jax.runtime import files
+from configs import base
+
+
+def config_with(**changes):
+    config = base.get_config("clavicle")
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def identity(**changes):
+    return identities.of(config_with(**changes))
+
+
+def test_a_run_is_itself_and_differs_by_the_fields_that_differ():
+    assert identities.differences(identity(), identity()) == []
+    changed = identity(**{"distill.center": 0.3, "seed": 4, "data.threads": 9})
+    assert identities.differences(identity(), changed) == [
+        "distill.center: 0.4 there, 0.3 now",
+        "seed: 0 there, 4 now",
+    ]
+
+
+def test_a_config_made_from_an_identity_has_that_identity():
+    fields = identity(**{"data.label_noise": 0.1})
+    assert identities.of(ConfigDict(fields)) == fields
+    assert not {name for name in identities.MACHINE_FIELDS if name in fields["data"]}
+
+
+def test_a_run_of_another_age_differs_by_the_fields_that_it_lacks():
+    """Also by one whose value is None: that it was not there is said."""
+    old = identity()
+    del old["distill"]["cell"], old["data"]["region_images"]
+    new = identity(**{"data.region_images": None})
+    assert identities.differences(old, new) == [
+        "data.region_images: no such field there, None now",
+        "distill.cell: no such field there, 4 now",
+    ]
+
+
+def test_equal_fields_have_one_digest_in_whatever_order():
+    assert identities.digest({"a": 1, "b": [2]}) == identities.digest(
+        {"b": [2], "a": 1}
+    )
+    assert identities.digest(identity()) != identities.digest(identity(seed=1))
+
+
+def test_a_workdir_of_another_version_is_refused(tmp_path):
+    config = config_with()
+    workdir.claim(config, "0" * 64, tmp_path)
+    workdir.check_claim(config, tmp_path)
+    record = workdir.claimed(tmp_path)
+    assert record is not None and record["version"] == identities.VERSION
+    del record["version"]  # as the first version wrote it
+    files.write_json(tmp_path / "config.json", record)
+    with pytest.raises(ValueError, match=r"version of the run: 1 there, \d+ now"):
+        workdir.check_claim(config, tmp_path)
