@@ -38,7 +38,7 @@ from aals_jax.evaluation import submissions
 from aals_jax.input import audit as audits
 from aals_jax.input import prepare
 from aals_jax.metrics import definitions as measure
-from aals_jax.metrics import readings
+from aals_jax.metrics import draws, readings
 from aals_jax.runs import evaluate as rescore
 from aals_jax.runs import run as runs
 from aals_jax.runtime import devices as parallel
@@ -167,13 +167,13 @@ def _path(flag: flags.FlagHolder) -> Any:
 
 def _evaluate() -> None:
     chosen = (_CHECKPOINT.value, _SPLIT.value)
-    request = rescore.Request(_path(_WORKDIR), _MODEL.value, *chosen)
+    request = rescore.ModelChoice(_path(_WORKDIR), _MODEL.value, *chosen)
     options: Any = {"load_config": ConfigDict, "data_dir": _path(_DATA_DIR)}
     if _COMPARE.value is None:
-        rescore.rescore(request, **options)
+        rescore.evaluate(request, **options)
         return
     model = _COMPARE_MODEL.value or _MODEL.value
-    other = rescore.Request(_path(_COMPARE), model, *chosen)
+    other = rescore.ModelChoice(_path(_COMPARE), model, *chosen)
     rescore.compare(request, other, **options)
 
 
@@ -197,9 +197,9 @@ def _score() -> None:
         detections=tuple(filter(None, map(_path, (_DETECTIONS, _DETECTIONS_B)))),
         category=_CATEGORY.value,
     )
-    options = scores.Options(
+    options = scores.ScoreOptions(
         hit=_hit(),
-        bootstrap=measure.Bootstrap(_REPLICATES.value, _SEED.value),
+        bootstrap=draws.Bootstrap(_REPLICATES.value, _SEED.value),
         title=_TITLE.value,
         pictures=_path(_PICTURES),
     )

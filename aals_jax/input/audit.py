@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from aals_jax import report
 from aals_jax.input import prepare
+from aals_jax.report import audit_page
 from aals_jax.runtime import files, log, provenance
 from data.cxr_registry.build import folds
 from data.cxr_registry.guard import problems
@@ -73,7 +73,8 @@ def audit(request: Request) -> bool:
         pictures = galleries(registry, seen, pixels)
     result = {**_head(registry, request, found), **facts}
     request.out.mkdir(parents=True, exist_ok=True)
-    report.write_audit(request.out / "audit.html", result=result, galleries=pictures)
+    html = audit_page.render(result=result, galleries=pictures)
+    files.write_text(request.out / "audit.html", html)
     files.write_json(request.out / "audit.json", result)
     _log(result, request.out)
     return result["passed"]
@@ -211,7 +212,7 @@ def galleries(
     registry: records.Registry,
     seen: Sequence[looks.Look | looks.Refused],
     pixels: Mapping[str, Any],
-) -> list[report.Gallery]:
+) -> list[audit_page.Gallery]:
     """A contact sheet, repeated images side by side, the smallest and largest boxes.
 
     Args:
@@ -237,21 +238,21 @@ def galleries(
     )
     shown = {picture.row: picture for picture in pictures if picture}
     return [
-        report.Gallery(
+        audit_page.Gallery(
             "At random",
             "Is it bone bright and air dark, head up, the patient's left on the right?",
             _figures([((row,), _labels(registry, row)) for row in random], shown),
         ),
-        report.Gallery(
+        audit_page.Gallery(
             "Repeated",
             "Same pixels of two patients first, then the nearest by perceptual hash.",
             _figures(pairs, shown),
         ),
-        report.Gallery(
+        audit_page.Gallery(
             "Smallest and largest boxes",
             "A box off its lesion, or of another image's size, shows here first.",
             tuple(
-                report.AuditFigure((_panel(shown[row], place),), _size(side, row, name))
+                audit_page.Figure((_panel(shown[row], place),), _size(side, row, name))
                 for side, row, place, name in ends
                 if row in shown
             ),
@@ -279,10 +280,10 @@ def _pairs(pixels: Mapping[str, Any]) -> list[tuple[tuple[int, ...], str]]:
 
 def _figures(
     chosen: Sequence[tuple[tuple[int, ...], str]], shown: Mapping[int, looks.Picture]
-) -> tuple[report.AuditFigure, ...]:
+) -> tuple[audit_page.Figure, ...]:
     """Rows without a picture are left out: unreadable, or flagged."""
     return tuple(
-        report.AuditFigure(
+        audit_page.Figure(
             tuple(_panel(shown[row]) for row in rows),
             f"{'row' if len(rows) == 1 else 'rows'} {' and '.join(map(str, rows))}: "
             f"{says}",
@@ -292,10 +293,10 @@ def _figures(
     )
 
 
-def _panel(picture: looks.Picture, place: int | None = None) -> report.AuditPanel:
+def _panel(picture: looks.Picture, place: int | None = None) -> audit_page.Panel:
     """The picture with all of its boxes, or with one."""
     boxes = picture.boxes if place is None else picture.boxes[place : place + 1]
-    return report.AuditPanel(picture.pixels, np.asarray(boxes))
+    return audit_page.Panel(picture.pixels, np.asarray(boxes))
 
 
 def _labels(registry: records.Registry, row: int) -> str:

@@ -3,8 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import rich.console
 import rich.logging
@@ -59,29 +58,3 @@ def progress(title: str, *, done: int = 0) -> Iterator[Callable[[int, int], None
                 log.info("%s: %d of %d%s", title, now, total, left)
 
         yield update
-
-
-def log_metrics(metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """A line a model: every metric with its interval."""
-    for model, entries in metrics.items():
-        shown = [f"{name} {interval(entry)}" for name, entry in entries.items()]
-        log.info("%-20s %s", model, "  ".join(shown))
-
-
-def interval(entry: Mapping[str, Any]) -> str:
-    """`0.876 [0.832, 0.914]`, or why there is no value."""
-    if entry.get("value") is None:
-        return f"nan ({entry.get('reason', 'no reason')})"
-    if entry.get("low") is None or entry.get("high") is None:
-        return f"{entry['value']:.3f} (no interval)"
-    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
-
-
-def difference(entry: Mapping[str, Any]) -> str:
-    """One line of a paired comparison."""
-    p_value = entry.get("p_value")
-    shown = "nan" if p_value is None else f"{p_value:.3g}"
-    return (
-        f"{entry['a']} minus {entry['b']}: {entry['metric']} {interval(entry)}, "
-        f"p {shown} ({entry['method']})"
-    )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import rich.live
 import rich.table
 
+from aals_jax.report import wording
 from aals_jax.runtime import log
 from aals_jax.sweeps.trials import STATES, Progress, Trial
 
@@ -44,7 +45,7 @@ class _Board:
         left = len(self._pairs) - counts["done"] - counts["stopped"]
         if made and left:
             pace = (time.monotonic() - self._started) / made
-            parts.append(f"about {_duration(pace * left)} left")
+            parts.append(f"about {wording.duration(pace * left)} left")
         return ", ".join(parts)
 
     def table(self, height: int) -> rich.table.Table:
@@ -64,14 +65,7 @@ def _cells(progress: Progress, state: str) -> tuple[str, str, str]:
     auroc = "" if progress.auroc is None else f"{progress.auroc:.3f}"
     left = progress.seconds_left if state == "running" else None
     at = f"{progress.stage} {progress.step}" if progress.stage else ""
-    return at, auroc, "" if left is None else _duration(left)
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+    return at, auroc, "" if left is None else wording.duration(left)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aals_jax.metrics import definitions as metric_definitions
 from aals_jax.report import sweep, wording
 from aals_jax.report.markdown import table
 from aals_jax.runtime import files, log, provenance
@@ -62,7 +63,7 @@ def write(trials: Sequence[Trial], root: Path) -> None:
     found = groups(rows)
     files.write_text(root / "results.csv", as_csv(rows))
     files.write_text(root / "results.md", as_markdown(rows, found))
-    sweep.write_sweep(root / "sweep.html", **_for_page(rows, found))
+    files.write_text(root / "sweep.html", sweep.render(**_for_page(rows, found)))
     for name in ("results.csv", "results.md", "sweep.html"):
         log.log.info("written: %s", root / name)
 
@@ -168,7 +169,9 @@ def as_markdown(rows: Sequence[Row], found: Sequence[Group]) -> str:
 def _intervals(row: Row) -> list[str]:
     if not row.cells:
         return [wording.NOTHING] * len(METRICS)
-    return [log.interval(row.cells.get(metric, {})) for metric in METRICS]
+    return [
+        metric_definitions.entry_text(row.cells.get(metric, {})) for metric in METRICS
+    ]
 
 
 def definitions(rows: Sequence[Row]) -> list[tuple[str, str]]:
