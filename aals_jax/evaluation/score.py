@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from aals_jax.metrics import definitions, measurement, operating, readings
 from aals_jax.metrics.draws import Bootstrap
 from aals_jax.metrics.measurement import Measurement
 from aals_jax.runtime import log
-from data.cxr_registry.dicom import reader
+
+if TYPE_CHECKING:
+    from data.cxr_registry.dicom import reader
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +174,11 @@ def _pictures(
     return chosen
 
 
-def _radiograph(folder: Path, name: str) -> reader.Radiograph | None:
+def _radiograph(folder: Path, name: str) -> "reader.Radiograph | None":
     """The image of that name in the folder, where there is one to be shown."""
+    # here: pydicom takes half a second, and most scorings show no pictures
+    from data.cxr_registry.dicom import reader
+
     try:
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):

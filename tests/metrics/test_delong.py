@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy import special
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special, stats
 
 from aals_jax.metrics import delong, intervals, roc
 from aals_jax.metrics.draws import Draws
@@ -48,6 +50,12 @@ def test_delong_equals_its_definition_over_all_pairs(levels):
         assert paired.p_value == pytest.approx(
             special.erfc(abs(difference) / error / np.sqrt(2))
         )
+
+
+@given(st.lists(st.sampled_from([-np.inf, -1.0, 0.0, 0.25, 3.0]), max_size=30))
+def test_mid_ranks_are_those_of_scipy(values):
+    ranks = delong.mid_ranks(np.array(values))
+    np.testing.assert_array_equal(ranks, stats.rankdata(values))
 
 
 def test_delong_is_the_auroc_and_agrees_with_the_bootstrap():
