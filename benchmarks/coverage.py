@@ -34,6 +34,7 @@ import numpy as np
 from scipy import special
 
 from aals_jax.metrics import delong, froc, intervals, matching, roc
+from aals_jax.metrics.draws import Draws
 
 SHARED = 0.3  # of the variance, by the patient
 PREVALENCE = 0.3
@@ -109,15 +110,14 @@ def measure(study: Study, replicates: int, seed: int) -> dict[str, intervals.Int
         ),
         "froc_area": lambda w: froc.froc_score(study.area, froc.AREA_LIMITS, weights=w),
     }
-    found = {
-        name: intervals.patient_bootstrap(
-            study.patient.tolist(), statistic, replicates=replicates, seed=seed
-        )
-        for name, statistic in statistics.items()
+    draws = Draws(study.patient, replicates=replicates, seed=seed)
+    bootstrapped = {
+        name: intervals.percentile_interval(drawn, seed=seed)
+        for name, drawn in intervals.draw(draws, statistics).items()
     }
     first = np.unique(study.patient, return_index=True)[1]
     single = delong.auroc_interval(study.score[first], study.label[first])
-    return {**found, "auroc, DeLong": single}
+    return {**bootstrapped, "auroc, DeLong": single}
 
 
 def run(out: Path, patients: int, number: int, replicates: int, seed: int) -> None:

@@ -36,6 +36,7 @@ import numpy as np
 from scipy import ndimage, special
 
 from aals_jax.metrics import detection, froc, intervals, matching, roc
+from aals_jax.metrics.draws import Draws
 
 PEERS = {"monai": "pip install monai torch", "picai_eval": "pip install picai_eval"}
 SIDE = 1024  # pixels of an image
@@ -229,7 +230,7 @@ def one_class() -> None:
     """Four images, one positive: some replicates have one class."""
     scores, labels = np.array([0.9, 0.2, 0.95, 0.0]), np.array([1, 0, 0, 0])
     ours = intervals.patient_bootstrap(
-        range(4), lambda w: roc.auroc(scores, labels, weights=w), seed=0
+        Draws(range(4), seed=0), lambda w: roc.auroc(scores, labels, weights=w)
     )
     rows = {i: [(labels[i], scores[i], 1.0)] for i in range(4)}
     with warnings.catch_warnings():
@@ -338,7 +339,7 @@ def replicates(data: Readings, repeats: int) -> None:
     counts = {"ours: AUROC, both FROC values": 512, "picai_eval: AUROC, AP": 2}
 
     def ours() -> None:
-        intervals.patient_bootstraps(range(n), statistics, replicates=512, seed=0)
+        intervals.draw(Draws(range(n), replicates=512, seed=0), statistics)
 
     calls: dict[str, Callable[[], Any]] = {"ours: AUROC, both FROC values": ours}
     if PICAI:
@@ -411,9 +412,7 @@ def memory() -> None:
     for number in (256, 1024, 4096):
 
         def run(number: int = number) -> None:
-            intervals.patient_bootstraps(
-                range(10_000), statistics, replicates=number, seed=0
-            )
+            intervals.draw(Draws(range(10_000), replicates=number, seed=0), statistics)
 
         print(f"| {number:,} | {peak_mib(run):.0f} |", flush=True)
 
@@ -447,7 +446,7 @@ def bootstrap_cells(
     statistics: dict[str, intervals.Statistic], n: int, repeats: int
 ) -> list[str]:
     def run() -> None:
-        intervals.patient_bootstraps(range(n), statistics, replicates=128, seed=0)
+        intervals.draw(Draws(range(n), replicates=128, seed=0), statistics)
 
     return timed_and_peak(run, repeats, 128)
 

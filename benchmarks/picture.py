@@ -31,11 +31,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/picture.png"))
     parser.add_argument("--rows", type=int, default=2)
     options = parser.parse_args()
-    config, assessor, teacher = evaluate.open_run(
-        evaluate.Request(options.workdir), ConfigDict, options.data_dir
+    config, evaluator, teacher = evaluate.open_run(
+        evaluate.ModelChoice(options.workdir), ConfigDict, options.data_dir
     )
-    data = assessor.data
-    maps = assessor.maps(teacher, "test").astype(np.float64)
+    data = evaluator.data
+    maps = evaluator.maps(teacher, "test").astype(np.float64)
     peak = maps.reshape(len(maps), -1).max(axis=1)
     t, strength = config.distill.center, config.distill.max_strength
     boxed = (data.test.label == 1) & data.test.boxed & (peak > t + 0.05) & (peak < 0.9)

@@ -29,7 +29,8 @@ from array_record.python.array_record_module import ArrayRecordReader, ArrayReco
 
 from aals_jax.evaluation import score, submissions
 from aals_jax.input import audit
-from aals_jax.metrics import definitions, readings
+from aals_jax.metrics import readings
+from aals_jax.metrics.draws import Bootstrap
 from data.cxr_registry.build import ledger, versions
 from data.cxr_registry.guard import failures
 from data.cxr_registry.labels import report_text
@@ -314,9 +315,9 @@ def tables(registry, tmp_path):
 
 def scored(files: submissions.Files, folder: Path, out: Path) -> str:
     """What was said on the way."""
-    options = score.Options(
+    options = score.ScoreOptions(
         hit=readings.Hit("distance", 0.2, 20.0),
-        bootstrap=definitions.Bootstrap(20, 0),
+        bootstrap=Bootstrap(20, 0),
         pictures=folder,
     )
     with everything_said() as said:

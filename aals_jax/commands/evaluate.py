@@ -66,11 +66,11 @@ def call() -> None:
 
     COMMAND.start_devices()
     chosen = (_CHECKPOINT.value, _SPLIT.value)
-    request = evaluate.Request(_WORKDIR.value, _MODEL.value, *chosen)
+    choice = evaluate.ModelChoice(_WORKDIR.value, _MODEL.value, *chosen)
     options: Any = {"load_config": ConfigDict, "data_dir": _DATA_DIR.value}
     if _COMPARE.value is None:
-        evaluate.rescore(request, **options)
+        evaluate.evaluate(choice, **options)
         return
     model = _COMPARE_MODEL.value or _MODEL.value
-    other = evaluate.Request(_COMPARE.value, model, *chosen)
-    evaluate.compare(request, other, **options)
+    other = evaluate.ModelChoice(_COMPARE.value, model, *chosen)
+    evaluate.compare(choice, other, **options)

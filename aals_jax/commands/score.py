@@ -90,7 +90,7 @@ _PICTURES = _WRITTEN.path(
 
 def call() -> None:
     from aals_jax.evaluation import score, submissions
-    from aals_jax.metrics import definitions
+    from aals_jax.metrics import draws
 
     detections = (_DETECTIONS.value, _DETECTIONS_B.value)
     files = submissions.Files(
@@ -99,9 +99,9 @@ def call() -> None:
         detections=tuple(path for path in detections if path),
         category=_CATEGORY.value,
     )
-    options = score.Options(
+    options = score.ScoreOptions(
         hit=_hit(),
-        bootstrap=definitions.Bootstrap(_REPLICATES.value, _SEED.value),
+        bootstrap=draws.Bootstrap(_REPLICATES.value, _SEED.value),
         title=_TITLE.value,
         pictures=_PICTURES.value,
     )

@@ -1,11 +1,10 @@
-"""A model at a checkpoint, measured on a split; maps are cached, so that metrics can be
-had again without the network."""
+"""A trained model evaluated on a split; its maps are cached, so that metrics can be had
+again without the network."""
 
 import dataclasses
 import hashlib
 import io
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -13,64 +12,65 @@ import numpy as np
 from aals_jax.evaluation import examples, model_maps
 from aals_jax.input import views
 from aals_jax.input.dataset import Data, ImageTable
-from aals_jax.metrics import definitions, operating, readings
-from aals_jax.metrics.summary import Measured, summarise
+from aals_jax.metrics import measurement, operating
+from aals_jax.metrics.draws import Bootstrap
+from aals_jax.metrics.measurement import Measurement
+from aals_jax.metrics.readings import Reading, Truth
 from aals_jax.runtime import files
 from aals_jax.types import Variables
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class TrainedModel:
     """A model at a checkpoint."""
 
-    model: str  # a key of train.MODELS
+    name: str  # a key of types.MODELS
     step: int  # completed updates of its stage
     variables: Variables
 
 
-@dataclasses.dataclass(frozen=True)
-class Assessor:
-    """What measuring needs beside the model."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """What evaluating needs beside the model."""
 
     data: Data
-    settings: Any  # config.evaluation
     predictor: model_maps.Predictor
+    detecting: model_maps.Detecting
+    bootstrap: Bootstrap
     cache: Path  # folder of maps
 
-    def measure(self, subject: Subject, split: str) -> Measured:
+    def evaluate(self, model: TrainedModel, split: str) -> Measurement:
         """Chooses operating points on validation and measures on `split`."""
-        points = operating.choose(*self.read(subject, "validation"))
-        truth, reading = self.read(subject, split)
+        points = operating.choose(*self.read(model, "validation"))
+        truth, reading = self.read(model, split)
         same = "validation, which is the same set" if split == "validation" else ""
-        return summarise(
+        return measurement.measure(
             truth,
             reading,
             points=points,
             chosen_on=same or "validation",
-            bootstrap=bootstrap(self.settings),
+            bootstrap=self.bootstrap,
             hit=model_maps.HIT,
         )
 
-    def read(
-        self, subject: Subject, split: str
-    ) -> tuple[readings.Truth, readings.Reading]:
+    def read(self, model: TrainedModel, split: str) -> tuple[Truth, Reading]:
         """The truth of a split and what the model says of it."""
         table = self.table(split)
         truth = model_maps.truth_of(table)
         valid = model_maps.film(table, side=self.data.dataset.side)
-        maps = self.maps(subject, split)
+        maps = self.maps(model, split)
         return truth, model_maps.read_maps(
-            maps, truth, valid=valid, settings=self.settings
+            maps, truth, valid=valid, detecting=self.detecting
         )
 
-    def maps(self, subject: Subject, split: str) -> np.ndarray:
-        """f32[n, h, w]; computed once for these weights."""
-        name = f"{split}-{subject.model}-{subject.step}-{_digest(subject.variables)}"
+    def maps(self, model: TrainedModel, split: str) -> np.ndarray:
+        """f32[n, h, w] probabilities; computed once for these weights."""
+        name = f"{split}-{model.name}-{model.step}-{_digest(model.variables)}"
         path = self.cache / f"{name}.npy"
         if path.exists():
             return np.load(path)
         maps = self.predictor.maps(
-            subject.variables, self.data.dataset, self.table(split)
+            model.variables, self.data.dataset, self.table(split)
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
@@ -79,13 +79,14 @@ class Assessor:
         return maps
 
     def table(self, split: str) -> ImageTable:
+        """The images of "train", "validation" or "test"."""
         return getattr(self.data, split)
 
     def examples(
-        self, subject: Subject, split: str, measured: Measured
+        self, model: TrainedModel, split: str, measured: Measurement
     ) -> list[examples.Example]:
         """Pictures for the page."""
-        table, maps = self.table(split), self.maps(subject, split)
+        table, maps = self.table(split), self.maps(model, split)
         stride = views.MAP_STRIDE * np.eye(2, 3)
 
         def film_of(i: int) -> examples.Film:
@@ -105,7 +106,3 @@ def _digest(variables: Variables) -> str:
     for leaf in jax.tree.leaves(variables):
         sha.update(np.ascontiguousarray(leaf).tobytes())
     return sha.hexdigest()[:12]
-
-
-def bootstrap(settings: Any) -> definitions.Bootstrap:
-    return definitions.Bootstrap(settings.replicates, settings.seed)

@@ -8,11 +8,10 @@ import numpy as np
 
 from aals_jax.metrics import detection, matching, operating
 from aals_jax.metrics.readings import Hit, Reading, Truth
-from aals_jax.report import Detection, Example
-from aals_jax.report.pictures import KINDS
+from aals_jax.report.pictures import KINDS, Detection, Example
 
 FALSE_POSITIVES = 0.5  # an image, on the judged images: the threshold of the pictures
-EACH = 6  # pictures of a kind
+MOST = 6  # pictures of a kind
 
 
 class Film(NamedTuple):
@@ -35,8 +34,9 @@ def choose_examples(
     """
     threshold = operating.false_positive_threshold(reading, FALSE_POSITIVES)
     threshold = np.inf if np.isnan(threshold) else threshold
-    said = f"detections from {threshold:.2g} up"
-    said = said if np.isfinite(threshold) else "no detection anywhere"
+    marked = "no detection anywhere"
+    if np.isfinite(threshold):
+        marked = f"detections from {threshold:.2g} up"
     rows = truth.judged_rows
     kind_of = _kinds(reading.match, threshold, len(rows))
     kinds: dict[str, list[int]] = {kind: [] for kind in KINDS}
@@ -44,16 +44,16 @@ def choose_examples(
         kinds[kind_of[k]].append(int(rows[k]))
     kinds["miss"].reverse()  # the least suspicious first: the worst misses
     kinds["clear"].reverse()
-    made = []
+    chosen = []
     for kind, images in kinds.items():
-        for i in images[:EACH]:
+        for i in images[:MOST]:
             if (film := film_of(i)) is not None:
                 match = matching.match(
                     reading.detections[i], truth.lesions[i], **dataclasses.asdict(hit)
                 )
                 marks = _marks(reading.detections[i], match, threshold, film)
                 boxes = _boxes(truth.lesions[i], hit, film)
-                made.append(
+                chosen.append(
                     Example(
                         image=film.image,
                         probability=film.probability,
@@ -62,10 +62,10 @@ def choose_examples(
                         detections=marks,
                         kind=kind,
                         score=float(reading.score[i]),
-                        caption=f"image {i}; {said}",
+                        caption=f"image {i}; {marked}",
                     )
                 )
-    return made
+    return chosen
 
 
 def _kinds(match: matching.Match, threshold: float, images: int) -> list[str]:

@@ -1,5 +1,6 @@
-"""A model's maps of a dataset's images, and what they say: a reading."""
+"""A model's maps of a dataset's images, and the reading that is made of them."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -13,54 +14,6 @@ from aals_jax.runtime import devices
 from aals_jax.types import Variables
 
 HIT = readings.Hit()  # a local peak of the map lies in the box
-
-
-def truth_of(table: ImageTable) -> readings.Truth:
-    """What the maps of a table are measured against, lesions in pixels of the map."""
-    return readings.Truth(
-        label=table.label == 1,
-        judged=(table.label == 0) | table.boxed,
-        patient=table.patient,
-        lesions=[boxes / views.MAP_STRIDE for boxes in table.boxes],
-        groups={name: getattr(table, name) for name in GROUPS},
-        unit=(views.MAP_STRIDE, "px of the square"),
-    )
-
-
-def image_scores(maps: np.ndarray, *, valid: np.ndarray, pooling: str) -> np.ndarray:
-    """f64[n], one score an image: probabilities f32[n, h, w] pooled over the film."""
-    pairs = zip(maps, valid > 0, strict=True)
-    return np.array([detection.image_score(m, v, pooling=pooling) for m, v in pairs])
-
-
-def read_maps(
-    maps: np.ndarray, truth: readings.Truth, *, valid: np.ndarray, settings: Any
-) -> readings.Reading:
-    """The reading of one model.
-
-    Args:
-      maps: f32[n, h, w] probabilities, 0 on padding.
-      truth: of the n images.
-      valid: f32[n, h, w], 1 on film.
-      settings: `config.evaluation`.
-    """
-    side = maps.shape[1]
-    detections = [
-        detection.find_detections(
-            values,
-            min_distance=max(1, round(settings.min_distance * side)),
-            threshold=settings.threshold,
-            max_detections=settings.max_detections,
-            valid=film > 0,
-        ).rows()
-        for values, film in zip(maps, valid, strict=True)
-    ]
-    rows = truth.judged_rows
-    area = froc.area_data(
-        maps[rows], [truth.lesions[i] for i in rows], valid=valid[rows] > 0
-    )
-    scores = image_scores(maps, valid=valid, pooling=settings.pooling)
-    return readings.read(truth, scores, detections, hit=HIT, area=area)
 
 
 class Predictor:
@@ -101,3 +54,61 @@ def film(table: ImageTable, *, side: int) -> np.ndarray:
             for content in table.content
         ]
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Detecting:
+    """How detections and image scores are taken from a map; see configs/base.py."""
+
+    min_distance: float  # between detections, share of the map's side
+    threshold: float  # lowest probability of a detection, 0 .. 1
+    max_detections: int  # an image
+    pooling: str  # a key of detection.POOLINGS
+
+
+def truth_of(table: ImageTable) -> readings.Truth:
+    """What the maps of a table are measured against, lesions in pixels of the map."""
+    return readings.Truth(
+        label=table.label == 1,
+        judged=(table.label == 0) | table.boxed,
+        patient=table.patient,
+        lesions=[boxes / views.MAP_STRIDE for boxes in table.boxes],
+        groups={name: getattr(table, name) for name in GROUPS},
+        unit=(views.MAP_STRIDE, "px of the square"),
+    )
+
+
+def read_maps(
+    maps: np.ndarray, truth: readings.Truth, *, valid: np.ndarray, detecting: Detecting
+) -> readings.Reading:
+    """The reading of one model.
+
+    Args:
+        maps: f32[n, h, w] probabilities, 0 on padding.
+        truth: of the n images.
+        valid: f32[n, h, w], 1 on film.
+        detecting: how detections and image scores are taken.
+    """
+    side = maps.shape[1]
+    detections = [
+        detection.find_detections(
+            values,
+            min_distance=max(1, round(detecting.min_distance * side)),
+            threshold=detecting.threshold,
+            max_detections=detecting.max_detections,
+            valid=on_film > 0,
+        ).rows()
+        for values, on_film in zip(maps, valid, strict=True)
+    ]
+    rows = truth.judged_rows
+    area = froc.area_data(
+        maps[rows], [truth.lesions[i] for i in rows], valid=valid[rows] > 0
+    )
+    scores = image_scores(maps, valid=valid, pooling=detecting.pooling)
+    return readings.read(truth, scores, detections, hit=HIT, area=area)
+
+
+def image_scores(maps: np.ndarray, *, valid: np.ndarray, pooling: str) -> np.ndarray:
+    """f64[n], one score an image: probabilities f32[n, h, w] pooled over the film."""
+    pairs = zip(maps, valid > 0, strict=True)
+    return np.array([detection.image_score(m, v, pooling=pooling) for m, v in pairs])

@@ -12,52 +12,42 @@ from typing import Any
 
 import numpy as np
 
-from aals_jax.metrics import definitions, intervals
-from aals_jax.metrics.readings import Reading, Truth
+from aals_jax.metrics import definitions
+from aals_jax.metrics.measurement import Measurement
 from aals_jax.runtime import files
 
 
 @dataclasses.dataclass(frozen=True)
 class Replicates:
-    """Of one model on one test set; no patient is in it."""
+    """Replicates of one model on one test set; no patient is in it."""
 
     values: Mapping[str, np.ndarray]  # metric -> f32[replicates]; nan: rejected
     scores: np.ndarray  # f32[n], of the images in the order of the set
     labels: np.ndarray  # i8[n]
 
 
-def of(
-    truth: Truth, reading: Reading, *, bootstrap: definitions.Bootstrap
-) -> Replicates:
-    """The values behind the intervals of `definitions.measure`."""
-    values: dict[str, np.ndarray] = {}
-    for is_image_level in (True, False):
-        names = [
-            name
-            for name in definitions.available(reading)
-            if definitions.METRICS[name].is_image_level == is_image_level
-            and not definitions.METRICS[name].no_interval
-        ]
-        rows = definitions.judged(definitions.METRICS[names[0]], truth)
-        values |= intervals.replicate_values(
-            truth.patient[rows].tolist(),
-            {name: definitions.statistic(name, truth, reading) for name in names},
-            **dataclasses.asdict(bootstrap),
-        )
+def replicates_of(measurement: Measurement) -> Replicates:
+    """The values behind the intervals; a metric without an interval has none."""
     return Replicates(
-        {name: drawn.astype(np.float32) for name, drawn in values.items()},
-        reading.score.astype(np.float32),
-        truth.label.astype(np.int8),
+        {
+            name: drawn.replicates.astype(np.float32)
+            for name, drawn in measurement.drawn.items()
+            if not definitions.METRICS[name].no_interval
+        },
+        measurement.reading.score.astype(np.float32),
+        measurement.truth.label.astype(np.int8),
     )
 
 
-def write(path: Path, kept: Replicates) -> None:
+def write(path: Path, replicates: Replicates) -> None:
     """Writes a NumPy archive, whole or not at all."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {
-        f"values/{name}": drawn for name, drawn in kept.values.items()
+        f"values/{name}": values for name, values in replicates.values.items()
     }
-    np.savez_compressed(buffer, scores=kept.scores, labels=kept.labels, **arrays)
+    np.savez_compressed(
+        buffer, scores=replicates.scores, labels=replicates.labels, **arrays
+    )
     files.write_bytes(path, buffer.getvalue())
 
 

@@ -1,33 +1,33 @@
 """`--mode=score`: metrics and the page for anybody's detections, without a network."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aals_jax.evaluation import examples, submissions
-from aals_jax.metrics import definitions, operating, readings
-from aals_jax.metrics.summary import Measured, sections, summarise
-from aals_jax.report import ModelCurves, write_report
-from aals_jax.runtime import files, log, provenance
+from aals_jax.evaluation import examples, result, submissions
+from aals_jax.metrics import definitions, measurement, operating, readings
+from aals_jax.metrics.draws import Bootstrap
+from aals_jax.metrics.measurement import Measurement
+from aals_jax.runtime import log
 
 if TYPE_CHECKING:
     from data.cxr_registry.dicom import reader
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    """How to score; see `launch.py --help`."""
+class ScoreOptions:
+    """How to score; see `launch.py --mode=score --help`."""
 
     hit: readings.Hit
-    bootstrap: definitions.Bootstrap
+    bootstrap: Bootstrap
     title: str = "Scores"
     pictures: Path | None = None  # folder of the images, for the page's pictures
 
 
-def score(submitted: submissions.Files, out: Path, *, options: Options) -> Path:
+def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> Path:
     """Writes metrics.json and report.html to `out`; returns the path of the first.
 
     Raises:
@@ -37,54 +37,45 @@ def score(submitted: submissions.Files, out: Path, *, options: Options) -> Path:
     check_hit(submission, options.hit)
     names = ("detections", "detections_b")[: len(submitted.detections)]
     with log.progress("scoring") as update:
-        measured = {}
+        measurements = {}
         for number, name in enumerate(names):
 
             def tick(done: int, total: int, number: int = number) -> None:
                 update(number * total + done, len(names) * total)
 
-            measured[name] = _measure(submission, number, options, tick)
-    test = next(iter(measured.values())).truth
-    result = {
-        "kind": "score",
-        "title": options.title,
-        "disclaimer": provenance.DISCLAIMER,
-        **sections(measured),
-        "differences": _differences(measured, options),
-        "data": {"source": "tables of detections", **_counts(test)},
-        "notes": _notes(submission),
-        "settings": {
+            measurements[name] = _measure(submission, number, options, tick)
+    first = measurements["detections"]
+    scored = result.Result(
+        kind="score",
+        title=options.title,
+        measurements=measurements,
+        differences=(
+            measurement.differences(*measurements.items())
+            if len(measurements) == 2
+            else []
+        ),
+        data={"source": "tables of detections", **_counts(first.truth)},
+        notes=_notes(submission),
+        settings={
             **options.hit.described(),
             **dataclasses.asdict(options.bootstrap),
         },
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-    }
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page may show images
-    write_report(
-        out / "report.html",
-        result=result,
-        curves={n: ModelCurves(**m.curves) for n, m in measured.items()},
-        history=[],
-        examples=_pictures(submission, measured, options),
     )
-    files.write_json(out / "metrics.json", result)
-    log.log_metrics(result["metrics"])
-    log.info("the metrics: %s", out / "metrics.json")
-    log.info("the page: %s", out / "report.html")
-    return out / "metrics.json"
+    pictures = _pictures(submission, first, options)
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page may show images
+    return result.publish(scored, out / result.SCORE_FILE, examples=pictures)
 
 
 def check_hit(submission: submissions.Submission, hit: readings.Hit) -> None:
     """Raises ValueError for a hit rule that these coordinates can't have."""
-    points = any(np.shape(each)[-1] == 2 for each in submission.truth.lesions)
+    points = any(np.shape(places)[-1] == 2 for places in submission.truth.lesions)
     if points and hit.rule != "distance":
         raise ValueError(
             f"the lesions are points, which hit_rule={hit.rule} can't judge: give "
             "--hit_rule=distance --distance=REACH"
         )
     if hit.rule == "iou" and any(
-        np.shape(each)[-1] == 3 for found in submission.detections for each in found
+        np.shape(rows)[-1] == 3 for system in submission.detections for rows in system
     ):
         raise ValueError("--hit_rule=iou needs boxes in every table of detections")
 
@@ -92,17 +83,18 @@ def check_hit(submission: submissions.Submission, hit: readings.Hit) -> None:
 def _measure(
     submission: submissions.Submission,
     number: int,
-    options: Options,
+    options: ScoreOptions,
     progress: Callable[[int, int], None],
-) -> Measured:
+) -> Measurement:
     """One system, on the test rows; thresholds come from the validation rows."""
     truth = submission.truth
-    score, found = submission.scores[number], submission.detections[number]
+    score, detections = submission.scores[number], submission.detections[number]
 
     def part(rows: np.ndarray) -> tuple[readings.Truth, readings.Reading]:
-        chosen = truth.select(rows)
-        detections = [found[i] for i in rows]
-        return chosen, readings.read(chosen, score[rows], detections, hit=options.hit)
+        part_truth = truth.select(rows)
+        return part_truth, readings.read(
+            part_truth, score[rows], [detections[i] for i in rows], hit=options.hit
+        )
 
     test_truth, test = part(_rows(submission, "test"))
     chosen_on = "the same images, so these look better than they are"
@@ -110,7 +102,7 @@ def _measure(
     if np.any(submission.split == "validation"):
         chosen_on = "the validation rows"
         points = operating.choose(*part(_rows(submission, "validation")))
-    return summarise(
+    return measurement.measure(
         test_truth,
         test,
         points=points,
@@ -124,20 +116,6 @@ def _measure(
 def _rows(submission: submissions.Submission, split: str) -> np.ndarray:
     """The images of a split; all of them where there is no such column."""
     return np.flatnonzero((submission.split == split) | (submission.split == ""))
-
-
-def _differences(
-    measured: Mapping[str, Measured], options: Options
-) -> list[dict[str, Any]]:
-    if len(measured) < 2:
-        return []
-    (name_a, a), (name_b, b) = measured.items()
-    return definitions.differences(
-        a.truth,
-        (name_a, a.reading),
-        (name_b, b.reading),
-        bootstrap=options.bootstrap,
-    )
 
 
 def _counts(truth: readings.Truth) -> dict[str, Any]:
@@ -166,9 +144,7 @@ def _notes(submission: submissions.Submission) -> list[str]:
 
 
 def _pictures(
-    submission: submissions.Submission,
-    measured: Mapping[str, Measured],
-    options: Options,
+    submission: submissions.Submission, first: Measurement, options: ScoreOptions
 ) -> list[examples.Example]:
     """Pictures of the first system, where the images are at hand."""
     folder = options.pictures
@@ -186,7 +162,6 @@ def _pictures(
         pixels = np.rint(image.pixels * 255).astype(np.uint8)
         return examples.Film(pixels, None, image.stored_to_upright)
 
-    first = next(iter(measured.values()))
     chosen = examples.choose_examples(
         first.truth, first.reading, film_of, hit=options.hit
     )
@@ -201,7 +176,8 @@ def _pictures(
 
 def _radiograph(folder: Path, name: str) -> "reader.Radiograph | None":
     """The image of that name in the folder, where there is one to be shown."""
-    from data.cxr_registry.dicom import reader  # half a second, for pictures alone
+    # here: pydicom takes half a second, and most scorings show no pictures
+    from data.cxr_registry.dicom import reader
 
     try:
         path = (folder / name).resolve()

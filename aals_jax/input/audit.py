@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from aals_jax import report
 from aals_jax.input import prepare
+from aals_jax.report import audit_page
 from aals_jax.runtime import files, log, provenance
 from data.cxr_registry.build import folds
 from data.cxr_registry.guard import checks
@@ -77,7 +77,8 @@ def audit(options: AuditOptions) -> bool:
         pictures = galleries(registry, results, pixels)
     result = {**_head(registry, options, problems), **facts}
     options.out.mkdir(parents=True, exist_ok=True)
-    report.write_audit(options.out / "audit.html", result=result, galleries=pictures)
+    html = audit_page.render(result=result, galleries=pictures)
+    files.write_text(options.out / "audit.html", html)
     files.write_json(options.out / "audit.json", result)
     _log(result, options.out)
     return result["passed"]
@@ -214,7 +215,7 @@ def galleries(
     registry: records.Registry,
     results: Sequence[looks.Look | looks.Refused],
     pixels: Mapping[str, Any],
-) -> list[report.Gallery]:
+) -> list[audit_page.Gallery]:
     """A contact sheet, repeated images side by side, the smallest and largest boxes.
 
     Args:
@@ -240,21 +241,21 @@ def galleries(
     )
     picture_of = {picture.row: picture for picture in pictures if picture}
     return [
-        report.Gallery(
+        audit_page.Gallery(
             "At random",
             "Is it bone bright and air dark, head up, the patient's left on the right?",
             _figures([((row,), _labels(registry, row)) for row in random], picture_of),
         ),
-        report.Gallery(
+        audit_page.Gallery(
             "Repeated",
             "Same pixels of two patients first, then the nearest by perceptual hash.",
             _figures(pairs, picture_of),
         ),
-        report.Gallery(
+        audit_page.Gallery(
             "Smallest and largest boxes",
             "A box off its lesion, or of another image's size, shows here first.",
             tuple(
-                report.AuditFigure(
+                audit_page.Figure(
                     (_panel(picture_of[row], place),), _size(side, row, name)
                 )
                 for side, row, place, name in extremes
@@ -285,10 +286,10 @@ def _pairs(pixels: Mapping[str, Any]) -> list[tuple[tuple[int, ...], str]]:
 def _figures(
     chosen: Sequence[tuple[tuple[int, ...], str]],
     picture_of: Mapping[int, looks.Picture],
-) -> tuple[report.AuditFigure, ...]:
+) -> tuple[audit_page.Figure, ...]:
     """Figures of rows with a caption; those without a picture are left out."""
     return tuple(
-        report.AuditFigure(
+        audit_page.Figure(
             tuple(_panel(picture_of[row]) for row in rows),
             f"{'row' if len(rows) == 1 else 'rows'} {' and '.join(map(str, rows))}: "
             f"{caption}",
@@ -298,10 +299,10 @@ def _figures(
     )
 
 
-def _panel(picture: looks.Picture, place: int | None = None) -> report.AuditPanel:
+def _panel(picture: looks.Picture, place: int | None = None) -> audit_page.Panel:
     """The picture with all of its boxes, or with one."""
     boxes = picture.boxes if place is None else picture.boxes[place : place + 1]
-    return report.AuditPanel(picture.pixels, np.asarray(boxes))
+    return audit_page.Panel(picture.pixels, np.asarray(boxes))
 
 
 def _labels(registry: records.Registry, row: int) -> str:

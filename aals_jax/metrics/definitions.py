@@ -1,7 +1,8 @@
-"""Readings to metrics: value, interval, definition and image set of each, one table.
+"""METRICS, the table of all metrics: a new one is a row there.
 
-Image-level metrics are over all images whose record is known. Lesion-level ones leave
-out positives without marked lesions: a detection there is neither right nor wrong.
+From a reading to each metric's value, interval, definition and image set. Image-level
+metrics are over all images whose record is known. Lesion-level ones leave out positives
+without marked lesions: a detection there is neither right nor wrong.
 """
 
 import dataclasses
@@ -11,39 +12,41 @@ from typing import Any
 import numpy as np
 
 from aals_jax.metrics import calibration, delong, froc, intervals, roc
+from aals_jax.metrics.draws import Draws, TruthDraws
+from aals_jax.metrics.intervals import Drawn, Interval, Statistic
 from aals_jax.metrics.readings import Hit, Reading, Truth
 
 Entry = dict[str, Any]  # one metric of result.json: plain numbers, None for nan
 
 
 @dataclasses.dataclass(frozen=True)
-class Bootstrap:
-    """How intervals are drawn."""
-
-    replicates: int = 2000
-    seed: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
 class Metric:
-    """How one metric is computed from readings."""
+    """How one metric is computed from a reading."""
 
     definition: str
     is_image_level: bool
-    statistic: Callable[[Truth, Reading], intervals.Statistic]
+    statistic: Callable[[Truth, Reading], Statistic]
     reason: Callable[[Truth, Reading], str]  # why it is undefined; empty: it is not
     no_interval: str = ""  # why the bootstrap has no interval for it; empty: it has
 
+    def draws(self, draws: TruthDraws) -> Draws:
+        """The draws for the images that it is about."""
+        return draws.all_images if self.is_image_level else draws.judged_images
+
+    def rows(self, truth: Truth) -> np.ndarray:
+        """i64[m], the images that it is about."""
+        return np.arange(len(truth)) if self.is_image_level else truth.judged_rows
+
 
 def _image_metric(function: Callable[..., np.ndarray]):
-    def statistic(truth: Truth, reading: Reading) -> intervals.Statistic:
+    def statistic(truth: Truth, reading: Reading) -> Statistic:
         return lambda weights: function(reading.score, truth.label, weights=weights)
 
     return statistic
 
 
 def _froc_metric(field: str, limits: tuple[float, ...]):
-    def statistic(truth: Truth, reading: Reading) -> intervals.Statistic:
+    def statistic(truth: Truth, reading: Reading) -> Statistic:
         data = getattr(reading, field)
         return lambda weights: froc.froc_score(data, limits, weights=weights)
 
@@ -112,46 +115,10 @@ HITS = {
 }
 
 
-_NUMBERS = ("value", "low", "high")
-
-
 def definition(name: str, hit: Hit) -> str:
     """A metric's definition, the hit rule included."""
     rule = HITS[hit.rule].format(**dataclasses.asdict(hit))
     return METRICS[name].definition.format(hit=rule)
-
-
-def measure(
-    truth: Truth,
-    reading: Reading,
-    *,
-    bootstrap: Bootstrap,
-    hit: Hit,
-    names: Sequence[str] = tuple(METRICS),
-) -> dict[str, Entry]:
-    """Metrics of one system: name -> value, interval, definition and image set.
-
-    Args:
-        names: which; `froc_area` is left out of readings that don't come from maps.
-    """
-    names = [name for name in names if name in available(reading)]
-    found: dict[str, intervals.Interval] = {}
-    for is_image_level in (True, False):  # one set of images, one set of draws
-        group = [n for n in names if METRICS[n].is_image_level == is_image_level]
-        found |= _intervals(group, truth, reading, bootstrap)
-    made = {
-        name: {
-            **entry(found[name]),
-            "definition": definition(name, hit),
-            **image_set(truth, judged(METRICS[name], truth)),
-        }
-        for name in names
-    }
-    if made.get("auroc", {}).get("value") is not None:
-        closed = delong.auroc_interval(reading.score, truth.label)
-        low_high = {"low": number(closed.low), "high": number(closed.high)}
-        made["auroc"]["delong"] = low_high
-    return made
 
 
 def available(*readings: Reading) -> list[str]:
@@ -160,108 +127,129 @@ def available(*readings: Reading) -> list[str]:
     return [name for name in METRICS if has_maps or name != "froc_area"]
 
 
-def _intervals(
-    names: Sequence[str], truth: Truth, reading: Reading, bootstrap: Bootstrap
-) -> dict[str, intervals.Interval]:
-    """Values and intervals of metrics on one set of images."""
-    if not names:
-        return {}
-    rows = judged(METRICS[names[0]], truth)
-    reasons = {name: METRICS[name].reason(truth, reading) for name in names}
-    statistics = {name: statistic(name, truth, reading) for name in names}
-    bare = [n for n in names if METRICS[n].no_interval and not reasons[n]]
-    found = intervals.patient_bootstraps(
-        truth.patient[rows].tolist(),
-        {name: f for name, f in statistics.items() if name not in bare},
-        **dataclasses.asdict(bootstrap),
-        reasons=reasons,
-    )
-    for name in bare:
-        value = float(statistics[name](np.ones((1, len(rows))))[0])
-        found[name] = intervals.Interval(
-            value, np.nan, np.nan, reason=METRICS[name].no_interval
-        )
-    return found
+def draw_metrics(
+    truth: Truth,
+    reading: Reading,
+    *,
+    draws: TruthDraws,
+    names: Sequence[str] = tuple(METRICS),
+) -> dict[str, Drawn]:
+    """Values of one system's metrics, and their replicates.
+
+    Args:
+        names: those wanted; `froc_area` is left out of readings that don't come from
+            maps. A metric that has no interval has no replicates either, f64[0].
+    """
+    names = [name for name in names if name in available(reading)]
+    drawn: dict[str, Drawn] = {}
+    for is_image_level in (True, False):  # one set of images, one pass over its draws
+        group = [n for n in names if METRICS[n].is_image_level == is_image_level]
+        if not group:
+            continue
+        statistics = {name: _statistic(name, truth, reading) for name in group}
+        for name in group:
+            if METRICS[name].no_interval and not METRICS[name].reason(truth, reading):
+                once = np.ones((1, len(METRICS[name].rows(truth))))
+                value = float(statistics.pop(name)(once)[0])
+                drawn[name] = Drawn(value, np.empty(0))
+        drawn |= intervals.draw(METRICS[group[0]].draws(draws), statistics)
+    return {name: drawn[name] for name in names}
 
 
-def statistic(name: str, truth: Truth, reading: Reading) -> intervals.Statistic:
+def metric_entries(
+    drawn: Mapping[str, Drawn],
+    truth: Truth,
+    reading: Reading,
+    *,
+    seed: int,
+    hit: Hit,
+) -> dict[str, Entry]:
+    """What `draw_metrics` gave, as result.json holds it.
+
+    Args:
+        drawn: name -> the metric of this reading.
+        seed: of the draws.
+        hit: when a detection hits a lesion.
+    """
+    entries = {}
+    for name, metric in drawn.items():
+        entries[name] = {
+            **entry(_interval(name, metric, truth, reading, seed)),
+            "definition": definition(name, hit),
+            **image_set(truth, METRICS[name].rows(truth)),
+        }
+    if entries.get("auroc", {}).get("value") is not None:
+        closed = delong.auroc_interval(reading.score, truth.label)
+        ends = {"low": number(closed.low), "high": number(closed.high)}
+        entries["auroc"]["delong"] = ends
+    return entries
+
+
+def _interval(
+    name: str, drawn: Drawn, truth: Truth, reading: Reading, seed: int
+) -> Interval:
+    metric = METRICS[name]
+    if not len(drawn.replicates):
+        return Interval(drawn.value, np.nan, np.nan, reason=metric.no_interval)
+    reason = metric.reason(truth, reading)
+    return intervals.percentile_interval(drawn, seed=seed, reason=reason)
+
+
+def _statistic(name: str, truth: Truth, reading: Reading) -> Statistic:
     """A metric as a function of weights; nan everywhere where it is undefined."""
     metric = METRICS[name]
     undefined = metric.reason(truth, reading)
-    return nowhere if undefined else metric.statistic(truth, reading)
+    return _nowhere if undefined else metric.statistic(truth, reading)
 
 
-def differences(
-    truth: Truth,
-    a: tuple[str, Reading],
-    b: tuple[str, Reading],
-    *,
-    bootstrap: Bootstrap,
-) -> list[Entry]:
-    """a minus b for each metric that both have, on the same images, with p-values."""
-    (name_a, first), (name_b, second) = a, b
-    made = []
-    for name in available(first, second):
-        metric = METRICS[name]
-        if metric.no_interval:
-            continue
-        rows = judged(metric, truth)
-        reason = metric.reason(truth, first) or metric.reason(truth, second)
-        interval = intervals.paired_bootstrap(
-            truth.patient[rows].tolist(),
-            nowhere if reason else metric.statistic(truth, first),
-            nowhere if reason else metric.statistic(truth, second),
-            replicates=bootstrap.replicates,
-            seed=bootstrap.seed,
-            reason=reason,
-        )
-        made.append(
-            {
-                "a": name_a,
-                "b": name_b,
-                "metric": name,
-                **_compared(interval, truth, rows),
-            }
-        )
-    made.append(_delong_difference(truth, a, b))
-    return made
+def _nowhere(weights: np.ndarray) -> np.ndarray:
+    """The statistic of what is undefined."""
+    return np.full(len(weights), np.nan)
 
 
-def _delong_difference(
-    truth: Truth, a: tuple[str, Reading], b: tuple[str, Reading]
-) -> Entry:
-    interval = delong.auroc_difference(a[1].score, b[1].score, truth.label)
-    return {
-        "a": a[0],
-        "b": b[0],
-        "metric": "auroc",
-        **_compared(interval, truth, np.arange(len(truth))),
-    }
-
-
-def _compared(interval: intervals.Interval, truth: Truth, rows: np.ndarray) -> Entry:
-    made = entry(interval)
-    made["method"] = made.pop("interval")
-    counts = image_set(truth, rows)
-    return made | {name: counts[name] for name in ("n_images", "n_patients")}
-
-
-def entry(interval: intervals.Interval) -> Entry:
+def entry(interval: Interval) -> Entry:
     """An interval as plain numbers, with what it takes to draw it again."""
-    made: Entry = {name: number(getattr(interval, name)) for name in _NUMBERS}
-    made["interval"] = f"95 % {interval.method}" if interval.method else "none"
+    plain: Entry = {
+        end: number(getattr(interval, end)) for end in ("value", "low", "high")
+    }
+    plain["interval"] = f"95 % {interval.method}" if interval.method else "none"
     if "paired" in interval.method:
-        made["p_value"] = number(interval.p_value)
+        plain["p_value"] = number(interval.p_value)
     if interval.seed is not None:  # a bootstrap
-        made["interval"] += f", seed {interval.seed}"
-        made |= {"rejected": interval.rejected, "replicates": interval.replicates}
+        plain["interval"] += f", seed {interval.seed}"
+        plain |= {"rejected": interval.rejected, "replicates": interval.replicates}
     if interval.reason:
-        made["reason"] = interval.reason
-    return made
+        plain["reason"] = interval.reason
+    return plain
+
+
+def entry_text(entry: Mapping[str, Any]) -> str:
+    """A metric in a line: value and interval, or why there is no value.
+
+    >>> entry_text({"value": 0.8761, "low": 0.832, "high": 0.914})
+    '0.876 [0.832, 0.914]'
+    >>> entry_text({"value": None, "reason": "no lesion in 8 images"})
+    'nan (no lesion in 8 images)'
+    """
+    if entry.get("value") is None:
+        return f"nan ({entry.get('reason', 'no reason')})"
+    if entry.get("low") is None or entry.get("high") is None:
+        return f"{entry['value']:.3f} (no interval)"
+    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+
+
+def difference_text(entry: Mapping[str, Any]) -> str:
+    """A paired difference in a line."""
+    p_value = entry.get("p_value")
+    p_text = "nan" if p_value is None else f"{p_value:.3g}"
+    return (
+        f"{entry['a']} minus {entry['b']}: {entry['metric']} {entry_text(entry)}, "
+        f"p {p_text} ({entry['method']})"
+    )
 
 
 def image_set(truth: Truth, rows: np.ndarray) -> Entry:
-    """The set a number is about."""
+    """The set that a number is about: counts, and the share of positives."""
     return {
         "n_images": len(rows),
         "n_patients": len(set(truth.patient[rows])),
@@ -274,13 +262,3 @@ def image_set(truth: Truth, rows: np.ndarray) -> Entry:
 def number(value: Any) -> float | None:
     """JSON has no nan and no infinity."""
     return float(value) if np.isfinite(value) else None
-
-
-def nowhere(weights: np.ndarray) -> np.ndarray:
-    """The statistic of what is undefined."""
-    return np.full(len(weights), np.nan)
-
-
-def judged(metric: Metric, truth: Truth) -> np.ndarray:
-    """The images that a metric is over: i64[m], indices."""
-    return np.arange(len(truth)) if metric.is_image_level else truth.judged_rows

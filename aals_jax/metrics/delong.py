@@ -18,7 +18,7 @@ def auroc_interval(
     """AUROC with the interval of DeLong's variance, normal on the logit scale.
 
     logit(A) -+ z sqrt(var(A)) / (A (1 - A)), brought back to 0 .. 1. It takes images
-    as independent: with several images a patient, prefer `patient_bootstrap`.
+    as independent: with several images a patient, prefer `intervals.patient_bootstrap`.
 
     Args:
         scores: f[n], any monotone scale, no nan.
@@ -105,11 +105,11 @@ def _delong(
     # ties by half: for a positive, the share of negatives it beats; vice versa.
     beats, beaten = [], []
     for model in map(np.asarray, scores):
-        rank = _ranks(model)
-        beats.append((rank[positive] - _ranks(model[positive])) / num_neg)
-        below = (rank[~positive] - _ranks(model[~positive])) / num_pos
+        rank = mid_ranks(model)
+        beats.append((rank[positive] - mid_ranks(model[positive])) / num_neg)
+        below = (rank[~positive] - mid_ranks(model[~positive])) / num_pos
         beaten.append(1.0 - below)
-    values = [float(each.mean()) for each in beats]
+    values = [float(shares.mean()) for shares in beats]
     if min(num_pos, num_neg) < 2:
         why = f"a variance needs two of each class: {num_pos} positive, {num_neg} not"
         return values, None, why
@@ -117,13 +117,14 @@ def _delong(
     return values, covariance.reshape(len(scores), len(scores)), ""
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """f64[n], ranks from 1, ascending; equal values share the mean of theirs.
+def mid_ranks(values: np.ndarray) -> np.ndarray:
+    """f64[n], the rank of each of f[n], from 1; equal ones share the mean of theirs.
 
-    As scipy.stats.rankdata, which takes half a second to import.
+    As `scipy.stats.rankdata`, whose package takes long to import.
 
-    >>> _ranks(np.array([0.3, 0.1, 0.3, 0.9]))
-    array([2.5, 1. , 2.5, 4. ])
+    >>> mid_ranks(np.array([0.3, 0.1, 0.3])).tolist()
+    [2.5, 1.0, 2.5]
     """
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[place]
+    last = np.cumsum(count)
+    return (last - (count - 1) / 2)[place]

@@ -1,4 +1,4 @@
-"""From a map of scores to detections: points, regions and one score an image.
+"""From a map of scores to detections: points, and one score an image.
 
 Maps are f[H, W], probabilities or logits: nothing here needs a range. Coordinates
 are pixels of the map: pixel i covers [i, i + 1) and its centre is i + 0.5, so a map of
@@ -27,19 +27,6 @@ class Detections:
     def rows(self) -> np.ndarray:
         """f64[k, 3], (x, y, score), as `matching.match` reads them."""
         return np.stack([self.x, self.y, self.score], axis=1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Regions:
-    """Connected regions of one map, score descending."""
-
-    boxes: np.ndarray  # f64[k, 4], smallest box around the pixels
-    score: np.ndarray  # f64[k], the largest value inside
-    area: np.ndarray  # i64[k], pixels
-
-    def rows(self) -> np.ndarray:
-        """f64[k, 5], (x0, y0, x1, y1, score), as `matching.match` reads them."""
-        return np.concatenate([self.boxes, self.score[:, None]], axis=1)
 
 
 def find_detections(
@@ -85,44 +72,6 @@ def find_detections(
     order = np.lexsort((x, y, -score))
     order = _apart(order[keep[order]], x, y, min_distance, max_detections)
     return Detections(x[order], y[order], score[order])
-
-
-def regions(
-    probability_map: np.ndarray,
-    threshold: float,
-    *,
-    valid: np.ndarray | None = None,
-) -> Regions:
-    """Connected regions (eight neighbours) with values >= threshold.
-
-    Args:
-        probability_map: f[H, W], finite on valid pixels.
-        threshold: least value of a pixel of a region; finite.
-        valid: bool[H, W], False on padding, which is in no region.
-    """
-    from scipy import ndimage  # a third of a second: not for those who only score
-
-    values = _check_map(probability_map, valid)
-    if not np.isfinite(threshold):
-        raise ValueError(f"threshold={threshold} must be finite")
-    count, labels, stat, _ = cv2.connectedComponentsWithStats(
-        (values >= threshold).astype(np.uint8), connectivity=8
-    )
-    left, top, width, height, area = stat[1:].astype(np.int64).T
-    boxes = np.stack([left, top, left + width, top + height], axis=1)
-    score = np.array(ndimage.maximum(values, labels, range(1, count)), np.float64)
-    order = np.lexsort((left, top, -score))
-    return Regions(boxes[order].astype(np.float64), score[order], area[order])
-
-
-def boxes_from_labels(labels: np.ndarray) -> np.ndarray:
-    """Boxes f64[m, 4] of a lesion mask i[H, W], 0 = none; ids may have gaps."""
-    from scipy import ndimage
-
-    found = ndimage.find_objects(np.asarray(labels))
-    # An id that is not drawn is None here: no lesion, and so no missed lesion.
-    boxes = [(c.start, r.start, c.stop, r.stop) for r, c in filter(None, found)]
-    return np.array(boxes, np.float64).reshape(-1, 4)
 
 
 def to_image(points: np.ndarray, transform: float | np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from aals_jax.metrics import intervals, roc
-from aals_jax.metrics.definitions import Bootstrap, entry, number
+from aals_jax.metrics.definitions import entry, number
+from aals_jax.metrics.draws import Draws, TruthDraws
 from aals_jax.metrics.readings import Reading, Truth
 
 SPECIFICITIES = (0.90, 0.95)
@@ -33,13 +34,11 @@ def choose(truth: Truth, reading: Reading) -> list[Point]:
     """The points of SPECIFICITIES and FALSE_POSITIVES on one set."""
     points = []
     for wanted in SPECIFICITIES:
-        found = roc.sensitivity_at_specificity(
+        best = roc.sensitivity_at_specificity(
             reading.score, truth.label, specificity=wanted
         )
         rule = f"the most sensitive threshold with specificity >= {wanted:g}"
-        points.append(
-            Point(f"specificity {wanted:.2f}", "image", rule, found.threshold)
-        )
+        points.append(Point(f"specificity {wanted:.2f}", "image", rule, best.threshold))
     for wanted in FALSE_POSITIVES:
         rule = f"the lowest threshold with at most {wanted:g} false positives an image"
         name = f"{wanted:g} false positives an image"
@@ -72,7 +71,7 @@ def apply(
     reading: Reading,
     *,
     chosen_on: str,
-    bootstrap: Bootstrap,
+    draws: TruthDraws,
 ) -> list[dict[str, Any]]:
     """What each point gives on a set, with intervals of the patient-level bootstrap.
 
@@ -80,16 +79,17 @@ def apply(
         points: of `choose`, perhaps on another set.
         truth, reading: of the set they are applied to.
         chosen_on: words for the set that they were chosen on.
+        draws: of the patients of the set they are applied to.
     """
-    made = []
+    applied = []
     for point in points:
-        counts = (
-            _image_counts(point, truth, reading)
-            if point.level == "image"
-            else _lesion_counts(point, reading)
-        )
-        rows = np.arange(len(truth)) if point.level == "image" else truth.judged_rows
-        made.append(
+        if point.level == "image":
+            counts = _image_counts(point, truth, reading)
+            set_draws = draws.all_images
+        else:
+            counts = _lesion_counts(point, reading)
+            set_draws = draws.judged_images
+        applied.append(
             {
                 "name": point.name,
                 "level": point.level,
@@ -98,11 +98,11 @@ def apply(
                 "chosen_on": chosen_on,
                 "measured": {}
                 if np.isnan(point.threshold)
-                else _ratios(counts, truth.patient[rows], bootstrap),
+                else _ratios(counts, set_draws),
                 **_no_threshold(point),
             }
         )
-    return made
+    return applied
 
 
 Counts = Mapping[str, tuple[np.ndarray, np.ndarray]]  # name -> over, under: f64[n] each
@@ -132,19 +132,20 @@ def _lesion_counts(point: Point, reading: Reading) -> Counts:
     }
 
 
-def _ratios(
-    counts: Counts, patients: np.ndarray, bootstrap: Bootstrap
-) -> dict[str, Any]:
-    found = intervals.patient_bootstraps(
-        patients.tolist(),
-        {
-            name: partial(_ratio, np.asarray(over, float), np.asarray(under, float))
-            for name, (over, under) in counts.items()
-        },
-        **dataclasses.asdict(bootstrap),
-        reasons=dict.fromkeys(counts, "nothing to count"),
-    )
-    return {name: entry(interval) for name, interval in found.items()}
+def _ratios(counts: Counts, draws: Draws) -> dict[str, Any]:
+    """name -> over / under with its interval, as result.json holds it."""
+    statistics = {
+        name: partial(_ratio, np.asarray(over, float), np.asarray(under, float))
+        for name, (over, under) in counts.items()
+    }
+    return {
+        name: entry(
+            intervals.percentile_interval(
+                drawn, seed=draws.seed, reason="nothing to count"
+            )
+        )
+        for name, drawn in intervals.draw(draws, statistics).items()
+    }
 
 
 def _ratio(over: np.ndarray, under: np.ndarray, weights: np.ndarray) -> np.ndarray:

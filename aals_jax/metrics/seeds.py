@@ -2,7 +2,7 @@
 
 Plain arrays in, plain numbers out. A system's replicates are its values on resampled
 patients; two systems that were measured on the same images with the same draws are
-paired by subtracting them one by one (`intervals.replicate_values`).
+paired by subtracting them one by one (`intervals.draw`).
 """
 
 import dataclasses
@@ -12,17 +12,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from aals_jax.metrics.intervals import Interval, two_sided_p
+from aals_jax.metrics.intervals import Drawn, Interval, two_sided_p
 
 LEVEL = 0.95
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawn:
-    """A metric of one system on one test set."""
-
-    value: float  # on the set as it is
-    replicates: np.ndarray  # f64[r], on resampled patients; nan: rejected
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +64,7 @@ def over_folds(folds: Mapping[int, Drawn]) -> Drawn:
 def within_seed(a: Drawn, b: Drawn) -> Interval:
     """Interval and p-value of a - b for one run of each, over patients.
 
-    As `intervals.paired_bootstrap`, from replicates that were kept.
+    As `intervals.paired_interval`, from replicates that were kept.
     """
     differences = _subtract([a], [b])[0]
     method = "paired percentile bootstrap over patients"

@@ -10,32 +10,44 @@ from typing import Any
 
 import numpy as np
 
-from aals_jax.metrics import froc, intervals
-from aals_jax.metrics.definitions import Bootstrap, entry, image_set, measure
+from aals_jax.metrics import definitions, froc, intervals
+from aals_jax.metrics.definitions import entry, image_set
+from aals_jax.metrics.draws import TruthDraws
 from aals_jax.metrics.readings import Hit, Reading, Truth
 
-METRICS = ("auroc", "froc_count")
+NAMES = ("auroc", "froc_count")  # the metrics of each group
 SIZES = ("small", "middle", "large")
 
 
 def measure_groups(
-    truth: Truth, reading: Reading, *, bootstrap: Bootstrap, hit: Hit
+    truth: Truth, reading: Reading, *, draws: TruthDraws, hit: Hit
 ) -> list[dict[str, Any]]:
-    """A row for each value of each column, then for each third of lesion sizes."""
-    options: Any = {"bootstrap": bootstrap, "hit": hit, "names": METRICS}
-    made = []
-    for column, value, rows in _groups(truth):
-        part = truth.select(rows)
-        measured = reading.select(truth, rows, hit=hit)
-        made.append(
+    """A row for each value of each column, then for each third of lesion sizes.
+
+    Args:
+        truth, reading: of the whole set.
+        draws: of its patients; a group's own patients are drawn with the same seed.
+        hit: when a detection hits a lesion.
+    """
+    rows = []
+    for column, value, members in _groups(truth):
+        part = truth.select(members)
+        part_reading = reading.select(truth, members, hit=hit)
+        drawn = definitions.draw_metrics(
+            part, part_reading, draws=TruthDraws(part, draws.bootstrap), names=NAMES
+        )
+        seed = draws.bootstrap.seed
+        rows.append(
             {
                 "column": column,
                 "group": value,
                 **image_set(part, np.arange(len(part))),
-                "metrics": measure(part, measured, **options),
+                "metrics": definitions.metric_entries(
+                    drawn, part, part_reading, seed=seed, hit=hit
+                ),
             }
         )
-    return made + _by_size(truth, reading, bootstrap)
+    return rows + _by_size(truth, reading, draws)
 
 
 def _groups(truth: Truth) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -46,35 +58,30 @@ def _groups(truth: Truth) -> Iterator[tuple[str, str, np.ndarray]]:
             yield column, name or "unknown", np.flatnonzero(values == name)
 
 
-def _by_size(
-    truth: Truth, reading: Reading, bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
+def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str, Any]]:
     """Sensitivity for the lesions of each third; false positives are those of all."""
     rows = truth.judged_rows
-    boxes = [truth.lesions[i] for i in rows]
-    if not any(len(each) for each in boxes) or any(
-        np.shape(each)[-1] != 4 for each in boxes if len(each)
-    ):
-        return []
-    size = np.concatenate([_side(each) for each in boxes])
+    lesions = [truth.lesions[i] for i in rows]
+    filled = [boxes for boxes in lesions if len(boxes)]
+    if not filled or any(np.shape(boxes)[-1] != 4 for boxes in filled):
+        return []  # points have no size
+    size = np.concatenate([_side(boxes) for boxes in lesions])
     edges = np.quantile(size, [1 / 3, 2 / 3])
     third = np.searchsorted(edges, size, side="right")
-    made = []
+    sizes = []
     for number, name in enumerate(SIZES):
         mask = third == number
         if not mask.any():
             continue
         data = froc.select_lesions(reading.count, mask)
         interval = intervals.patient_bootstrap(
-            truth.patient[rows].tolist(),
+            draws.judged_images,
             partial(_score, data),
-            replicates=bootstrap.replicates,
-            seed=bootstrap.seed,
             reason=froc.undefined_reason(data),
         )
         scale, unit = truth.unit
         low, high = scale * size[mask].min(), scale * size[mask].max()
-        made.append(
+        sizes.append(
             {
                 "column": "lesion size",
                 "group": f"{name}, {low:.0f} to {high:.0f} {unit}",
@@ -83,7 +90,7 @@ def _by_size(
                 "metrics": {"froc_count": entry(interval)},
             }
         )
-    return made
+    return sizes
 
 
 def _score(data: froc.FrocData, weights: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,21 +62,13 @@ class Bars:
     bars: tuple[Bar, ...]
 
 
-def write_audit(
-    path: Path, *, result: Mapping[str, Any], galleries: Sequence[Gallery] = ()
-) -> None:
-    """Writes the page at `path`; an interrupted call leaves the old page, or none.
+def render(*, result: Mapping[str, Any], galleries: Sequence[Gallery] = ()) -> str:
+    """The page as text.
 
     Args:
-      path: the HTML file; its folder exists.
-      result: what audit.json holds, see docs/audit.md.
-      galleries: pictures, none of an image with burned-in text.
+        result: what audit.json holds, see docs/audit.md.
+        galleries: pictures, none of an image with burned-in text.
     """
-    page.write(path, render(result=result, galleries=galleries))
-
-
-def render(*, result: Mapping[str, Any], galleries: Sequence[Gallery] = ()) -> str:
-    """The page as text."""
     pixels = result["pixels"] or {}
     table = result["table"]
     return (

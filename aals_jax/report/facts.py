@@ -13,8 +13,8 @@ METHODS = {"aals": "AALS", "mil": "MIL", "pi_model": "Pi-model"}
 # entries of a result with a place of their own on the page
 _PLACED = frozenset(
     (
-        *("title", "kind", "disclaimer", "finding", "method", "scale", "seed"),
-        *("commit", "data", "metrics", "config", "settings", "versions", "time_s"),
+        *("title", "kind", "format", "disclaimer", "finding", "method", "scale"),
+        *("seed", "commit", "data", "metrics", "config", "settings", "versions"),
         *("command", "notes", "operating_points", "calibration", "subgroups"),
         "differences",
     )
@@ -39,7 +39,7 @@ def lead(result: Mapping) -> list[tuple[str, str]]:
     method, commit = result.get("method"), result.get("commit")
     if method is not None:
         method = METHODS.get(method, str(method).replace("_", " "))
-    return _said(
+    return _recorded(
         result,
         {
             "Method": method,
@@ -55,7 +55,7 @@ def facts(result: Mapping) -> list[tuple[str, str]]:
     """The table of facts, data in full, and every further plain entry of the result."""
     data = dict(result["data"])
     data.pop("splits", None)
-    start = _said(
+    start = _recorded(
         result,
         {
             "Finding": result.get("finding"),
@@ -73,7 +73,7 @@ def facts(result: Mapping) -> list[tuple[str, str]]:
         for key, value in result.items()
         if key not in _PLACED and isinstance(value, (str, int, float))
     }
-    return [*start, *_named(data), *_named(others), *_said(result, end)]
+    return [*start, *_named(data), *_named(others), *_recorded(result, end)]
 
 
 def command(result: Mapping) -> str:
@@ -86,7 +86,7 @@ def _named(tree: Mapping) -> list[tuple[str, str]]:
     return [(name[:1].upper() + name[1:], text) for name, text in rows]
 
 
-def _said(result: Mapping, entries: Mapping[str, object]) -> list[tuple[str, str]]:
+def _recorded(result: Mapping, entries: Mapping[str, object]) -> list[tuple[str, str]]:
     """A run owes every entry and says which it lacks; a scoring shows what it has."""
     owed = kind(result) == "run"
     return [

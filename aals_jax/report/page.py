@@ -1,6 +1,5 @@
-"""Writes the page of a run or of a scoring: one HTML file, no network, no script."""
+"""The page of a run or of a scoring: one HTML file, no network, no script."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -23,49 +22,6 @@ from aals_jax.report import (
 REQUIRED = ("title", "data", "metrics")
 
 
-def write_report(
-    path: Path,
-    *,
-    result: Mapping,
-    curves: Mapping[str, curve_figures.ModelCurves],
-    history: Sequence[Mapping] = (),
-    examples: Sequence[pictures.Example] = (),
-) -> None:
-    """Writes the page at `path`; an interrupted call leaves the old page, or none.
-
-    The same arguments give the same bytes. A section with nothing in it is left out.
-
-    Args:
-      path: the HTML file; its folder exists.
-      result: what result.json holds. `title`, `data` and `metrics` are required. `kind`
-        is "run" (a training run: facts it owes are shown as "not recorded" where they
-        are missing) or "score" (somebody's detections: it shows what it has).
-        `operating_points`, `calibration`, `subgroups`, `differences` are described in
-        the modules that draw them; `notes` are sentences for the top of the page,
-        `settings` and `config` are shown field by field.
-      curves: model name -> curves. Models keep one colour all over the page.
-      history: rows of metrics.jsonl, each with `stage` and `step`.
-      examples: images to show; within a kind the page puts the telling ones first.
-
-    Raises:
-      ValueError: something required is missing, or a curve is not finite.
-    """
-    write(
-        path, render(result=result, curves=curves, history=history, examples=examples)
-    )
-
-
-def write(path: Path, page: str) -> None:
-    """Writes aside, then renames: the page is whole, or the old one."""
-    path = Path(path)
-    aside = path.with_name(path.name + ".part")
-    try:
-        aside.write_text(page, encoding="utf-8", newline="\n")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def render(
     *,
     result: Mapping,
@@ -73,10 +29,27 @@ def render(
     history: Sequence[Mapping] = (),
     examples: Sequence[pictures.Example] = (),
 ) -> str:
-    """The page as text."""
+    """The page as text. The same arguments give the same bytes.
+
+    A section with nothing in it is left out.
+
+    Args:
+        result: what result.json holds. `title`, `data` and `metrics` are required.
+            `kind` is "run" (a training run: facts it owes are shown as "not recorded"
+            where they are missing) or "score" (somebody's detections: it shows what it
+            has). `operating_points`, `calibration`, `subgroups`, `differences` are
+            described in the modules that draw them; `notes` are sentences for the top
+            of the page, `settings` and `config` are shown field by field.
+        curves: model name -> curves. Models keep one colour all over the page.
+        history: rows of metrics.jsonl, each with `stage` and `step`.
+        examples: images to show; within a kind the page puts the telling ones first.
+
+    Raises:
+        ValueError: something required is missing, or a curve is not finite.
+    """
     missing = [name for name in REQUIRED if name not in result]
     if missing:
-        raise ValueError(f"result has no {missing}; write_report needs {REQUIRED}")
+        raise ValueError(f"result has no {missing}; a page needs {REQUIRED}")
     metrics = result["metrics"]
     slots = {model: slot for slot, model in enumerate(_models(result, curves))}
     galleries = pictures.galleries(examples)
@@ -116,13 +89,11 @@ def render(
 def _definition(result: Mapping) -> dict[str, object]:
     """What the last section shows."""
     columns, rows = tables.splits_table(result["data"].get("splits") or {})
-    times = (result.get("time_s") or {}).items()
     return {
         "facts": facts.facts(result),
         "settings": wording.flatten(result.get("settings") or {}),
         "split_columns": columns,
         "split_rows": rows,
-        "times": [(name, wording.seconds(value)) for name, value in times],
         "versions": wording.flatten(result.get("versions") or {}),
         "command": facts.command(result),
         "config": wording.flatten(result.get("config") or {}),
@@ -149,7 +120,7 @@ def _models(
 
 
 def environment() -> jinja2.Environment:
-    """Of the templates of all pages."""
+    """What the templates of all pages are rendered with."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

@@ -3,7 +3,6 @@
 import dataclasses
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 
 from aals_jax.report import entries, page
 
@@ -32,8 +31,7 @@ class MetricPlot:
         return rows
 
 
-def write_sweep(
-    path: Path,
+def render(
     *,
     phantom: bool,
     lead: Sequence[tuple[str, str]],
@@ -41,11 +39,10 @@ def write_sweep(
     titles: Sequence[str],
     trials: Sequence[tuple[str, str, str, Sequence[str]]],
     definitions: Sequence[tuple[str, str]],
-) -> None:
-    """Writes the page; an interrupted call leaves the old page or none.
+) -> str:
+    """The page as text.
 
     Args:
-      path: the HTML file; its folder exists.
       phantom: whether drawn images had a part in the numbers.
       lead: name and value of each fact at the top of the page.
       plots: one a metric.
@@ -54,15 +51,12 @@ def write_sweep(
       definitions: title of a metric, text.
     """
     template = page.environment().get_template("sweep.html")
-    page.write(
-        path,
-        template.render(
-            title="Sweep",
-            phantom=phantom,
-            lead=lead,
-            plots=plots,
-            titles=titles,
-            trials=trials,
-            definitions=definitions,
-        ),
+    return template.render(
+        title="Sweep",
+        phantom=phantom,
+        lead=lead,
+        plots=plots,
+        titles=titles,
+        trials=trials,
+        definitions=definitions,
     )

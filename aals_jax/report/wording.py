@@ -84,16 +84,16 @@ def percent(value: object) -> str:
     return f"{100 * value:.1f}{NBSP}%" if is_number(value) else UNRECORDED
 
 
-def seconds(value: object) -> str:
-    """`75` -> `1 min 15 s`."""
-    if not is_number(value):
-        return UNRECORDED
-    if value < 60:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+def duration(seconds: float) -> str:
+    """About how long: seconds below 100, then minutes, then hours.
+
+    >>> [duration(s) for s in (31.4, 240, 9000)]
+    ['31 s', '4 min', '2.5 h']
+    """
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def count(value: object, one: str) -> str:
@@ -115,18 +115,18 @@ def flatten(tree: object, prefix: str = "") -> list[tuple[str, str]]:
 
 
 def extras(cell: Mapping, *, known: frozenset[str]) -> list[str]:
-    """Everything else a cell says of itself: `seed 7`, `390 patients` of n_patients."""
-    said = []
+    """Every other entry of a cell in words: `seed 7`, `390 patients` of n_patients."""
+    texts = []
     for key, value in cell.items():
         if key in known:
             continue
         if is_number(value) and str(key).startswith("n_"):
-            said.append(count(value, _words(key[2:].removesuffix("s"))))
+            texts.append(count(value, _words(key[2:].removesuffix("s"))))
         elif is_number(value):
-            said.append(f"{_words(key)} {number(value)}")
+            texts.append(f"{_words(key)} {number(value)}")
         else:
-            said += [f"{_words(k)} {text}" for k, text in flatten(value, str(key))]
-    return said
+            texts += [f"{_words(k)} {text}" for k, text in flatten(value, str(key))]
+    return texts
 
 
 def _words(name: object) -> str:
@@ -140,4 +140,4 @@ def by_models(texts: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         models.setdefault(text, []).append(model)
     if len(models) == 1:
         return (("", next(iter(models))),)
-    return tuple((", ".join(who), text) for text, who in models.items())
+    return tuple((", ".join(names), text) for text, names in models.items())

@@ -1,4 +1,4 @@
-"""The whole way of one run: data, two stages, evaluation, result.json, the page.
+"""One run from start to end: data, two stages, evaluation, page, result.json.
 
 `run(config, workdir)` is idempotent: it goes on from whatever is in `workdir` and
 writes result.json last. Nothing in that file depends on clocks or interruptions.
@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from aals_jax import types
-from aals_jax.evaluation import evaluator, model_maps, replicates
+from aals_jax.evaluation import model_maps, replicates, result
+from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
 from aals_jax.input import prepare
 from aals_jax.input.dataset import Data
-from aals_jax.metrics import definitions
-from aals_jax.metrics.summary import Measured, sections
-from aals_jax.report import ModelCurves, write_report
+from aals_jax.metrics import measurement
+from aals_jax.metrics.draws import Bootstrap
+from aals_jax.metrics.measurement import Measurement
 from aals_jax.runs import check, data_options, identity, loop, sharing, stages
 from aals_jax.runs.history import read_history
 from aals_jax.runs.workdir import check_claim, check_data, claim
-from aals_jax.runtime import devices, files, log, provenance
+from aals_jax.runtime import devices, log, provenance
 from aals_jax.types import SHOWN
 
-PAIRS = (("teacher", "pretrained"), ("teacher", "pretrained_average"))
+COMPARED = (("teacher", "pretrained"), ("teacher", "pretrained_average"))
 
 
 def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
@@ -28,7 +29,7 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
 
     `shared` keeps stages 1 for the runs of a sweep; the result does not depend on it.
     """
-    result_path = workdir / "result.json"
+    result_path = workdir / result.RUN_FILE
     check.check_config(config)
     check_claim(config, workdir)
     if result_path.exists():
@@ -62,7 +63,7 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
 
 def train_models(
     config: Any, data: Data, workdir: Path, shared: Path | None = None
-) -> list[evaluator.Subject]:
+) -> list[TrainedModel]:
     """Both stages; every model that is measured, at the best step of its stage."""
     predictor = make_predictor(config)
     first = stages.pretrain_stage(config, data.dataset.side)
@@ -82,11 +83,11 @@ def train_models(
     )
     distilled = loop.run_stage(second, data, config, workdir, predictor)
     of_stage = {"pretrain": pretrained, "distill": distilled}
-    subjects = []
-    for model, (stage, field) in types.MODELS.items():
+    models = []
+    for name, (stage, field) in types.MODELS.items():
         step, state = of_stage[stage]
-        subjects.append(evaluator.Subject(model, step, getattr(state, field)))
-    return subjects
+        models.append(TrainedModel(name, step, getattr(state, field)))
+    return models
 
 
 def make_predictor(config: Any) -> model_maps.Predictor:
@@ -94,78 +95,75 @@ def make_predictor(config: Any) -> model_maps.Predictor:
     return model_maps.Predictor(model, batch_size=config.evaluation.batch_size)
 
 
-def finish(
-    config: Any, data: Data, subjects: list[evaluator.Subject], workdir: Path
-) -> None:
-    """Measures every model on the test set; writes the page, then result.json."""
-    assessor = evaluator.Assessor(
+def make_evaluator(config: Any, data: Data, workdir: Path) -> Evaluator:
+    """What evaluates the models of a run."""
+    settings = config.evaluation
+    return Evaluator(
         data=data,
-        settings=config.evaluation,
         predictor=make_predictor(config),
+        detecting=model_maps.Detecting(
+            min_distance=settings.min_distance,
+            threshold=settings.threshold,
+            max_detections=settings.max_detections,
+            pooling=settings.pooling,
+        ),
+        bootstrap=Bootstrap(settings.replicates, settings.seed),
         cache=workdir / "predictions",
     )
-    measured: dict[str, Measured] = {}
+
+
+def finish(config: Any, data: Data, models: list[TrainedModel], workdir: Path) -> None:
+    """Evaluates every model on the test set; writes the page, then result.json."""
+    evaluator = make_evaluator(config, data, workdir)
+    measurements: dict[str, Measurement] = {}
     with log.progress("measuring") as update:
-        for number, subject in enumerate(subjects):
-            update(number, len(subjects))
-            measured[subject.model] = assessor.measure(subject, "test")
-        update(len(subjects), len(subjects))
-    result = make_result(config, data, subjects, measured)
-    shown = next(s for s in subjects if s.model == SHOWN)
-    write_report(
-        workdir / "report.html",
-        result=result,
-        curves={n: ModelCurves(**m.curves) for n, m in measured.items()},
-        history=read_history(workdir),
-        examples=assessor.examples(shown, "test", measured[SHOWN]),
-    )
-    shown_one, draws = measured[SHOWN], evaluator.bootstrap(config.evaluation)
+        for number, model in enumerate(models):
+            update(number, len(models))
+            measurements[model.name] = evaluator.evaluate(model, "test")
+        update(len(models), len(models))
     replicates.write(
-        workdir / "replicates.npz",
-        replicates.of(shown_one.truth, shown_one.reading, bootstrap=draws),
+        workdir / "replicates.npz", replicates.replicates_of(measurements[SHOWN])
     )
-    files.write_json(workdir / "result.json", result)
-    log.log_metrics(result["metrics"])
-    log.info("the result: %s", workdir / "result.json")
-    log.info("the page: %s", workdir / "report.html")
+    shown = next(model for model in models if model.name == SHOWN)
+    result.publish(
+        make_result(config, data, models, measurements),
+        workdir / result.RUN_FILE,
+        history=read_history(workdir),
+        examples=evaluator.examples(shown, "test", measurements[SHOWN]),
+    )
 
 
 def make_result(
     config: Any,
     data: Data,
-    subjects: list[evaluator.Subject],
-    measured: dict[str, Measured],
-) -> dict[str, Any]:
-    """result.json: what was measured, on what, by which code."""
-    steps_of = ", ".join(f"{s.model} at step {s.step}" for s in subjects)
-    return {
-        "title": config.finding,
-        "disclaimer": provenance.DISCLAIMER,
-        "finding": config.finding,
-        "method": config.method,
-        "scale": config.scale,
-        "seed": config.seed,
-        "notes": [
+    models: list[TrainedModel],
+    measurements: dict[str, Measurement],
+) -> result.Result:
+    """The record of a run; versions and commit are filled in there."""
+    steps_text = ", ".join(f"{m.name} at step {m.step}" for m in models)
+    return result.Result(
+        title=config.finding,
+        finding=config.finding,
+        method=config.method,
+        scale=config.scale,
+        seed=config.seed,
+        steps={model.name: model.step for model in models},
+        notes=[
             "The test split was scored once, with the checkpoints that validation "
-            f"chose: {steps_of} of its stage."
+            f"chose: {steps_text} of its stage."
         ],
-        **sections(measured),
-        "differences": [
+        measurements=measurements,
+        differences=[
             row
-            for a, b in PAIRS
-            for row in definitions.differences(
-                measured[a].truth,
-                (a, measured[a].reading),
-                (b, measured[b].reading),
-                bootstrap=evaluator.bootstrap(config.evaluation),
+            for a, b in COMPARED
+            for row in measurement.differences(
+                (a, measurements[a]), (b, measurements[b])
             )
         ],
-        "data": describe_data(config, data),
-        "config": identity.of(config),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-        "hardware": devices.hardware(),
-    }
+        data=describe_data(config, data),
+        config=identity.of(config),
+        hardware=devices.hardware(),
+    )
 
 
 def describe_data(config: Any, data: Data) -> dict[str, Any]:

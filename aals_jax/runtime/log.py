@@ -7,8 +7,7 @@ log.info("the page: %s", path)
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import rich.console
 import rich.logging
@@ -69,37 +68,3 @@ def progress(title: str, *, done: int = 0) -> Iterator[Callable[[int, int], None
                 info("%s: %d of %d%s", title, now, total, left)
 
         yield update
-
-
-def log_metrics(metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """Logs a line for each model: every metric with its interval.
-
-    Args:
-      metrics: model -> metric -> entry, as in result.json.
-    """
-    for model, entries in metrics.items():
-        words = [f"{name} {interval(entry)}" for name, entry in entries.items()]
-        info("%-20s %s", model, "  ".join(words))
-
-
-def interval(entry: Mapping[str, Any]) -> str:
-    """An entry of a metric in words, or why it has no value.
-
-    >>> interval({"value": 0.8764, "low": 0.8319, "high": 0.9136})
-    '0.876 [0.832, 0.914]'
-    """
-    if entry.get("value") is None:
-        return f"nan ({entry.get('reason', 'no reason')})"
-    if entry.get("low") is None or entry.get("high") is None:
-        return f"{entry['value']:.3f} (no interval)"
-    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
-
-
-def difference(entry: Mapping[str, Any]) -> str:
-    """A paired difference in words, with its p-value and how it was found."""
-    p_value = entry.get("p_value")
-    p_words = "nan" if p_value is None else f"{p_value:.3g}"
-    return (
-        f"{entry['a']} minus {entry['b']}: {entry['metric']} {interval(entry)}, "
-        f"p {p_words} ({entry['method']})"
-    )

@@ -45,7 +45,7 @@ class _Board:
         left = len(self._pairs) - counts["done"] - counts["stopped"]
         if finished and left:
             seconds_each = (time.monotonic() - self._started) / finished
-            parts.append(f"about {wording.seconds(seconds_each * left)} left")
+            parts.append(f"about {wording.duration(seconds_each * left)} left")
         return ", ".join(parts)
 
     def table(self, height: int) -> rich.table.Table:
@@ -66,7 +66,7 @@ def _cells(progress: Progress, state: str) -> tuple[str, str, str]:
     auroc = "" if progress.auroc is None else f"{progress.auroc:.3f}"
     left = progress.seconds_left if state == "running" else None
     at = f"{progress.stage} {progress.step}" if progress.stage else ""
-    return at, auroc, "" if left is None else wording.seconds(left)
+    return at, auroc, "" if left is None else wording.duration(left)
 
 
 @contextlib.contextmanager

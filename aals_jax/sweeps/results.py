@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aals_jax.metrics import definitions as metric_definitions
 from aals_jax.report import markdown, sweep, wording
 from aals_jax.runtime import files, log, provenance
 from aals_jax.sweeps.sweep_file import SEED
@@ -63,7 +64,8 @@ def write(trials: Sequence[Trial], root: Path) -> None:
     by_seed = groups(rows)
     files.write_text(root / "results.csv", as_csv(rows))
     files.write_text(root / "results.md", as_markdown(rows, by_seed))
-    sweep.write_sweep(root / "sweep.html", **_for_page(rows, by_seed))
+    page = sweep.render(**_for_page(rows, by_seed))
+    files.write_text(root / "sweep.html", page)
     for name in ("results.csv", "results.md", "sweep.html"):
         log.info("written: %s", root / name)
 
@@ -170,7 +172,9 @@ def as_markdown(rows: Sequence[TrialResult], by_seed: Sequence[SeedGroup]) -> st
 def _intervals(row: TrialResult) -> list[str]:
     if not row.cells:
         return [wording.NOTHING] * len(METRICS)
-    return [log.interval(row.cells.get(metric, {})) for metric in METRICS]
+    return [
+        metric_definitions.entry_text(row.cells.get(metric, {})) for metric in METRICS
+    ]
 
 
 def definitions(rows: Sequence[TrialResult]) -> list[tuple[str, str]]:

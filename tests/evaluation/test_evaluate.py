@@ -4,22 +4,18 @@ import json
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from aals_jax.evaluation import model_maps
 from aals_jax.input.dataset import ImageTable, object_array
-from aals_jax.metrics import definitions, readings
+from aals_jax.metrics import readings
+from aals_jax.metrics.draws import Bootstrap
+from tests.support.measuring import metric_entries
 
-SETTINGS = ConfigDict(
-    {
-        "min_distance": 0.1,
-        "threshold": 0.001,
-        "max_detections": 10,
-        "pooling": "max",
-    }
+DETECTING = model_maps.Detecting(
+    min_distance=0.1, threshold=0.001, max_detections=10, pooling="max"
 )
 SIDE = 16
-DRAWS = definitions.Bootstrap(200, 0)
+BOOTSTRAP = Bootstrap(200, 0)
 IMAGE_LEVEL = {
     "auroc", "average_precision", "brier_score", "expected_calibration_error"
 }  # fmt: skip
@@ -44,12 +40,12 @@ def make_set(negative=8, boxed=6, unboxed=4):
 
 def read(maps, truth, *, valid=None):
     valid = np.ones(maps.shape, np.float32) if valid is None else valid
-    return model_maps.read_maps(maps, truth, valid=valid, settings=SETTINGS)
+    return model_maps.read_maps(maps, truth, valid=valid, detecting=DETECTING)
 
 
-def metrics(maps, truth, *, valid=None, bootstrap=DRAWS):
+def metrics(maps, truth, *, valid=None, bootstrap=BOOTSTRAP):
     reading = read(maps, truth, valid=valid)
-    return definitions.measure(truth, reading, bootstrap=bootstrap, hit=model_maps.HIT)
+    return metric_entries(truth, reading, bootstrap=bootstrap, hit=model_maps.HIT)
 
 
 def peaks(test, *, height=0.9):
@@ -199,8 +195,7 @@ def test_the_interval_holds_the_value_and_follows_the_seed():
     maps[:, 5, 5] = rng.random(40) + 0.4 * test.label
     first = metrics(maps, test)["auroc"]
     again = metrics(maps, test)["auroc"]
-    other = definitions.Bootstrap(200, 1)
-    second = metrics(maps, test, bootstrap=other)["auroc"]
+    second = metrics(maps, test, bootstrap=Bootstrap(200, 1))["auroc"]
     assert first["low"] < first["value"] < first["high"]
     assert first == again
     assert second["value"] == first["value"]

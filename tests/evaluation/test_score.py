@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from aals_jax.evaluation import score, submissions
-from aals_jax.metrics import definitions, readings
+from aals_jax.metrics import readings
+from aals_jax.metrics.draws import Bootstrap
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,9 +49,9 @@ def files(folder: Path, *names: str) -> submissions.Files:
     )
 
 
-def options(**changes) -> score.Options:
-    defaults = {"hit": readings.Hit(), "bootstrap": definitions.Bootstrap(100, 0)}
-    return score.Options(**{**defaults, **changes})
+def options(**changes) -> score.ScoreOptions:
+    defaults = {"hit": readings.Hit(), "bootstrap": Bootstrap(100, 0)}
+    return score.ScoreOptions(**{**defaults, **changes})
 
 
 def run(folder: Path, *names: str, **changes) -> dict:

@@ -12,6 +12,7 @@ import pytest
 from aals_jax import types
 from aals_jax.method import ensemble
 from aals_jax.method.methods import METHODS
+from aals_jax.report import page
 from aals_jax.runs import loop, run, stages
 from aals_jax.runs.checkpoints import Checkpoints
 from tests.runs.test_end_to_end import final_states
@@ -37,7 +38,7 @@ def scratch(tmp_path_factory):
 def smallest(monkeypatch):
     """The smallest net, and no page, which is test_end_to_end's."""
     monkeypatch.setattr(stages, "make_model", lambda config, axis_name: Net(axis_name))
-    monkeypatch.setattr(run, "write_report", lambda *arguments, **options: None)
+    monkeypatch.setattr(page, "render", lambda **arguments: "")
 
 
 def config_of(method, scratch):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from aals_jax.metrics import intervals, seeds
-from aals_jax.metrics.seeds import Drawn
+from aals_jax.metrics.draws import Draws
+from aals_jax.metrics.intervals import Drawn
 from tests.support.simulations import auroc_of, simulated
 
 
@@ -19,10 +20,8 @@ def drawn(seed, *, shift=1.0, replicates=300, images=120):
     own = np.random.default_rng(seed)
     scores = own.normal(size=images) + shift * labels
     statistic = auroc_of(scores, labels)
-    values = intervals.replicate_values(
-        range(images), {"": statistic}, replicates=replicates, seed=0
-    )[""]
-    return Drawn(float(statistic(np.ones((1, images)))[0]), values), statistic
+    draws = Draws(range(images), replicates=replicates, seed=0)
+    return intervals.draw(draws, {"": statistic})[""], statistic
 
 
 def normal(rng, count, *, effect=0.0, seed_sd=0.0, images=40, replicates=200):
@@ -74,7 +73,7 @@ def test_a_minus_b_is_b_minus_a_turned_round():
 def test_one_seed_is_the_paired_bootstrap_of_the_readings():
     (a, a_statistic), (b, b_statistic) = drawn(1, shift=1.3), drawn(2)
     expected = intervals.paired_bootstrap(
-        range(120), a_statistic, b_statistic, replicates=300, seed=0
+        Draws(range(120), replicates=300, seed=0), a_statistic, b_statistic
     )
     for found in (seeds.within_seed(a, b), seeds.across_seeds([a], [b])):
         for name in ("value", "low", "high", "p_value", "rejected", "replicates"):

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy import special
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special, stats
 
 from aals_jax.metrics import delong, intervals, roc
+from aals_jax.metrics.draws import Draws
 from tests.support.simulations import auroc_of, simulated
 
 
@@ -49,10 +52,18 @@ def test_delong_equals_its_definition_over_all_pairs(levels):
         )
 
 
+@given(st.lists(st.sampled_from([-np.inf, -1.0, 0.0, 0.25, 3.0]), max_size=30))
+def test_mid_ranks_are_those_of_scipy(values):
+    ranks = delong.mid_ranks(np.array(values))
+    np.testing.assert_array_equal(ranks, stats.rankdata(values))
+
+
 def test_delong_is_the_auroc_and_agrees_with_the_bootstrap():
     scores, labels = simulated(600, 3)
     found = delong.auroc_interval(scores, labels)
-    drawn = intervals.patient_bootstrap(range(600), auroc_of(scores, labels), seed=0)
+    drawn = intervals.patient_bootstrap(
+        Draws(range(600), seed=0), auroc_of(scores, labels)
+    )
     assert found.value == pytest.approx(float(roc.auroc(scores, labels)), abs=1e-14)
     assert found.value == drawn.value or abs(found.value - drawn.value) < 1e-14
     assert found.low == pytest.approx(drawn.low, abs=0.005)
@@ -64,7 +75,7 @@ def test_paired_delong_agrees_with_the_paired_bootstrap():
     b = a + np.random.default_rng(9).normal(size=600)
     found = delong.auroc_difference(a, b, labels)
     drawn = intervals.paired_bootstrap(
-        range(600), auroc_of(a, labels), auroc_of(b, labels), seed=0
+        Draws(range(600), seed=0), auroc_of(a, labels), auroc_of(b, labels)
     )
     assert found.low == pytest.approx(drawn.low, abs=0.005)
     assert found.high == pytest.approx(drawn.high, abs=0.005)

@@ -1,4 +1,4 @@
-"""Peaks, regions and scores of maps: laws, then numbers."""
+"""Peaks and scores of maps: laws, then numbers."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from aals_jax.metrics import detection, froc, matching
+from aals_jax.metrics import detection, matching
 
 exhaustive = settings(derandomize=True, deadline=None, max_examples=300, database=None)
 
@@ -148,37 +148,7 @@ def test_padding_holds_no_peak_and_hides_none():
         values, min_distance=5, threshold=0.5, valid=valid
     )
     np.testing.assert_allclose(found.rows(), [[4.5, 4.5, 1.0]])
-    assert len(detection.regions(values, 0.5, valid=valid).score) == 1
     assert detection.image_score(values, valid) == 1.0
-    empty = detection.regions(values, 0.5, valid=np.zeros_like(valid))
-    assert empty.rows().shape == (0, 5)
-
-
-@exhaustive
-@given(maps())
-def test_regions_are_those_of_a_plain_labelling(values):
-    found = detection.regions(values, 0.3)
-    labels, count = ndimage.label(values >= 0.3, np.ones((3, 3)))
-    boxes = detection.boxes_from_labels(labels)
-    expected = [
-        (*box, values[labels == k + 1].max(), (labels == k + 1).sum())
-        for k, box in enumerate(boxes)
-    ]
-    assert len(found.score) == count
-    rows = np.c_[found.rows(), found.area].tolist()
-    assert sorted(map(tuple, rows)) == sorted(map(tuple, expected))
-    assert (np.diff(found.score) <= 0).all()
-
-
-def test_ids_with_gaps_are_no_missed_lesions():
-    labels = np.zeros((8, 8), int)
-    labels[1:3, 2:5] = 2
-    labels[6, 7] = 9
-    boxes = detection.boxes_from_labels(labels)
-    np.testing.assert_array_equal(boxes, [[2, 1, 5, 3], [7, 6, 8, 7]])
-    data = froc.count_data([[[3, 2, 0.9], [7.5, 6.5, 0.8]]], [boxes])
-    assert froc.froc_score(data, froc.COUNT_LIMITS) == 1.0
-    assert detection.boxes_from_labels(np.zeros((3, 3), int)).shape == (0, 4)
 
 
 def test_a_stride_multiplies_and_an_affine_maps():
@@ -231,8 +201,6 @@ def test_bad_input_is_named():
         find(values[..., None], min_distance=1, threshold=0.5)
     with pytest.raises(ValueError, match="must agree"):
         find(values, min_distance=1, threshold=0.5, valid=np.ones((3, 4), bool))
-    with pytest.raises(ValueError, match="must be finite"):
-        detection.regions(values, -np.inf)
     with pytest.raises(ValueError, match="without a valid pixel"):
         detection.image_score(values, np.zeros((4, 4), bool))
     with pytest.raises(ValueError, match="pooling='mean'"):

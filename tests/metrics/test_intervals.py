@@ -1,11 +1,11 @@
 """Laws of the bootstrap over patients."""
 
-import functools
-
 import numpy as np
 import pytest
 
+from aals_jax.metrics import draws as draws_module
 from aals_jax.metrics import froc, intervals, roc
+from aals_jax.metrics.draws import Draws
 from tests.support.simulations import auroc_of, simulated
 
 
@@ -15,25 +15,21 @@ def weighted_mean(values):
 
 def test_the_same_seed_gives_the_same_interval_and_another_does_not():
     scores, labels = simulated()
-    run = functools.partial(
-        intervals.patient_bootstrap,
-        range(120),
-        auroc_of(scores, labels),
-        replicates=200,
-    )
-    assert run(seed=1) == run(seed=1)
-    assert run(seed=1).low != run(seed=2).low
+
+    def run(seed):
+        draws = Draws(range(120), replicates=200, seed=seed)
+        return intervals.patient_bootstrap(draws, auroc_of(scores, labels))
+
+    assert run(1) == run(1)
+    assert run(1).low != run(2).low
 
 
 def test_the_chunk_changes_nothing():
     scores, labels = simulated()
     results = {
         intervals.patient_bootstrap(
-            np.arange(120) // 3,
+            Draws(np.arange(120) // 3, replicates=101, seed=0, chunk=chunk),
             auroc_of(scores, labels),
-            replicates=101,
-            seed=0,
-            chunk=chunk,
         )
         for chunk in (1, 7, 101, 1000)
     }
@@ -45,7 +41,7 @@ def test_renamed_patients_give_the_same_interval():
     ids = np.random.default_rng(5).integers(0, 40, 120)
     results = {
         intervals.patient_bootstrap(
-            names, auroc_of(scores, labels), replicates=100, seed=0
+            Draws(names, replicates=100, seed=0), auroc_of(scores, labels)
         )
         for names in (ids, [f"p{1000 - i}" for i in ids], [(i, "x") for i in ids])
     }
@@ -63,19 +59,54 @@ def test_images_of_a_patient_are_drawn_together():
         return weights[:, 0]
 
     values = np.concatenate(
-        [
-            statistic(w)
-            for w in intervals._draws(patients, replicates=3000, seed=0, chunk=100)
-        ]
+        [statistic(w) for w in Draws(patients, replicates=3000, seed=0, chunk=100)]
     )
     # Binomial(3, 1/3): mean 1, variance 2/3.
     assert values.mean() == pytest.approx(1.0, abs=0.05)
     assert values.var() == pytest.approx(2 / 3, abs=0.06)
 
 
+@pytest.mark.parametrize("kept", [1 << 25, 0], ids=["kept", "drawn again"])
+def test_each_pass_gives_the_same_weights_and_patients_are_drawn_once(
+    monkeypatch, kept
+):
+    """Unless the set is too large to keep: then the same numbers are drawn again."""
+    seeds, default_rng = [], np.random.default_rng
+
+    def count_generators(seed):
+        seeds.append(seed)
+        return default_rng(seed)
+
+    monkeypatch.setattr(draws_module, "_KEPT", kept)
+    monkeypatch.setattr(np.random, "default_rng", count_generators)
+    draws = Draws(np.arange(120) // 3, replicates=500, seed=3)
+    passes = [list(draws) for _ in range(3)]
+    assert seeds == [3] if kept else [3] * 3
+    assert sum(map(len, passes[0])) == 500
+    for other in passes[1:]:
+        for first, again in zip(passes[0], other, strict=True):
+            np.testing.assert_array_equal(first, again)
+
+
+def test_a_pass_given_up_half_way_harms_no_later_one():
+    draws = Draws(range(50), replicates=90, seed=0, chunk=20)
+    next(iter(draws))
+    expected = Draws(range(50), replicates=90, seed=0, chunk=90)
+    np.testing.assert_array_equal(np.concatenate([*draws]), *expected)
+
+
+def test_large_sets_are_yielded_in_blocks_of_32_mib_and_not_kept():
+    draws = Draws(range(200_000), replicates=200, seed=0)
+    block = next(iter(draws))
+    assert block.nbytes <= 1 << 25 and len(block) == 20
+    assert draws.replicates * draws.num_images > 1 << 25
+
+
 def test_the_interval_of_a_mean_is_the_normal_one():
     values = np.random.default_rng(0).normal(size=400)
-    found = intervals.patient_bootstrap(range(400), weighted_mean(values), seed=0)
+    found = intervals.patient_bootstrap(
+        Draws(range(400), seed=0), weighted_mean(values)
+    )
     half = 1.96 * values.std() / 20
     assert found.value == pytest.approx(values.mean())
     assert found.low == pytest.approx(values.mean() - half, abs=0.15 * half)
@@ -88,7 +119,7 @@ def test_few_patients_widen_the_interval():
     width = [
         found.high - found.low
         for found in (
-            intervals.patient_bootstrap(ids, weighted_mean(values), seed=0)
+            intervals.patient_bootstrap(Draws(ids, seed=0), weighted_mean(values))
             for ids in (np.arange(400), np.arange(400) // 20)
         )
     ]
@@ -98,7 +129,7 @@ def test_few_patients_widen_the_interval():
 def test_replicates_with_one_class_are_rejected_and_counted():
     labels = np.array([1, 0, 0, 0])
     found = intervals.patient_bootstrap(
-        range(4), auroc_of(np.array([0.9, 0.1, 0.2, 0.95]), labels), seed=0
+        Draws(range(4), seed=0), auroc_of(np.array([0.9, 0.1, 0.2, 0.95]), labels)
     )
     # The positive is missing with 0.75^4 = 0.316, the negatives with 0.25^4 = 0.004.
     assert found.rejected / found.replicates == pytest.approx(0.320, abs=0.03)
@@ -111,16 +142,16 @@ def test_no_value_has_a_reason():
     statistic = auroc_of(np.arange(5.0), labels)
     for found in (
         intervals.patient_bootstrap(
-            range(5), statistic, seed=0, reason=roc.undefined_reason(labels)
+            Draws(range(5), seed=0), statistic, reason=roc.undefined_reason(labels)
         ),
         intervals.paired_bootstrap(
-            range(5), statistic, statistic, seed=0, reason="one class only"
+            Draws(range(5), seed=0), statistic, statistic, reason="one class only"
         ),
     ):
         assert np.isnan([found.value, found.low, found.high, found.p_value]).all()
         assert found.rejected == found.replicates
         assert "one class only" in found.reason
-    unnamed = intervals.patient_bootstrap(range(5), statistic, seed=0)
+    unnamed = intervals.patient_bootstrap(Draws(range(5), seed=0), statistic)
     assert unnamed.reason == "the statistic is nan on the whole set"
 
 
@@ -129,7 +160,7 @@ def test_froc_in_a_bootstrap_equals_froc_of_repeated_images():
     points = [rng.random((4, 3)) * (8, 8, 1) for _ in range(30)]
     boxes = [[[2, 2, 6, 6]] if i % 3 == 0 else [] for i in range(30)]
     data = froc.count_data(points, boxes)
-    (weights,) = intervals._draws(range(30), replicates=20, seed=0, chunk=20)
+    (weights,) = Draws(range(30), replicates=20, seed=0, chunk=20)
     values = froc.froc_score(data, froc.COUNT_LIMITS, weights=weights)
     for row, value in zip(weights.astype(int), values, strict=True):
         again = np.repeat(np.arange(30), row)
@@ -146,17 +177,20 @@ def test_several_statistics_on_one_draw_are_those_of_each_alone():
         "nothing": auroc_of(scores, np.zeros_like(labels)),
         "mean": weighted_mean(scores),
     }
-    ids, reason = np.arange(120) // 2, "one class only"
-    together = intervals.patient_bootstraps(
-        ids, statistics, replicates=300, seed=4, reasons={"nothing": reason}
-    )
+    draws, reason = Draws(np.arange(120) // 2, replicates=300, seed=4), "one class only"
+    drawn = intervals.draw(draws, statistics)
+    reasons = {"nothing": reason}
+    together = {
+        name: intervals.percentile_interval(
+            drawn[name], seed=4, reason=reasons.get(name, "")
+        )
+        for name in drawn
+    }
     assert list(together) == list(statistics)
     assert np.isnan(together["nothing"].value)
     assert together["nothing"].reason == reason
     for name in ("auroc", "mean"):
-        alone = intervals.patient_bootstrap(
-            ids, statistics[name], replicates=300, seed=4
-        )
+        alone = intervals.patient_bootstrap(draws, statistics[name])
         # by repr, as nan is not equal to itself
         assert repr(together[name]) == repr(alone)
 
@@ -164,10 +198,10 @@ def test_several_statistics_on_one_draw_are_those_of_each_alone():
 def test_paired_replicates_are_shared():
     scores, labels = simulated()
     statistic = auroc_of(scores, labels)
-    same = intervals.paired_bootstrap(range(120), statistic, statistic, seed=0)
+    same = intervals.paired_bootstrap(Draws(range(120), seed=0), statistic, statistic)
     assert (same.value, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
     shifted = intervals.paired_bootstrap(
-        range(120), statistic, lambda w: statistic(w) - 0.25, seed=0
+        Draws(range(120), seed=0), statistic, lambda w: statistic(w) - 0.25
     )
     np.testing.assert_allclose([shifted.low, shifted.high], 0.25)
     assert shifted.p_value == 2 / 2001  # the least that 2,000 replicates can say
@@ -178,10 +212,10 @@ def test_kept_replicates_of_two_systems_are_paired():
     a, labels = simulated()
     b, ids = a + rng.normal(size=120), np.arange(120) // 2
     first, second = auroc_of(a, labels), auroc_of(b, labels)
-    paired = intervals.paired_bootstrap(ids, first, second, replicates=300, seed=4)
+    draws = Draws(ids, replicates=300, seed=4)
+    paired = intervals.paired_bootstrap(draws, first, second)
     one, two = (
-        intervals.replicate_values(ids, {"auroc": f}, replicates=300, seed=4)["auroc"]
-        for f in (first, second)
+        intervals.draw(draws, {"auroc": f})["auroc"].replicates for f in (first, second)
     )
     assert np.ptp(one - two) > 0
     np.testing.assert_allclose(
@@ -194,8 +228,9 @@ def test_swapping_the_pair_turns_the_sign():
     a, labels = simulated()
     b = a + rng.normal(size=120)
     first, second = auroc_of(a, labels), auroc_of(b, labels)
-    one = intervals.paired_bootstrap(range(120), first, second, seed=0)
-    two = intervals.paired_bootstrap(range(120), second, first, seed=0)
+    draws = Draws(range(120), seed=0)
+    one = intervals.paired_bootstrap(draws, first, second)
+    two = intervals.paired_bootstrap(draws, second, first)
     assert one.value == -two.value
     np.testing.assert_allclose([one.low, one.high], [-two.high, -two.low])
     assert one.p_value == two.p_value
@@ -210,8 +245,9 @@ def test_a_band_is_pointwise_and_ignores_what_is_not_there():
         sometimes = np.where(weights[:, 0] > 0, mean, np.nan)
         return np.stack([mean, sometimes, np.full(len(weights), np.nan)], axis=1)
 
-    low, high = intervals.patient_band(range(50), statistic, seed=0)
-    single = intervals.patient_bootstrap(range(50), weighted_mean(values), seed=0)
+    draws = Draws(range(50), seed=0)
+    low, high = intervals.patient_band(draws, statistic)
+    single = intervals.patient_bootstrap(draws, weighted_mean(values))
     assert (low[0], high[0]) == (single.low, single.high)
     assert low[1] < high[1]
     assert np.isnan(low[2]) and np.isnan(high[2])
@@ -219,6 +255,6 @@ def test_a_band_is_pointwise_and_ignores_what_is_not_there():
 
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="one value a replicate"):
-        intervals.patient_bootstrap([1, 2], lambda w: w, seed=0)
+        intervals.patient_bootstrap(Draws([1, 2], seed=0), lambda w: w)
     with pytest.raises(ValueError, match="must be >= 1"):
-        intervals.patient_bootstrap([1], lambda w: w[:, 0], seed=0, replicates=0)
+        Draws([1], seed=0, replicates=0)

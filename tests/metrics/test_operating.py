@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from aals_jax.metrics import froc, operating, readings
-from aals_jax.metrics.definitions import Bootstrap
+from aals_jax.metrics.draws import Bootstrap, TruthDraws
 
 HIT = readings.Hit()
 BOX = np.array([[0.0, 0.0, 10.0, 10.0]])
 NOTHING = np.empty((0, 4))
-DRAWS = Bootstrap(200, 0)
+BOOTSTRAP = Bootstrap(200, 0)
 
 
 def reading_of(positives, negatives, *, misses=0):
@@ -30,8 +30,9 @@ def reading_of(positives, negatives, *, misses=0):
 
 
 def apply(points, truth, reading, chosen_on="validation"):
-    made = operating.apply(points, truth, reading, chosen_on=chosen_on, bootstrap=DRAWS)
-    return {point["name"]: point for point in made}
+    draws = TruthDraws(truth, BOOTSTRAP)
+    applied = operating.apply(points, truth, reading, chosen_on=chosen_on, draws=draws)
+    return {point["name"]: point for point in applied}
 
 
 def test_a_point_keeps_its_rule_where_it_was_chosen():

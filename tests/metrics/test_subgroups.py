@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from aals_jax.metrics import definitions, readings, subgroups
+from aals_jax.metrics import readings, subgroups
+from aals_jax.metrics.draws import Bootstrap, TruthDraws
+from tests.support.measuring import metric_entries
 
 HIT = readings.Hit()
-DRAWS = definitions.Bootstrap(100, 0)
+BOOTSTRAP = Bootstrap(100, 0)
 SIDES = (4.0, 4.0, 8.0, 8.0, 16.0, 16.0)
 
 
@@ -36,20 +38,22 @@ def simulated(sizes=SIDES, n=60):
 
 
 def rows(truth, reading, column):
-    made = subgroups.measure_groups(truth, reading, bootstrap=DRAWS, hit=HIT)
-    return {row["group"]: row for row in made if row["column"] == column}
+    groups = subgroups.measure_groups(
+        truth, reading, draws=TruthDraws(truth, BOOTSTRAP), hit=HIT
+    )
+    return {row["group"]: row for row in groups if row["column"] == column}
 
 
 def test_a_group_is_what_it_would_be_alone():
     truth, reading = simulated()
     women = np.flatnonzero(truth.groups["sex"] == "F")
     alone = truth.select(women)
-    found = readings.read(
+    alone_reading = readings.read(
         alone, reading.score[women], [reading.detections[i] for i in women], hit=HIT
     )
     row = rows(truth, reading, "sex")["F"]
-    for name in subgroups.METRICS:
-        alone_too = definitions.measure(alone, found, bootstrap=DRAWS, hit=HIT)
+    alone_too = metric_entries(alone, alone_reading, bootstrap=BOOTSTRAP, hit=HIT)
+    for name in subgroups.NAMES:
         assert row["metrics"][name] == alone_too[name]
     assert row["n_images"] == len(women)
     assert row["n_lesions"] == row["n_positive"] == int(alone.label.sum())
@@ -87,8 +91,8 @@ def test_sizes_are_thirds_whose_mean_is_the_whole():
     values = [row["metrics"]["froc_count"]["value"] for row in found.values()]
     assert values == sorted(values) and values[0] < values[-1]
     # false positives are those of the whole set, so sensitivities average
-    whole = definitions.measure(truth, reading, bootstrap=DRAWS, hit=HIT)["froc_count"]
-    assert np.mean(values) == pytest.approx(whole["value"])
+    whole = metric_entries(truth, reading, bootstrap=BOOTSTRAP, hit=HIT)
+    assert np.mean(values) == pytest.approx(whole["froc_count"]["value"])
 
 
 def test_points_have_no_size():
@@ -102,4 +106,5 @@ def test_points_have_no_size():
     )
     hit = readings.Hit("distance", max_distance=3.0)
     reading = readings.read(points, np.zeros(60), [np.empty((0, 3))] * 60, hit=hit)
-    assert subgroups.measure_groups(points, reading, bootstrap=DRAWS, hit=hit) == []
+    draws = TruthDraws(points, BOOTSTRAP)
+    assert subgroups.measure_groups(points, reading, draws=draws, hit=hit) == []

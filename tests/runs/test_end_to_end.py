@@ -190,9 +190,9 @@ def test_a_run_killed_in_the_evaluation_ends_the_same(done, scratch):
     assert maps == contents(done / "predictions")
 
 
-def scored_again(workdir: Path, scratch: Path, **request) -> dict:
-    path = evaluate.rescore(
-        evaluate.Request(workdir, **request),
+def scored_again(workdir: Path, scratch: Path, **choice) -> dict:
+    path = evaluate.evaluate(
+        evaluate.ModelChoice(workdir, **choice),
         load_config=ConfigDict,
         data_dir=scratch / "data",
     )
@@ -252,8 +252,8 @@ def test_no_run_and_no_dataset_are_told(done, scratch, tmp_path):
 
 def test_models_are_paired_on_the_same_images(again, scratch):
     path = evaluate.compare(
-        evaluate.Request(again, "teacher"),
-        evaluate.Request(again, "pretrained"),
+        evaluate.ModelChoice(again, "teacher"),
+        evaluate.ModelChoice(again, "pretrained"),
         load_config=ConfigDict,
         data_dir=scratch / "data",
     )
@@ -272,8 +272,8 @@ def test_runs_on_other_images_are_not_paired(again, scratch, tmp_path):
     run.run(config, other)
     with pytest.raises(ValueError, match="test images differ"):
         evaluate.compare(
-            evaluate.Request(again),
-            evaluate.Request(other),
+            evaluate.ModelChoice(again),
+            evaluate.ModelChoice(other),
             load_config=ConfigDict,
             data_dir=scratch / "data",
         )

@@ -14,6 +14,7 @@ import numpy as np
 from aals_jax.evaluation import replicates
 from aals_jax.evaluation.replicates import Replicates
 from aals_jax.metrics import intervals, roc
+from aals_jax.metrics.draws import Draws
 from aals_jax.study.plan import PlannedTrial, label
 
 FILE = """
@@ -89,12 +90,10 @@ def measured(
         "froc_area": lambda w: 0.8 * roc.auroc(scores, labels, weights=w),
         "froc_count": lambda w: 0.5 * roc.auroc(scores, labels, weights=w),
     }
-    drawn = intervals.replicate_values(
-        range(IMAGES), statistics, replicates=REPLICATES, seed=0
-    )
-    once = np.ones((1, IMAGES))
-    values = {name: float(f(once)[0]) for name, f in statistics.items()}
-    kept = {name: each.astype(np.float32) for name, each in drawn.items()}
+    draws = Draws(range(IMAGES), replicates=REPLICATES, seed=0)
+    drawn = intervals.draw(draws, statistics)
+    values = {name: metric.value for name, metric in drawn.items()}
+    kept = {n: metric.replicates.astype(np.float32) for n, metric in drawn.items()}
     labels = labels.astype(np.int8)
     return values, Replicates(kept, scores.astype(np.float32), labels)
 

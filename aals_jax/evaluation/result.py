@@ -1,0 +1,104 @@
+"""The one record of what was measured: result.json of a run, metrics.json of a scoring.
+
+Made here and nowhere else. `publish` writes it, and the page that shows it.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aals_jax.metrics import definitions
+from aals_jax.metrics.measurement import Measurement
+from aals_jax.report import page
+from aals_jax.report.curve_figures import ModelCurves
+from aals_jax.report.pictures import Example
+from aals_jax.runtime import files, log, provenance
+
+FORMAT = 2  # of the JSON; raised when a key changes its meaning or goes
+RUN_FILE, SCORE_FILE = "result.json", "metrics.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What was measured, on what, and by which code; None is not written."""
+
+    title: str
+    measurements: Mapping[str, Measurement]  # model or system -> its numbers
+    differences: Sequence[Mapping[str, Any]]  # of `measurement.differences`
+    data: Mapping[str, Any]  # what was measured on; no path
+    notes: Sequence[str]  # sentences for the reader
+    kind: str | None = None  # "score"; None: a run
+    steps: Mapping[str, int] | None = None  # model -> step of its stage, measured here
+    finding: str | None = None
+    method: str | None = None
+    scale: str | None = None
+    seed: int | None = None
+    config: Mapping[str, Any] | None = None  # what the numbers depend on
+    settings: Mapping[str, Any] | None = None  # of a scoring
+    hardware: str | None = None
+    versions: Mapping[str, str] = dataclasses.field(default_factory=provenance.versions)
+    commit: str = dataclasses.field(default_factory=provenance.commit)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain numbers, texts, lists and dicts; parts are model -> its numbers."""
+        fields = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "measurements"
+        }
+        parts = ("metrics", "calibration", "operating_points", "subgroups")
+        return {
+            "format": FORMAT,
+            "disclaimer": provenance.DISCLAIMER,
+            **{name: value for name, value in fields.items() if value is not None},
+            **{
+                part: {
+                    model: getattr(measurement, part)
+                    for model, measurement in self.measurements.items()
+                }
+                for part in parts
+            },
+        }
+
+
+def publish(
+    result: Result,
+    path: Path,
+    *,
+    history: Sequence[Mapping[str, Any]] = (),
+    examples: Sequence[Example] = (),
+) -> Path:
+    """Writes report.html, then the JSON, which says that all is there; logs both.
+
+    Args:
+        result: what was measured.
+        path: of the JSON, named RUN_FILE or SCORE_FILE, in a folder that exists.
+        history: rows of metrics.jsonl, for the page.
+        examples: pictures for the page.
+
+    Returns:
+        `path`.
+    """
+    plain = result.as_json()
+    html = page.render(
+        result=plain,
+        curves={
+            model: ModelCurves(**measurement.curves)
+            for model, measurement in result.measurements.items()
+        },
+        history=history,
+        examples=examples,
+    )
+    page_path = path.with_name("report.html")
+    files.write_text(page_path, html)
+    files.write_json(path, plain)
+    for model, entries in plain["metrics"].items():
+        texts = [f"{name} {definitions.entry_text(e)}" for name, e in entries.items()]
+        log.info("%-20s %s", model, "  ".join(texts))
+    if result.kind == "score":
+        for row in result.differences:
+            log.info("%s", definitions.difference_text(row))
+    log.info("the %s: %s", path.stem, path)
+    log.info("the page: %s", page_path)
+    return path

@@ -1,0 +1,191 @@
+"""Everything that is measured on one system, as result.json and the page hold it."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from aals_jax.metrics import (
+    calibration,
+    definitions,
+    delong,
+    froc,
+    intervals,
+    operating,
+    roc,
+    subgroups,
+)
+from aals_jax.metrics.definitions import Entry, number
+from aals_jax.metrics.draws import Bootstrap, TruthDraws
+from aals_jax.metrics.intervals import Drawn, Interval
+from aals_jax.metrics.readings import Hit, Reading, Truth
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """All numbers of one system on one set."""
+
+    truth: Truth
+    reading: Reading
+    bootstrap: Bootstrap
+    drawn: Mapping[str, Drawn]  # metric -> its value and replicates
+    metrics: dict[str, Entry]  # the same with intervals, as result.json holds them
+    curves: dict[str, Any]  # the fields of report.ModelCurves
+    calibration: dict[str, Any]
+    operating_points: list[dict[str, Any]]
+    subgroups: list[dict[str, Any]]
+
+
+def measure(
+    truth: Truth,
+    reading: Reading,
+    *,
+    points: Sequence[operating.Point],
+    chosen_on: str,
+    bootstrap: Bootstrap,
+    hit: Hit,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Measurement:
+    """Measures one system on one set; its patients are drawn once for all numbers.
+
+    Args:
+        truth, reading: of the set.
+        points: thresholds of `operating.choose` on the set named by `chosen_on`.
+        chosen_on: words for the page, "validation" say.
+        bootstrap: of all intervals.
+        hit: when a detection hits a lesion.
+        progress: called with (parts done, parts in all).
+    """
+    draws = TruthDraws(truth, bootstrap)
+    progress(0, 5)
+    drawn = definitions.draw_metrics(truth, reading, draws=draws)
+    metrics = definitions.metric_entries(
+        drawn, truth, reading, seed=bootstrap.seed, hit=hit
+    )
+    parts: Mapping[str, Callable[[], Any]] = {
+        "curves": lambda: curves(truth, reading, draws=draws),
+        "calibration": lambda: reliability(truth, reading, draws=draws),
+        "operating_points": lambda: operating.apply(
+            points, truth, reading, chosen_on=chosen_on, draws=draws
+        ),
+        "subgroups": lambda: subgroups.measure_groups(
+            truth, reading, draws=draws, hit=hit
+        ),
+    }
+    measured_parts = {}
+    for done, (name, part) in enumerate(parts.items(), start=1):
+        progress(done, 5)
+        measured_parts[name] = part()
+    progress(5, 5)
+    return Measurement(truth, reading, bootstrap, drawn, metrics, **measured_parts)
+
+
+def differences(
+    a: tuple[str, Measurement], b: tuple[str, Measurement]
+) -> list[dict[str, Any]]:
+    """a minus b for each metric that both have, on the same images, with p-values.
+
+    Args:
+        a, b: name and measurement of two systems on the same images. Where they were
+            drawn differently, the draws are those of a.
+    """
+    (name_a, first), (name_b, second) = a, b
+    truth, seed = first.truth, first.bootstrap.seed
+    names = [
+        name
+        for name in definitions.available(first.reading, second.reading)
+        if not definitions.METRICS[name].no_interval
+    ]
+    drawn_b = second.drawn
+    if second.bootstrap != first.bootstrap:
+        draws = TruthDraws(truth, first.bootstrap)
+        drawn_b = definitions.draw_metrics(
+            truth, second.reading, draws=draws, names=names
+        )
+    compared: list[tuple[str, Interval, np.ndarray]] = []
+    for name in names:
+        metric = definitions.METRICS[name]
+        reasons = [metric.reason(truth, m.reading) for m in (first, second)]
+        interval = intervals.paired_interval(
+            first.drawn[name], drawn_b[name], seed=seed, reason=reasons[0] or reasons[1]
+        )
+        compared.append((name, interval, metric.rows(truth)))
+    closed = delong.auroc_difference(
+        first.reading.score, second.reading.score, truth.label
+    )
+    compared.append(("auroc", closed, np.arange(len(truth))))
+    return [
+        {"a": name_a, "b": name_b, "metric": name, **_difference(interval, truth, rows)}
+        for name, interval, rows in compared
+    ]
+
+
+def _difference(interval: Interval, truth: Truth, rows: np.ndarray) -> Entry:
+    entry = definitions.entry(interval)
+    entry["method"] = entry.pop("interval")
+    counts = definitions.image_set(truth, rows)
+    return entry | {name: counts[name] for name in ("n_images", "n_patients")}
+
+
+FALSE_POSITIVE_RATES = np.linspace(0.0, 1.0, 51)
+FALSE_POSITIVES = np.geomspace(0.05, 8.0, 60)  # an image
+ACTIVATED_SHARES = np.linspace(0.0, 0.2, 81)
+
+
+def curves(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[str, Any]:
+    """What `report.ModelCurves` draws: name -> (x, y), name_band -> (x, low, high)."""
+    lines: dict[str, Any] = {"roc": None, "froc_count": None, "froc_area": None}
+    if not roc.undefined_reason(truth.label):
+        exact = roc.roc_curve(reading.score, truth.label)
+        lines["roc"] = exact.false_positive_rate, exact.sensitivity
+        statistic = partial(
+            roc.sensitivity_at_rates,
+            reading.score,
+            truth.label,
+            rates=FALSE_POSITIVE_RATES,
+        )
+        low_high = intervals.patient_band(
+            draws.all_images, lambda w: statistic(weights=w)
+        )
+        lines["roc_band"] = (FALSE_POSITIVE_RATES, *low_high)
+    for data, grid in (
+        (reading.count, FALSE_POSITIVES),
+        (reading.area, ACTIVATED_SHARES),
+    ):
+        if data is None or froc.undefined_reason(data):
+            continue
+        points = froc.froc_curve(data)
+        lines[data.definition] = points.false_rate, points.sensitivity
+        statistic = partial(froc.sensitivity_at, data, grid)
+        low_high = intervals.patient_band(
+            draws.judged_images, lambda w, f=statistic: f(weights=w)
+        )
+        lines[f"{data.definition}_band"] = (grid, *low_high)
+    return lines
+
+
+def reliability(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[str, Any]:
+    """The reliability curve with bands, or the reason why there is none."""
+    definition = (
+        f"share of positives in {calibration.BINS} bins of equal width of the image "
+        "score; empty bins left out"
+    )
+    if reason := calibration.undefined_reason(reading.score):
+        return {"definition": definition, "bins": [], "reason": reason}
+    exact = calibration.reliability(reading.score, truth.label)
+
+    def observed(weights: np.ndarray) -> np.ndarray:
+        return calibration.reliability(
+            reading.score, truth.label, weights=weights
+        ).observed
+
+    low, high = intervals.patient_band(draws.all_images, observed)
+    columns = (exact.mean_score, exact.observed, low, high, exact.count)
+    names = ("mean_score", "observed", "low", "high", "count")
+    bins = [
+        dict(zip(names, map(number, row), strict=True))
+        for row in zip(*columns, strict=True)
+    ]
+    return {"definition": definition, "bins": bins}
