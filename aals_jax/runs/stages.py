@@ -90,15 +90,16 @@ def make_distill(
 
 
 def ramp_steps(config: Any) -> int:
-    """Steps in which the weight of the term on P rises: as set, else the method's."""
+    """Steps in which the weight of the loss on P rises: `distill.ramp_steps` if above
+    0, else `ramp_share` of stage 2 for a method that ramps and 0 for the others."""
     usual = max(1, round(config.distill.ramp_share * config.distill.steps))
     ramps = METHODS[config.method].ramps
     return config.distill.ramp_steps or (usual if ramps else 0)
 
 
 def pretrain_stage(config: Any, side: int) -> Stage:
-    """Stage 1: dense cross-entropy on R and N; or all that the method has, where it
-    needs no teacher."""
+    """Stage 1: dense cross-entropy on R and N; where the method needs no teacher, its
+    own losses on R, N and P."""
     everything = METHODS[config.method].from_start
     make = partial(make_distill, stage="pretrain") if everything else make_pretrain
     return Stage(
@@ -124,8 +125,12 @@ def distill_stage(config: Any, student: Any, *, images: int, side: int) -> Stage
     """
     method = METHODS[config.method]
     map_side = side // views.MAP_STRIDE
-    kept = ensemble.memory_side(map_side, limit=config.distill.ensemble_side)
-    memory = methods.initial_memory(config.method, student, images=images, side=kept)
+    memory = methods.initial_memory(
+        config.method,
+        student,
+        images=images,
+        side=ensemble.memory_side(map_side, limit=config.distill.ensemble_side),
+    )
     return Stage(
         name="distill",
         number=2,
