@@ -143,8 +143,12 @@ def distill_stage(config: Any, student: Any, *, images: int, side: int) -> Stage
     """
     method = METHODS[config.method]
     map_side = side // views.MAP_STRIDE
-    kept = ensemble.memory_side(map_side, limit=config.distill.ensemble_side)
-    memory = methods.initial_memory(config.method, student, images=images, side=kept)
+    memory = methods.initial_memory(
+        config.method,
+        student,
+        images=images,
+        side=ensemble.memory_side(map_side, limit=config.distill.ensemble_side),
+    )
     return Stage(
         name="distill",
         config=config.distill,

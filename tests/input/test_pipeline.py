@@ -71,7 +71,7 @@ def make_streams(names=("region", "negative", "image_level")):
 
 
 def some(num_batches=6, *, dataset=None, streams=None, ranges=FULL, **options):
-    made = pipeline.batches(
+    endless = pipeline.batches(
         dataset or Drawn(),
         streams or make_streams(),
         options.pop("counts", COUNTS),
@@ -80,7 +80,7 @@ def some(num_batches=6, *, dataset=None, streams=None, ranges=FULL, **options):
         makers=views.makers(jitter_teacher=options.pop("jitter_teacher", False)),
         **options,
     )
-    return list(itertools.islice(made, num_batches))
+    return list(itertools.islice(endless, num_batches))
 
 
 def levels(images) -> list[int]:
@@ -276,9 +276,9 @@ def test_stored_levels_scale_to_the_unit_range(dtype):
 @pytest.mark.parametrize("images, batch_size", [(10, 4), (8, 4), (3, 8)])
 def test_evaluation_has_each_image_once_and_fills_up_with_air(images, batch_size):
     table = make_table([0] * images).select(np.arange(images)[::-1])
-    made = list(pipeline.evaluation_batches(Drawn(), table, batch_size=batch_size))
-    assert {len(batch) for batch in made} == {batch_size}
-    joined = np.concatenate(made)
+    batches = list(pipeline.evaluation_batches(Drawn(), table, batch_size=batch_size))
+    assert {len(batch) for batch in batches} == {batch_size}
+    joined = np.concatenate(batches)
     assert levels(joined[:images]) == list(range(images))[::-1]
     assert len(joined) - images < batch_size
     assert not np.any(joined[images:])
@@ -295,11 +295,11 @@ def split(region_images, seed=0):
 
 @pytest.mark.parametrize("region_images", [0, 1, 5, 8, None])
 def test_streams_are_disjoint_and_hold_every_known_image(region_images):
-    made = split(region_images)
-    joined = np.concatenate([made.region, made.image_level, made.negative])
+    streams = split(region_images)
+    joined = np.concatenate([streams.region, streams.image_level, streams.negative])
     assert sorted(joined) == list(range(18))
-    assert all(BOXED[i] for i in made.region)
-    assert list(made.negative) == list(range(12, 18))
+    assert all(BOXED[i] for i in streams.region)
+    assert list(streams.negative) == list(range(12, 18))
 
 
 def test_smaller_region_sets_lie_in_larger_ones():
@@ -322,12 +322,12 @@ def noisy(share):
 
 @pytest.mark.parametrize("share, wrong", [(0, 0), (0.25, 2), (0.5, 4), (0.75, 6)])
 def test_wrong_records_change_places_and_r_stays(share, wrong):
-    clean, made = split(4), noisy(share)
-    assert set(made.region) == set(clean.region)
-    assert len(made.image_level) == 8 and len(made.negative) == 6
-    assert len(set(made.image_level) & set(clean.negative)) == wrong
-    assert len(set(made.negative) & set(clean.image_level)) == wrong
-    assert list(made.negative) == sorted(made.negative)
+    clean, changed = split(4), noisy(share)
+    assert set(changed.region) == set(clean.region)
+    assert len(changed.image_level) == 8 and len(changed.negative) == 6
+    assert len(set(changed.image_level) & set(clean.negative)) == wrong
+    assert len(set(changed.negative) & set(clean.image_level)) == wrong
+    assert list(changed.negative) == sorted(changed.negative)
 
 
 def test_more_noise_keeps_the_wrong_records_of_less():

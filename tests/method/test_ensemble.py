@@ -32,8 +32,8 @@ def augmented(count=6):
     """Views of one radiograph, as a batch of P."""
     make = views.makers(jitter_teacher=False)["image_level"]
     rng = np.random.default_rng(0)
-    made = [make(smooth_radiograph(), rng, RANGES) for _ in range(count)]
-    return jax.tree.map(lambda *x: np.stack(x), *made)
+    examples = [make(smooth_radiograph(), rng, RANGES) for _ in range(count)]
+    return jax.tree.map(lambda *x: np.stack(x), *examples)
 
 
 def test_maps_of_any_view_come_back_to_the_same_place():
@@ -41,9 +41,9 @@ def test_maps_of_any_view_come_back_to_the_same_place():
     weak = augmented()
     plain = jax.nn.sigmoid(pooled(views.to_float(smooth_radiograph().image)[None]))
     logits = jnp.array(pooled(weak.image[..., 0]))
-    maps, seen = ensemble.unaugmented(logits, weak, side=SIDE // 4)
-    assert np.asarray(seen).mean() > 0.5
-    back = np.abs(maps - plain)[np.asarray(seen) > 0]
+    maps, in_view = ensemble.unaugmented(logits, weak, side=SIDE // 4)
+    assert np.asarray(in_view).mean() > 0.5
+    back = np.abs(maps - plain)[np.asarray(in_view) > 0]
     left = np.abs(jax.nn.sigmoid(logits) - plain)[weak.valid > 0]
     assert back.max() < 0.01 < 0.05 < left.mean()
     # one pixel off would be seen too
@@ -71,9 +71,9 @@ def test_the_method_compares_and_remembers_in_one_frame():
 def test_an_image_that_was_not_moved_is_left_as_it_is():
     weak = make_batch(side=SIDE).weak
     logits = jax.random.normal(jax.random.key(0), weak.valid.shape)
-    maps, seen = ensemble.unaugmented(logits, weak, side=16)
-    np.testing.assert_array_equal(seen, weak.valid)
-    np.testing.assert_array_equal(maps * seen, jax.nn.sigmoid(logits) * weak.valid)
+    maps, in_view = ensemble.unaugmented(logits, weak, side=16)
+    np.testing.assert_array_equal(in_view, weak.valid)
+    np.testing.assert_array_equal(maps * in_view, jax.nn.sigmoid(logits) * weak.valid)
 
 
 def test_smaller_maps_are_means_over_what_is_seen():
@@ -81,9 +81,9 @@ def test_smaller_maps_are_means_over_what_is_seen():
     valid = np.array([[[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0]]])
     weak = weak.replace(valid=valid.astype(np.float32))
     logits = jax.random.normal(jax.random.key(0), (1, 4, 4))
-    maps, seen = ensemble.unaugmented(logits, weak, side=2)
+    maps, in_view = ensemble.unaugmented(logits, weak, side=2)
     p = np.asarray(jax.nn.sigmoid(logits))[0]
-    np.testing.assert_array_equal(seen[0], [[1, 0], [1, 1]])  # more than half
+    np.testing.assert_array_equal(in_view[0], [[1, 0], [1, 1]])  # more than half
     np.testing.assert_allclose(maps[0, 0, 0], p[:2, :2].mean(), rtol=1e-6)
     expected = (p[2, 2] + p[2, 3] + p[3, 2]) / 3
     np.testing.assert_allclose(maps[0, 1, 1], expected, rtol=1e-6)
@@ -94,10 +94,10 @@ def test_the_side_of_the_memory_divides_the_maps(limit, side):
     assert ensemble.memory_side(48, limit=limit) == side
 
 
-def remember(memory, row, maps, seen=None, axis_name=None):
-    seen = jnp.ones_like(maps) if seen is None else seen
+def remember(memory, row, maps, in_view=None, axis_name=None):
+    in_view = jnp.ones_like(maps) if in_view is None else in_view
     return ensemble.remember(
-        memory, jnp.array(row), maps, seen, decay=0.6, axis_name=axis_name
+        memory, jnp.array(row), maps, in_view, decay=0.6, axis_name=axis_name
     )
 
 
@@ -120,8 +120,8 @@ def test_a_constant_prediction_is_its_own_average_from_the_first_time():
 
 def test_pixels_out_of_view_keep_what_they_had():
     memory = remember(ensemble.empty(1, 2), [0], jnp.full((1, 2, 2), 0.3))
-    seen = jnp.array([[[1.0, 0.0], [0.0, 0.0]]])
-    after = remember(memory, [0], jnp.full((1, 2, 2), 0.9), seen)
+    in_view = jnp.array([[[1.0, 0.0], [0.0, 0.0]]])
+    after = remember(memory, [0], jnp.full((1, 2, 2), 0.9), in_view)
     assert after.mean[0, 0, 0] > 0.5
     np.testing.assert_array_equal(after.total[0, 1], memory.total[0, 1])
     np.testing.assert_array_equal(after.weight[0, 1], memory.weight[0, 1])

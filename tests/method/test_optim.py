@@ -20,11 +20,11 @@ ZERO = jax.tree.map(jnp.zeros_like, PARAMS)
 
 def updates(name, gradients, *, weight_decay=0.0, clip_norm=0.0, num_steps=1):
     tx = optim.make_optimizer(name, 0.1, weight_decay=weight_decay, clip_norm=clip_norm)
-    state, made = tx.init(PARAMS), []
+    state, each_update = tx.init(PARAMS), []
     for _ in range(num_steps):
         update, state = tx.update(gradients, state, PARAMS)
-        made.append(update)
-    return made
+        each_update.append(update)
+    return each_update
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])

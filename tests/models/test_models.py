@@ -44,8 +44,8 @@ def test_names_map_one_to_one_to_torchvisions_resnet50():
             layers += ["downsample_conv", "downsample_bn"] if i == 0 else []
             expected |= {f"layer{stage}_{i}/{layer}" for layer in layers}
     paths = jax.tree_util.tree_leaves_with_path(variables["params"]["backbone"])
-    found = {"/".join(p.key for p in path[:-1]) for path, _ in paths}
-    assert found == expected
+    layers = {"/".join(p.key for p in path[:-1]) for path, _ in paths}
+    assert layers == expected
 
 
 @pytest.mark.parametrize("backbone", ["narrow", "resnet18", "resnet50"])
