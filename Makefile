@@ -32,17 +32,17 @@ check: .venv/tested
 	.venv/bin/python -m pip install --quiet --requirement requirements.lock
 	touch $@
 
-.venv/tested: .venv/installed requirements-test.lock
-	.venv/bin/python -m pip install --quiet --requirement requirements-test.lock
+.venv/tested: .venv/installed requirements/test.lock
+	.venv/bin/python -m pip install --quiet --requirement requirements/test.lock
 	touch $@
 
 # The dataset's build on Apache Beam, in an environment of its own; `make test` uses it
 # where it is.
 beam: .venv-beam/installed
 
-.venv-beam/installed: requirements-beam.lock
+.venv-beam/installed: requirements/beam.lock
 	$(PYTHON) -m venv .venv-beam
-	.venv-beam/bin/python -m pip install --quiet --requirement requirements-beam.lock
+	.venv-beam/bin/python -m pip install --quiet --requirement requirements/beam.lock
 	touch $@
 
 clean:

@@ -1,3 +1,3 @@
 """AALS: semi-supervised lesion detection on radiographs, in JAX."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

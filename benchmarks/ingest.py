@@ -1,6 +1,6 @@
 """Images a second and core, from a DICOM file to a square, beside torchxrayvision.
 
-    pip install -r requirements-bench.txt      # the peer; no need of the project
+    pip install -r requirements/bench.txt      # the peer; no need of the project
     python benchmarks/ingest.py [--repeats 9] [--films 2] [--side 1024]
 
 Films of 3056 x 2544 pixels under every transfer syntax, the same files for both, in
@@ -87,7 +87,7 @@ def peers(side: int) -> dict[str, Callable[[Path], np.ndarray]]:
     except ImportError as error:
         print(
             f"torchxrayvision can't be imported ({error}), its numbers are left out: "
-            "pip install -r requirements-bench.txt"
+            "pip install -r requirements/bench.txt"
         )
         return {}
     torch.set_num_threads(1)

@@ -1,6 +1,6 @@
 """Images a second and core, from array_record to a training Batch, beside a DataLoader.
 
-    pip install -r requirements-bench.txt      # PyTorch; no need of the project
+    pip install -r requirements/bench.txt      # PyTorch; no need of the project
     python benchmarks/input_pipeline.py [--data DIR] [--steps 8] [--repeats 5]
 
 Ours is aals_jax/input/pipeline.py. Theirs is a torch DataLoader over the same files
@@ -169,7 +169,7 @@ def print_table(path: Path, steps: int, repeats: int) -> None:
     if has_torch:
         importlib.import_module("torch").set_num_threads(1)
     else:
-        print("PyTorch is not installed: pip install -r requirements-bench.txt")
+        print("PyTorch is not installed: pip install -r requirements/bench.txt")
     cores = sorted(os.sched_getaffinity(0))
     print(
         "| cores | ours: images/s | DataLoader: images/s | ratio |\n|---|---|---|---|"

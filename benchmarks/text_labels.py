@@ -5,7 +5,7 @@
 Reads the project's own sentences (tests/data/sentences_test.csv, never tuned on) for
 both findings and prints precision and recall with Wilson's 95 % intervals, by label and
 by phenomenon, then every error, then reports a second on one core. Needs
-requirements-text.txt.
+requirements/text.txt.
 """
 
 import argparse

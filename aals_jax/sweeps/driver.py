@@ -127,7 +127,7 @@ def _engine() -> Any:
         if error.name not in ("ray", "optuna"):
             raise
         raise ValueError(
-            f"{error.name} is not installed: pip install -r requirements-sweep.txt; "
+            f"{error.name} is not installed: pip install -r requirements/sweep.txt; "
             "without it --list prints the trials and --index=N runs one"
         ) from None
     return ray_engine

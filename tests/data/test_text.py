@@ -20,7 +20,7 @@ HEAD = ("image", "patient_id", "study_date")
 
 @pytest.fixture(scope="module")
 def reader():
-    pytest.importorskip("negspacy", reason="needs requirements-text.txt")
+    pytest.importorskip("negspacy", reason="needs requirements/text.txt")
     return report_text.Reader(report_text.Options())
 
 
@@ -409,5 +409,5 @@ def test_the_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "negspacy", None)
     monkeypatch.setitem(sys.modules, "negspacy.negation", None)
     one_image(tmp_path, ["report"], ["No rib fracture."])
-    with pytest.raises(ValueError, match=r"pip install -r requirements-text\.txt"):
+    with pytest.raises(ValueError, match=r"pip install -r requirements/text\.txt"):
         read(tmp_path)

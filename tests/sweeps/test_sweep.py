@@ -31,7 +31,7 @@ from configs.sweeps.grid import grid
 ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("ray", "optuna"))),
-    reason="Ray or Optuna is not installed; see requirements-sweep.txt",
+    reason="Ray or Optuna is not installed; see requirements/sweep.txt",
 )
 FILE = """
 from configs.sweeps import tiny
@@ -379,7 +379,7 @@ def test_without_ray_it_says_what_to_install_and_the_way_without(
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setitem(sys.modules, "optuna", None)
     job = job_of(tmp_path, scratch, {"seed": [0]})
-    with pytest.raises(ValueError, match=r"requirements-sweep\.txt.*--list"):
+    with pytest.raises(ValueError, match=r"requirements/sweep\.txt.*--list"):
         driver.run(job)
     (trial,) = trials.read_all(job.root)
     finish(trial, 0.5)

@@ -45,7 +45,7 @@ def make(
         )
     except ImportError:
         raise ValueError(
-            "building with Apache Beam needs pip install -r requirements-beam.txt, in "
+            "building with Apache Beam needs pip install -r requirements/beam.txt, in "
             "an environment of its own"
         ) from None
     if not missing:

@@ -96,7 +96,7 @@ def _blank() -> Any:
     except ImportError:
         raise ValueError(
             "labels from reports need the package negspacy: "
-            "pip install -r requirements-text.txt, or leave the reports unread"
+            "pip install -r requirements/text.txt, or leave the reports unread"
         ) from None
     return spacy.blank("xx")
 
