@@ -1,7 +1,7 @@
 # run and test each do all the set-up they need; nothing outside this folder changes.
 PYTHON ?= python3.11
 
-.PHONY: install run smoke test check beam clean
+.PHONY: install run smoke test check docs beam clean
 
 install: .venv/installed
 
@@ -27,6 +27,11 @@ check: .venv/tested
 	.venv/bin/ruff format --check .
 	.venv/bin/pyright --pythonpath .venv/bin/python
 
+# The API reference, from docstrings: docs/api/index.html, not kept in git.
+docs: .venv/documented
+	JAX_PLATFORMS=cpu .venv/bin/python -m pdoc --docformat google --math \
+	  --output-directory docs/api aals_jax data configs
+
 .venv/installed: requirements.lock
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --requirement requirements.lock
@@ -34,6 +39,10 @@ check: .venv/tested
 
 .venv/tested: .venv/installed requirements/test.lock
 	.venv/bin/python -m pip install --quiet --requirement requirements/test.lock
+	touch $@
+
+.venv/documented: .venv/tested requirements/docs.txt
+	.venv/bin/python -m pip install --quiet --requirement requirements/docs.txt
 	touch $@
 
 # The dataset's build on Apache Beam, in an environment of its own; `make test` uses it
@@ -46,4 +55,4 @@ beam: .venv-beam/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-beam runs
+	rm -rf .venv .venv-beam runs docs/api

@@ -2,8 +2,8 @@
 
 import importlib.util
 
-# Modules of an extra dependency, which import it at the top: where it is missing, so are
-# their examples. Nothing else may be left out.
+# Modules that import an optional dependency at their top can't be collected where it is
+# missing. Nothing else may be left out.
 _EXTRAS = {"aals_jax/sweeps/ray_engine.py": ("ray", "optuna")}  # requirements/sweep.txt
 
 collect_ignore = [

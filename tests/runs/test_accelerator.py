@@ -1,6 +1,6 @@
 """The step on an accelerator against the CPU; skipped on machines without one.
 
-JAX_PLATFORMS=cuda,cpu python -m pytest tests/test_accelerator.py
+JAX_PLATFORMS=cuda,cpu python -m pytest tests/runs/test_accelerator.py
 """
 
 import functools
