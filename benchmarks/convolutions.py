@@ -33,7 +33,9 @@ def compiled_hlo() -> str:
     )
     batch = paper_step.shapes(counts.region + counts.negative, counts.image_level, side)
     step = jax.jit(stages.make_distill(config, axis_name=None))
-    return step.lower(state, batch).compile().as_text()
+    hlo = step.lower(state, batch).compile().as_text()
+    assert hlo is not None
+    return hlo
 
 
 def convolutions(hlo: str) -> Iterator[tuple[bool, str]]:
@@ -58,8 +60,7 @@ def main() -> None:
     for by_ynnpack, line in convolutions(compiled_hlo()):
         owners[by_ynnpack] += 1
         if not by_ynnpack:
-            shape, window = re.search(r"= (\S+?)\{.*?(window=\{[^}]*\})", line).groups()
-            print(shape, window)
+            print(*re.findall(r" = (\S+?)\{.*?(window=\{[^}]*\})", line)[0])
     print(
         f"{owners[True]} of {owners.total()} convolutions are YNNPACK's, "
         f"jax {jax.__version__} on {jax.default_backend()}"

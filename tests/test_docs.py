@@ -154,9 +154,7 @@ def test_files_that_code_and_commands_name_exist():
 
 
 def test_the_reader_of_this_test_finds_what_is_stale():
-    text = (
-        "`aals_jax/nothing.py`, data.cxr_registry.keys.nobody, `no.py`, docs/*.md"
-    )
+    text = "`aals_jax/nothing.py`, data.cxr_registry.keys.nobody, `no.py`, docs/*.md"
     assert list(stale_paths(text)) == ["aals_jax/nothing.py"]
     assert list(stale_modules(text)) == ["data.cxr_registry.keys.nobody"]
     assert list(stale_files(text)) == ["aals_jax/nothing.py", "no.py"]
