@@ -27,9 +27,7 @@ class Sources(NamedTuple):
     """What a row's codes and report hold, read once for all findings."""
 
     codes: list[str]  # upper case without dots
-    report: Mapping[
-        str, report_text.TextLabel
-    ]  # finding -> label; empty where not read
+    report: Mapping[str, report_text.TextLabel]  # by finding; empty where not read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,8 +209,7 @@ class Cells:
             contradicted := settling.contradicted_by(_counted(count), statements)
         ):
             claim = "names lesions" if count else "says that there are none"
-            is_column = contradicted == "column"
-            other = f"column {name}" if is_column else contradicted
+            other = f"column {name}" if contradicted == "column" else contradicted
             text = (
                 f"{column} {claim}, against the record's {other}; correct one of them, "
                 "or leave the count empty"
