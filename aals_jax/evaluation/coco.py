@@ -123,15 +123,15 @@ def _load(path: Path, *, kind: type) -> Any:
 
 
 def _category(path: Path, categories: list[dict], name: str | None) -> Any:
-    found = {str(each["name"]): each["id"] for each in categories}
-    if name is None and len(found) == 1:
-        return next(iter(found.values()))
-    if name not in found:
+    ids = {str(entry["name"]): entry["id"] for entry in categories}
+    if name is None and len(ids) == 1:
+        return next(iter(ids.values()))
+    if name not in ids:
         raise ValueError(
             f"{path.name}: category {name!r} is not there; give --category, one of "
-            f"{sorted(found)}"
+            f"{sorted(ids)}"
         )
-    return found[name]
+    return ids[name]
 
 
 def _check_crowds(path: Path, annotations: list[dict]) -> None:
@@ -145,12 +145,12 @@ def _check_crowds(path: Path, annotations: list[dict]) -> None:
 
 def _check_ids(path: Path, entries: list[dict], categories: list[dict]) -> None:
     """Ids that no category has would vanish without a word."""
-    known = {each["id"] for each in categories}
-    bad = [n for n, entry in enumerate(entries, 1) if entry["category_id"] not in known]
+    ids = {category["id"] for category in categories}
+    bad = [n for n, entry in enumerate(entries, 1) if entry["category_id"] not in ids]
     if bad:
         raise ValueError(
             f"{path.name} entry {bad[0]} (of {len(bad)}): its category_id is none of "
-            f"{sorted(known, key=str)}, which the ground truth has"
+            f"{sorted(ids, key=str)}, which the ground truth has"
         )
 
 

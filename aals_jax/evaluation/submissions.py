@@ -1,5 +1,8 @@
 """Anybody's detections: tables or COCO files to the records that metrics are made of.
 
+From top to bottom: the faults that are collected, the record that is made, `read`,
+then what it takes from the images table, and from the lesions and detections.
+
 Every fault of every file is reported at once, with file and row; a row's number is the
 one that a spreadsheet shows. A message never repeats a cell, which may name a patient.
 """
@@ -20,6 +23,26 @@ from data.cxr_registry.tables import formats
 from data.cxr_registry.tables.formats import Table
 
 _BOX, _POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
+RESERVED = frozenset(
+    {"image", "patient", "patient_id", "label", "score", "score_b", "split", "width"}
+    | {"height", ""}
+)
+LABELS = {
+    "1": True,
+    "1.0": True,
+    "true": True,
+    "0": False,
+    "0.0": False,
+    "false": False,
+}
+MOST_GROUPS = 12  # values of a column that is reported by group
+OTHER = "other"  # stands for a value that would name its patient
+SPLITS = ("validation", "test")
+_DATE = re.compile(
+    r"(?:19|20)\d{2}([-/.]?)[01]\d\1[0-3]\d|\b\d{1,2}[-/.]\d{1,2}[-/.](?:\d{2}){1,2}\b"
+)
+
+Rows = Mapping[int, Mapping[str, str]]  # row number -> cells
 
 
 class SubmissionError(ValueError):
@@ -85,15 +108,15 @@ def read(files: Files) -> Submission:
     number_of = {cells["image"]: i for i, cells in enumerate(rows.values())}
     label = labels_of(rows)
     marked = _places(lesions, number_of, size, faults, kind="lesion", label=label)
-    found = [
+    systems = [
         _places(table, number_of, size, faults, kind="detection")
         for table in detections
     ]
-    score = image_scores(images, rows, faults, systems=len(found))
+    score = image_scores(images, rows, faults, systems=len(systems))
     split = splits_of(images, rows, faults)
     groups, left_out = groups_of(images, rows)
     faults.stop()
-    has_lesion = np.array([len(each) > 0 for each in marked], bool)
+    has_lesion = np.array([len(places) > 0 for places in marked], bool)
     truth = readings.Truth(
         label=label,
         judged=~label | has_lesion,
@@ -106,22 +129,11 @@ def read(files: Files) -> Submission:
         image=np.array(list(number_of)),
         truth=truth,
         split=split,
-        detections=found,
-        scores=score or [highest(each) for each in found],
+        detections=systems,
+        scores=score or [highest(system) for system in systems],
         score_source=source,
         left_out=left_out,
     )
-
-
-def highest(detections: Sequence[np.ndarray]) -> np.ndarray:
-    """f64[n], the highest detection of each image.
-
-    An image without detections is below all others: 0 where all scores are
-    probabilities, else -inf.
-    """
-    scores = np.concatenate([np.empty(0), *(each[:, -1] for each in detections)])
-    nothing = 0.0 if np.all((scores >= 0) & (scores <= 1)) else -np.inf
-    return np.array([max(each[:, -1], default=nothing) for each in detections])
 
 
 def _tables(files: Files) -> tuple[Table, Table, list[Table]]:
@@ -148,84 +160,6 @@ def _tables(files: Files) -> tuple[Table, Table, list[Table]]:
         for path in files.detections
     ]
     return images, lesions, detections
-
-
-def _places(
-    table: Table,
-    number_of: Mapping[str, int],
-    size: np.ndarray,
-    faults: Faults,
-    *,
-    kind: str,
-    label: np.ndarray | None = None,
-) -> list[np.ndarray]:
-    """Lesions f64[k, 4 or 2] or detections f64[k, 5 or 3] of each image."""
-    where = _BOX if set(_BOX) <= set(table.columns) else _POINT
-    fields = (*where, *(("score",) if kind == "detection" else ()))
-    kept: dict[int, list[list[float]]] = collections.defaultdict(list)
-    seen: dict[tuple, int] = {}
-    missing = [name for name in ("image", *fields) if name not in table.columns]
-    if missing:
-        have = table.name_columns({"image", "lesion", "score", *_BOX, *_POINT})
-        text = f"no column {', '.join(missing)} (a box x0, y0, x1, y1 or a point x, y)"
-        faults.add(table, None, f"{text}; it has {have}")
-    for number, cells in table.numbered() if not missing else ():
-        values = {name: as_number(cells[name]) for name in fields}
-        named = cells.get("lesion") if kind == "lesion" else None
-        key = (cells["image"], named or tuple(values.values()))
-        image = number_of.get(cells["image"])
-        if image is None:
-            text = "its image is not in the images table"
-        elif key in seen:
-            text = f"the {kind} of row {seen[key]} again"
-        elif label is not None and not label[image]:
-            text = "a lesion on an image with label 0"
-        else:
-            text = _fault_of(values, size[image])
-        if text:
-            faults.add(table, number, text)
-        else:
-            seen[key] = number
-            kept[image or 0].append(list(values.values()))
-    return [np.reshape(kept[i], (-1, len(fields))) for i in range(len(number_of))]
-
-
-def _fault_of(values: Mapping[str, float], size: np.ndarray) -> str:
-    """What is wrong with a point or a box; empty when nothing is."""
-    if bad := [name for name, value in values.items() if not math.isfinite(value)]:
-        return f"{', '.join(bad)} must be finite numbers"
-    if "x0" in values:
-        if not (values["x0"] < values["x1"] and values["y0"] < values["y1"]):
-            return "a box without area: it needs x0 < x1 and y0 < y1"
-        x = (values["x0"] + values["x1"]) / 2
-        y = (values["y0"] + values["y1"]) / 2
-    else:
-        x, y = values["x"], values["y"]
-    if np.isfinite(size).all() and not (0 <= x < size[0] and 0 <= y < size[1]):
-        return "it lies outside the image: check the order and scale of coordinates"
-    return ""
-
-
-RESERVED = frozenset(
-    {"image", "patient", "patient_id", "label", "score", "score_b", "split", "width"}
-    | {"height", ""}
-)
-LABELS = {
-    "1": True,
-    "1.0": True,
-    "true": True,
-    "0": False,
-    "0.0": False,
-    "false": False,
-}
-MOST_GROUPS = 12  # values of a column that is reported by group
-OTHER = "other"  # stands for a value that would name its patient
-SPLITS = ("validation", "test")
-_DATE = re.compile(
-    r"(?:19|20)\d{2}([-/.]?)[01]\d\1[0-3]\d|\b\d{1,2}[-/.]\d{1,2}[-/.](?:\d{2}){1,2}\b"
-)
-
-Rows = Mapping[int, Mapping[str, str]]  # row number -> cells
 
 
 def labels_of(rows: Rows) -> np.ndarray:
@@ -285,8 +219,8 @@ def groups_of(
             continue
         pairs = set(zip(values, patients, strict=True))
         held = collections.Counter(value for value, _ in pairs)
-        shown = [v if held[v] > 1 or not v else OTHER for v in values]
-        groups[name] = np.array(shown)
+        safe = [v if held[v] > 1 or not v else OTHER for v in values]
+        groups[name] = np.array(safe)
     return groups, tuple(left_out)
 
 
@@ -347,3 +281,70 @@ def splits_of(table: Table, rows: Rows, faults: Faults) -> np.ndarray:
         if split_of.setdefault(patient_of(cells), split) != split:
             faults.add(table, number, "its patient is in the other split, too")
     return np.array(splits, str)
+
+
+def _places(
+    table: Table,
+    number_of: Mapping[str, int],
+    size: np.ndarray,
+    faults: Faults,
+    *,
+    kind: str,
+    label: np.ndarray | None = None,
+) -> list[np.ndarray]:
+    """Lesions f64[k, 4 or 2] or detections f64[k, 5 or 3] of each image."""
+    where = _BOX if set(_BOX) <= set(table.columns) else _POINT
+    fields = (*where, *(("score",) if kind == "detection" else ()))
+    kept: dict[int, list[list[float]]] = collections.defaultdict(list)
+    row_of: dict[tuple, int] = {}
+    missing = [name for name in ("image", *fields) if name not in table.columns]
+    if missing:
+        have = table.name_columns({"image", "lesion", "score", *_BOX, *_POINT})
+        text = f"no column {', '.join(missing)} (a box x0, y0, x1, y1 or a point x, y)"
+        faults.add(table, None, f"{text}; it has {have}")
+    for number, cells in table.numbered() if not missing else ():
+        values = {name: as_number(cells[name]) for name in fields}
+        named = cells.get("lesion") if kind == "lesion" else None
+        key = (cells["image"], named or tuple(values.values()))
+        image = number_of.get(cells["image"])
+        if image is None:
+            text = "its image is not in the images table"
+        elif key in row_of:
+            text = f"the {kind} of row {row_of[key]} again"
+        elif label is not None and not label[image]:
+            text = "a lesion on an image with label 0"
+        else:
+            text = _fault_of(values, size[image])
+        if text:
+            faults.add(table, number, text)
+        else:
+            row_of[key] = number
+            kept[image or 0].append(list(values.values()))
+    return [np.reshape(kept[i], (-1, len(fields))) for i in range(len(number_of))]
+
+
+def _fault_of(values: Mapping[str, float], size: np.ndarray) -> str:
+    """What is wrong with a point or a box; empty when nothing is."""
+    if bad := [name for name, value in values.items() if not math.isfinite(value)]:
+        return f"{', '.join(bad)} must be finite numbers"
+    if "x0" in values:
+        if not (values["x0"] < values["x1"] and values["y0"] < values["y1"]):
+            return "a box without area: it needs x0 < x1 and y0 < y1"
+        x = (values["x0"] + values["x1"]) / 2
+        y = (values["y0"] + values["y1"]) / 2
+    else:
+        x, y = values["x"], values["y"]
+    if np.isfinite(size).all() and not (0 <= x < size[0] and 0 <= y < size[1]):
+        return "it lies outside the image: check the order and scale of coordinates"
+    return ""
+
+
+def highest(detections: Sequence[np.ndarray]) -> np.ndarray:
+    """f64[n], the highest detection of each image.
+
+    An image without detections is below all others: 0 where all scores are
+    probabilities, else -inf.
+    """
+    scores = np.concatenate([np.empty(0), *(rows[:, -1] for rows in detections)])
+    nothing = 0.0 if np.all((scores >= 0) & (scores <= 1)) else -np.inf
+    return np.array([max(rows[:, -1], default=nothing) for rows in detections])

@@ -157,9 +157,9 @@ def _centers(
     np.minimum.at(nearest, group, distance)
     # Up to 1 the centroid touches the plateau: a block of 2 x 2 has it on a corner.
     off = np.flatnonzero(nearest > 1.0)
-    for each in off:
-        pixel = np.flatnonzero((group == each) & (distance == nearest[each]))[0]
-        x[each], y[each] = xs[pixel] + 0.5, ys[pixel] + 0.5
+    for k in off:
+        pixel = np.flatnonzero((group == k) & (distance == nearest[k]))[0]
+        x[k], y[k] = xs[pixel] + 0.5, ys[pixel] + 0.5
     return x, y
 
 

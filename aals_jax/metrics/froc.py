@@ -71,7 +71,7 @@ def count_data(
         rule, iou_threshold, max_distance, image_shapes: these and the columns of the
             arrays are as in `matching.match_images`.
     """
-    found = match_images(
+    match = match_images(
         detections,
         lesions,
         rule=rule,
@@ -79,21 +79,21 @@ def count_data(
         max_distance=max_distance,
         image_shapes=image_shapes,
     )
-    return matched_data(found, len(lesions))
+    return matched_data(match, len(lesions))
 
 
-def matched_data(found: Match, num_images: int) -> FrocData:
-    """`froc_count` of what `matching.match_images` found in so many images."""
-    threshold = _distinct(found.lesion_score)
+def matched_data(match: Match, num_images: int) -> FrocData:
+    """`froc_count` of a match of so many images, see `matching.match_images`."""
+    threshold = _distinct(match.lesion_score)
     return FrocData(
         definition="froc_count",
-        lesion_score=found.lesion_score,
-        lesion_image=found.lesion_image,
+        lesion_score=match.lesion_score,
+        lesion_image=match.lesion_image,
         threshold=threshold,
         false=counts.sparse_counts(
-            found.false_score, found.false_image, threshold, num_images
+            match.false_score, match.false_image, threshold, num_images
         ),
-        total_false=np.bincount(found.false_image, minlength=num_images),
+        total_false=np.bincount(match.false_image, minlength=num_images),
         units=np.ones(num_images),
     )
 
@@ -120,7 +120,7 @@ def area_data(
     if not len(maps) == len(boxes) == (len(maps) if valid is None else len(valid)):
         raise ValueError(f"{len(maps)} maps and {len(boxes)} box lists, or the masks")
     masks = valid if valid is not None else [None] * len(maps)
-    boxes = [check_boxes(each) for each in boxes]
+    boxes = [check_boxes(image_boxes) for image_boxes in boxes]
     scores = [
         counts.values_at_centers(maps[i], boxes[i], masks[i])
         for i in range(len(maps))
@@ -132,7 +132,7 @@ def area_data(
     return FrocData(
         definition="froc_area",
         lesion_score=lesion_score,
-        lesion_image=np.repeat(np.arange(len(maps)), [len(each) for each in boxes]),
+        lesion_image=np.repeat(np.arange(len(maps)), [len(b) for b in boxes]),
         threshold=threshold,
         false=false,
         total_false=units,

@@ -75,8 +75,8 @@ def match_images(
         image_shapes: n pairs (height, width); when given, points must lie in the image.
     """
     limit = _limit(rule, iou_threshold, max_distance)
-    found, image = _stack("detections", detections, (3, 5))
-    truth, lesion_image = _stack(
+    rows, image = _stack("detections", detections, (3, 5))
+    lesion_rows, lesion_image = _stack(
         "lesions", lesions, (2, 4) if rule == "distance" else (4,)
     )
     num_images = len(lesions)
@@ -86,10 +86,13 @@ def match_images(
             f"{len(detections)} arrays of detections, {num_images} of lesions and "
             f"{len(shapes)} image shapes; give one of each an image, perhaps empty"
         )
-    _check_lesions(truth)
-    _check_detections(found, image, np.asarray(shapes, np.float64))
-    hits = [np.empty((0, 3)), *_hits(found, image, truth, lesion_image, rule, limit)]
-    return _greedy(np.concatenate(hits), found, image, truth, lesion_image)
+    _check_lesions(lesion_rows)
+    _check_detections(rows, image, np.asarray(shapes, np.float64))
+    hits = [
+        np.empty((0, 3)),
+        *_hits(rows, image, lesion_rows, lesion_image, rule, limit),
+    ]
+    return _greedy(np.concatenate(hits), rows, image, lesion_rows, lesion_image)
 
 
 def _hits(
@@ -200,17 +203,17 @@ def _stack(
     name: str, arrays: Sequence[np.ndarray], columns: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rows of all images f64[k, c] and the image of each i64[k]."""
-    read = [np.asarray(each, np.float64) for each in arrays]
-    filled = [i for i, each in enumerate(read) if each.size]
-    shapes = {read[i].shape[1:] for i in filled}
+    tables = [np.asarray(rows, np.float64) for rows in arrays]
+    filled = [i for i, table in enumerate(tables) if table.size]
+    shapes = {tables[i].shape[1:] for i in filled}
     if len(shapes) > 1 or not shapes <= {(c,) for c in columns}:
         wanted = " or ".join(f"[k, {c}]" for c in columns)
-        wrong = sorted({read[i].shape for i in filled}, key=str)
+        wrong = sorted({tables[i].shape for i in filled}, key=str)
         raise ValueError(f"{name} {wrong} must be {wanted}, the same in all images")
-    numbers = [len(read[i]) for i in filled]
+    numbers = [len(tables[i]) for i in filled]
     image = np.repeat(np.array(filled, int), numbers)
     none = np.empty((0, *(shapes or {columns[:1]}).pop()))
-    return np.concatenate([none, *(read[i] for i in filled)]), image
+    return np.concatenate([none, *(tables[i] for i in filled)]), image
 
 
 def check_boxes(boxes: np.ndarray) -> np.ndarray:

@@ -115,7 +115,7 @@ def roc_curve(scores: np.ndarray, labels: np.ndarray) -> RocCurve:
         class that is not there is nan.
     """
     true, false, threshold = _counts(scores, labels, None)
-    true, false = (np.concatenate([[0.0], each]) for each in (true, false))
+    true, false = (np.concatenate([[0.0], sums]) for sums in (true, false))
     return RocCurve(
         false_positive_rate=ratio(false, np.full_like(false, _last(false))),
         sensitivity=ratio(true, np.full_like(true, _last(true))),
@@ -144,7 +144,7 @@ def sensitivity_at_specificity(
     true, false, threshold = _counts(scores, labels, None)
     if not (_last(true) > 0 and _last(false) > 0):
         return OperatingPoint(np.nan, np.nan, np.nan)
-    true, false = (np.concatenate([[0.0], each]) for each in (true, false))
+    true, false = (np.concatenate([[0.0], sums]) for sums in (true, false))
     # (N - f) / N rounds once, as the literal 0.9 does; 1 - f / N rounds twice.
     reached = (false[-1] - false) / false[-1]
     allowed = np.flatnonzero(reached >= specificity)

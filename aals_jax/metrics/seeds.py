@@ -108,21 +108,21 @@ def over_seeds(differences: Sequence[float]) -> Interval:
     Args:
         differences: of each seed, finite.
     """
-    found = spread(differences)
+    observed = spread(differences)
     count, method = len(differences), "paired t over seeds"
     if count < 2:
         why = "a t interval needs two seeds"
-        return Interval(found.mean, np.nan, np.nan, method=method, reason=why)
-    error = found.deviation / np.sqrt(count)
+        return Interval(observed.mean, np.nan, np.nan, method=method, reason=why)
+    error = observed.deviation / np.sqrt(count)
     half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
     if error:
-        p_value = 2 * float(stats.t.sf(abs(found.mean) / error, count - 1))
+        p_value = 2 * float(stats.t.sf(abs(observed.mean) / error, count - 1))
     else:  # all seeds agree
-        p_value = 0.0 if found.mean else 1.0
+        p_value = 0.0 if observed.mean else 1.0
     return Interval(
-        found.mean,
-        found.mean - half,
-        found.mean + half,
+        observed.mean,
+        observed.mean - half,
+        observed.mean + half,
         p_value=p_value,
         level=LEVEL,
         method=method,
@@ -139,8 +139,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     raw = np.asarray(p_values, np.float64)
     corrected = np.full(len(raw), np.nan)
-    known = np.flatnonzero(~np.isnan(raw))
-    order = known[np.argsort(raw[known], kind="stable")]
+    compared = np.flatnonzero(~np.isnan(raw))
+    order = compared[np.argsort(raw[compared], kind="stable")]
     factors = len(order) - np.arange(len(order))
     corrected[order] = np.maximum.accumulate(np.minimum(1.0, factors * raw[order]))
     return corrected.tolist()
@@ -151,7 +151,7 @@ def _replicates(drawn: Drawn) -> np.ndarray:
 
 
 def _check_lengths(drawn: Sequence[np.ndarray]) -> None:
-    lengths = sorted({len(each) for each in drawn})
+    lengths = sorted({len(replicates) for replicates in drawn})
     if len(lengths) != 1:
         raise ValueError(
             f"replicates of {lengths} draws can't be paired: measure all runs with the "

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from aals_jax.report import page, pictures, plots, wording
 
 SHOWN = 100  # faults, refusals, pairs on the page; all of them are in the file
-_ROWS = 8  # row numbers in a cell
+_ROWS = 8  # row numbers in one cell of a table
 _FINDINGS = 3  # columns of positives beside a bar
 _GROUPS = (  # key, title, whether it needs pixels
     ("years", "Year of the study", False),
@@ -108,17 +108,17 @@ def render(*, result: Mapping[str, Any], galleries: Sequence[Gallery] = ()) -> s
 
 def _first_rows(rows: Sequence[Mapping[str, Any]], count: Mapping[str, Any]) -> str:
     """The first rows of one kind of disagreement."""
-    found = [
+    numbers = [
         str(one["row"])
         for one in rows
         if one["finding"] == count["finding"]
         and count["sources"] == f"{one['first']} against {one['second']}"
     ]
-    return ", ".join(found[:_ROWS]) + (", ..." if len(found) > _ROWS else "")
+    return ", ".join(numbers[:_ROWS]) + (", ..." if len(numbers) > _ROWS else "")
 
 
 def _groups(result: Mapping[str, Any]) -> list[Bars]:
-    found = []
+    groups = []
     pixels = result["pixels"] or {}
     names = tuple(result["options"]["findings"])
     names = names if len(names) <= _FINDINGS else ()
@@ -126,8 +126,8 @@ def _groups(result: Mapping[str, Any]) -> list[Bars]:
         # the header's view is known where pixels were read
         tree = pixels.get(key) or ({} if needs_pixels else result[key])
         if set(tree) - {"unknown"}:
-            found.append(_crossed(title, tree, names))
-    return found
+            groups.append(_crossed(title, tree, names))
+    return groups
 
 
 def _crossed(
@@ -174,12 +174,14 @@ def _missing(table: Mapping[str, Any]) -> Bars:
 
 def _prevalence(supervision: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
     """Share of positives among the images whose label is known."""
-    out = {}
+    shares = {}
     for name, counts in supervision.items():
         positive = counts["R"] + counts["P"]
-        known = positive + counts["N"]
-        out[name] = wording.percent(positive / known) if known else wording.NOTHING
-    return out
+        labelled = positive + counts["N"]
+        shares[name] = (
+            wording.percent(positive / labelled) if labelled else wording.NOTHING
+        )
+    return shares
 
 
 def _boxes(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Any]]:

@@ -73,7 +73,7 @@ def _figure(
     key: str,
 ) -> Reliability:
     bins = record.get("bins") or ()
-    full = [one for one in bins if wording.is_number(one.get("observed"))]
+    full = [b for b in bins if wording.is_number(b.get("observed"))]
     scores = ", ".join(
         f"{wording.title(name)} {wording.number(metrics[name].get('value'))}"
         for name in SCORES
@@ -89,34 +89,34 @@ def _figure(
         reason=str(record.get("reason") or reason),
         bins=tuple(
             (
-                wording.number(one.get("mean_score")),
-                reading.value,
-                reading.interval,
-                wording.number(one.get("count")),
+                wording.number(b.get("mean_score")),
+                entry.value,
+                entry.interval,
+                wording.number(b.get("count")),
             )
-            for one in bins
-            for reading in [entries.read({**one, "value": one.get("observed")})]
+            for b in bins
+            for entry in [entries.view({**b, "value": b.get("observed")})]
         ),
     )
 
 
 def _alt(model: str, bins: Sequence[Mapping], scores: str) -> str:
-    said = [f"Reliability curve of {model}"]
+    sentences = [f"Reliability curve of {model}"]
     if bins:
-        worst = max(bins, key=lambda one: abs(one["observed"] - one["mean_score"]))
-        said.append(f"{wording.count(len(bins), 'bin')} with images")
-        said.append(
+        worst = max(bins, key=lambda b: abs(b["observed"] - b["mean_score"]))
+        sentences.append(f"{wording.count(len(bins), 'bin')} with images")
+        sentences.append(
             f"Farthest from the diagonal: mean score "
             f"{wording.number(worst['mean_score'])}, observed share "
             f"{wording.number(worst['observed'])}"
         )
-    return ". ".join([*said, *([scores] if scores else [])]) + "."
+    return ". ".join([*sentences, *([scores] if scores else [])]) + "."
 
 
 def _draw(bins: Sequence[Mapping], *, slot: int, key: str) -> plots.Drawing:
     """Points and whiskers over the diagonal; below, how many images a point has."""
     columns = ("mean_score", "observed", "low", "high", "count")
-    table = np.array([[_or_nan(one.get(name)) for name in columns] for one in bins])
+    table = np.array([[_or_nan(b.get(name)) for name in columns] for b in bins])
     mean, observed, low, high, count = table[np.argsort(table[:, 0], kind="stable")].T
     figure, axes = plots.canvas(width=_WIDTH, height=_HEIGHT, below=_COUNTS + _GAP)
     lower = plots.lower_axes(figure, height=_COUNTS)

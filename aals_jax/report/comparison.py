@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from aals_jax.report import entries, tables, wording
 
-_KNOWN = entries.KNOWN | {"a", "b", "metric", "p_value", "method", "n_images"}
+_PLACED = entries.KEYS | {"a", "b", "metric", "p_value", "method", "n_images"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Row:
 
     title: str
     lower_is_better: bool
-    reading: entries.Reading
+    entry: entries.EntryView
     p_value: str
     facts: str  # method and image set
 
@@ -62,7 +62,7 @@ def _row(record: Mapping, scale: entries.Scale | None) -> Row:
     return Row(
         title=wording.title(record["metric"]),
         lower_is_better=record["metric"] in wording.LOWER_IS_BETTER,
-        reading=entries.read(record, scale=scale, write=wording.signed),
+        entry=entries.view(record, scale=scale, write=wording.signed),
         p_value=wording.p_value(record.get("p_value")),
-        facts=wording.SEPARATOR.join(parts + wording.extras(record, known=_KNOWN)),
+        facts=wording.SEPARATOR.join(parts + wording.extras(record, placed=_PLACED)),
     )

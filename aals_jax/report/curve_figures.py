@@ -60,7 +60,7 @@ def figures(
     slots: Mapping[str, int],
 ) -> list[CurveFigure]:
     """A kind that no model has, as curve or as metric, is left out."""
-    shown = []
+    drawn = []
     for field in CURVES:
         metric = "auroc" if field == "roc" else field
         cells = {model: metrics.get(model, {}).get(metric) for model in curves}
@@ -70,8 +70,8 @@ def figures(
             if (curve := getattr(record, field)) is not None and len(curve[0])
         }
         if lines or any(cells.values()):
-            shown.append(_figure(field, metric, lines, cells))
-    return shown
+            drawn.append(_figure(field, metric, lines, cells))
+    return drawn
 
 
 def _figure(
@@ -81,14 +81,14 @@ def _figure(
     cells: Mapping[str, Mapping | None],
 ) -> CurveFigure:
     title, shows, draw = CURVES[field]
-    said = [
+    values = [
         f"{model} {wording.number((cells[model] or {}).get('value'))}"
         for model in lines
     ]
     return CurveFigure(
         title=title,
         shows=shows,
-        alt=f"{title}. {wording.title(metric)}: {', '.join(said)}.",
+        alt=f"{title}. {wording.title(metric)}: {', '.join(values)}.",
         drawing=draw(list(lines.values())) if lines else None,
         has_band=any(line.band is not None for line in lines.values()),
         absent=tuple(model for model in cells if model not in lines),

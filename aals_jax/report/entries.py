@@ -8,7 +8,7 @@ from aals_jax.report import wording
 
 ENDS = ("value", "low", "high")
 OTHER_INTERVALS = {"delong": "DeLong"}  # shown beside the interval of the bootstrap
-KNOWN = frozenset((*ENDS, *OTHER_INTERVALS, "reason", "rejected", "replicates"))
+KEYS = frozenset((*ENDS, *OTHER_INTERVALS, "reason", "rejected", "replicates"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Scale:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class EntryView:
     """What is written and drawn of one `{value, low, high, ...}`."""
 
     value: str
@@ -55,17 +55,17 @@ class Reading:
 
 def scale_around(cells: Iterable[Mapping]) -> Scale | None:
     """Tenths around everything that the cells hold; None where they hold nothing."""
-    shown = _shown(cells)
-    if not shown:
+    values = _values(cells)
+    if not values:
         return None
-    low = math.floor(10 * min(shown)) / 10
-    high = math.ceil(10 * max(shown)) / 10
+    low = math.floor(10 * min(values)) / 10
+    high = math.ceil(10 * max(values)) / 10
     return Scale(low, high) if high > low else Scale(low, low + 0.1)
 
 
 def scale_around_zero(cells: Iterable[Mapping]) -> Scale | None:
     """Zero in the middle, and 1, 2 or 5 times a power of ten at both ends."""
-    largest = max(map(abs, _shown(cells)), default=None)
+    largest = max(map(abs, _values(cells)), default=None)
     if largest is None:
         return None
     power = 10.0 ** math.floor(math.log10(largest or 0.1))
@@ -73,17 +73,17 @@ def scale_around_zero(cells: Iterable[Mapping]) -> Scale | None:
     return Scale(-end, end)
 
 
-def _shown(cells: Iterable[Mapping]) -> list[float]:
+def _values(cells: Iterable[Mapping]) -> list[float]:
     values = (cell.get(end) for cell in cells for end in ENDS)
     return [float(value) for value in values if wording.is_number(value)]
 
 
-def read(
+def view(
     cell: Mapping,
     *,
     scale: Scale | None = None,
     write: Callable[[object], str] = wording.number,
-) -> Reading:
+) -> EntryView:
     """One cell as it is shown.
 
     Args:
@@ -93,12 +93,12 @@ def read(
       write: how a number is written.
     """
     value = cell.get("value")
-    known = wording.is_number(value)
+    has_value = wording.is_number(value)
     rejected, replicates = cell.get("rejected"), cell.get("replicates")
     counted = wording.number(rejected, missing="?")
-    return Reading(
+    return EntryView(
         value=write(value),
-        exact=repr(float(value)) if known else "",
+        exact=repr(float(value)) if has_value else "",
         interval=_interval(cell, write),
         others=tuple(
             f"{name} {_interval(cell[key], write)}"
@@ -106,7 +106,7 @@ def read(
             if isinstance(cell.get(key), Mapping)
         ),
         reason=str(cell.get("reason") or "")
-        or ("" if known else "no value, and no reason was recorded"),
+        or ("" if has_value else "no value, and no reason was recorded"),
         rejected=f"{counted} of {wording.number(replicates)}"
         if wording.is_number(replicates)
         else "",
@@ -125,6 +125,6 @@ def _interval(cell: Mapping, write: Callable[[object], str]) -> str:
 def _bar(cell: Mapping, scale: Scale | None) -> Bar | None:
     if scale is None or not wording.is_number(cell.get("value")):
         return None
-    known = [key if wording.is_number(cell.get(key)) else "value" for key in ENDS]
-    dot, left, right = (scale.at(cell[key]) for key in known)
+    keys = [key if wording.is_number(cell.get(key)) else "value" for key in ENDS]
+    dot, left, right = (scale.at(cell[key]) for key in keys)
     return Bar(left, round(right - left, 2), dot)

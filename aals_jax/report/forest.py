@@ -18,7 +18,7 @@ class Row:
     model: str
     slot: int
     counts: str  # where the models of a group were measured on different images
-    reading: entries.Reading
+    entry: entries.EntryView
     whole: float | None  # the model's value on the whole set, in percent of the scale
 
 
@@ -141,7 +141,7 @@ def _forest(
                         model=cell.model,
                         slot=slots[cell.model],
                         counts="" if common else cell.counts,
-                        reading=entries.read(cell.record, scale=scale),
+                        entry=entries.view(cell.record, scale=scale),
                         whole=_place(whole[cell.model].get("value"), scale),
                     )
                     for cell in members

@@ -3,11 +3,10 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from aals_jax.report import entries as readings
-from aals_jax.report import tables, wording
+from aals_jax.report import entries, tables, wording
 
 LEVELS = {"image": "image level", "lesion": "lesion level"}
-_KNOWN = frozenset(
+_PLACED = frozenset(
     ("name", "level", "rule", "threshold", "chosen_on", "measured", "reason")
 )
 
@@ -18,13 +17,13 @@ class Row:
     slot: int
     threshold: str
     exact: str  # all digits of the threshold
-    readings: tuple[readings.Reading | None, ...]  # a column each
+    cells: tuple[entries.EntryView | None, ...]  # a column each
     reason: str
     facts: tuple[str, ...]  # further entries of the point
 
     @property
     def is_measured(self) -> bool:
-        return any(reading and reading.exact for reading in self.readings)
+        return any(cell and cell.exact for cell in self.cells)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,12 +86,12 @@ def _row(
         slot=slots[model],
         threshold=wording.threshold(threshold),
         exact=repr(float(threshold)) if wording.is_number(threshold) else "",
-        readings=tuple(
-            readings.read(measured[name]) if name in measured else None
+        cells=tuple(
+            entries.view(measured[name]) if name in measured else None
             for name in columns
         ),
         reason=str(record.get("reason") or ""),
-        facts=tuple(wording.extras(record, known=_KNOWN)),
+        facts=tuple(wording.extras(record, placed=_PLACED)),
     )
 
 

@@ -53,7 +53,7 @@ def render(
     metrics = result["metrics"]
     slots = {model: slot for slot, model in enumerate(_models(result, curves))}
     galleries = pictures.galleries(examples)
-    shown = [picture for *_, group in galleries for picture in group]
+    drawn = [picture for *_, group in galleries for picture in group]
     reliability = result.get("calibration") or {}
     return (
         environment()
@@ -79,7 +79,7 @@ def render(
             ),
             panels=progress.panels(history) if history else [],
             galleries=galleries,
-            has_maps=any(picture.heat_uri for picture in shown),
+            has_maps=any(picture.heat_uri for picture in drawn),
             heat_gradient=pictures.heat_gradient(),
             **_definition(result),
         )

@@ -146,7 +146,7 @@ def found_boxes(example: Example) -> list[bool]:
     point may lie in no box: give `Example.found` then.
     """
     if example.found is not None:
-        return [bool(found) for found in example.found]
+        return list(map(bool, example.found))
     found = [False] * len(example.boxes)
     for x, y, _, hit in sorted(example.detections, key=lambda d: -d[2]):
         free = [
@@ -247,17 +247,17 @@ def _count(number: int, one: str, many: str) -> str:
 
 def _picture(example: Example, *, key: str, limit: int) -> Picture:
     height, width = example.image.shape
-    heat_uri, seen = "", "what was reported"
+    heat_uri, overlay = "", "what was reported"
     if example.probability is not None:
         heat_uri = _heat_uri(example.probability, limit=limit // 3)
         peak = float(example.probability.max(initial=0))
-        seen = f"the probability map, peak {peak:.2f}"
+        overlay = f"the probability map, peak {peak:.2f}"
     image_limit = limit - 3 * len(heat_uri) // 4
     unit = max(height, width) / 100
     found = found_boxes(example)
     boxes = tuple(
-        Box(round(x0, 1), round(y0, 1), round(x1 - x0, 1), round(y1 - y0, 1), seen)
-        for (y0, x0, y1, x1), seen in zip(example.boxes.tolist(), found, strict=True)
+        Box(round(x0, 1), round(y0, 1), round(x1 - x0, 1), round(y1 - y0, 1), hit)
+        for (y0, x0, y1, x1), hit in zip(example.boxes.tolist(), found, strict=True)
     )
     hits = sum(bool(hit) for *_, hit in example.detections)
     alarms = len(example.detections) - hits
@@ -285,6 +285,6 @@ def _picture(example: Example, *, key: str, limit: int) -> Picture:
         caption=example.caption,
         note=f"{hidden} weaker detections not drawn" if hidden else "",
         image_alt=f"Radiograph, {width} by {height} pixels. {example.caption}",
-        overlay_alt=f"The same radiograph with {seen}. {chip}: {numbers}. "
+        overlay_alt=f"The same radiograph with {overlay}. {chip}: {numbers}. "
         f"Image score {example.score:.3f}.",
     )

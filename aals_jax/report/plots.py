@@ -186,8 +186,8 @@ def thin(line: Line, *, logarithmic: bool = False) -> Line:
 
     kept, band = moves(line.x, line.y), line.band
     if band is not None:
-        seen = moves(*band)
-        band = (band[0][seen], band[1][seen], band[2][seen])
+        bends = moves(*band)
+        band = (band[0][bends], band[1][bends], band[2][bends])
     return Line(line.x[kept], line.y[kept], line.slot, band)
 
 

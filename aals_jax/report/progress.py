@@ -152,12 +152,12 @@ def _panel(group: list[Series], *, key: str, dividers: list) -> Panel:
     _scale_y(axes, everything, logarithmic=logarithmic)
     _stages(axes, dividers)
     plots.label(axes, x="Updates", y="")
-    legend, notes, said = [], [], []
+    legend, notes, texts = [], [], []
     for slot, series in enumerate(group):
         short = series.name.split("/", 1)[-1] if len(group) > 1 else series.name
         last = f"{series.y[-1]:.4g}" if series.y.size else "no finite value"
         legend.append((short, slot, last))
-        said.append(f"{short}: last value {last}{_extremes(series)}")
+        texts.append(f"{short}: last value {last}{_extremes(series)}")
         if series.num_rejected:
             notes.append(f"Left out, not finite: {series.num_rejected} of {short}")
     if any(series.x.size > MAX_POINTS for series in group):
@@ -167,7 +167,7 @@ def _panel(group: list[Series], *, key: str, dividers: list) -> Panel:
         unit=unit + (", log scale" if logarithmic else ""),
         legend=tuple(legend),
         drawing=plots.svg(figure, key=key),
-        alt=f"{title} over training ({unit}). " + "; ".join(said) + ".",
+        alt=f"{title} over training ({unit}). " + "; ".join(texts) + ".",
         notes=tuple(notes),
     )
 

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Mapping
 
 from aals_jax.report import entries, wording
 
-_KNOWN = entries.KNOWN | {"definition", "n_images", "n_patients", "n_lesions"}
-_KNOWN |= {"prevalence"}
+_PLACED = entries.KEYS | {"definition", "n_images", "n_patients", "n_lesions"}
+_PLACED |= {"prevalence"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
     model: str
     slot: int
-    reading: entries.Reading
+    entry: entries.EntryView
     facts: str  # image set, where the rows of a block differ; else ""
 
 
@@ -33,8 +33,8 @@ class Block:
 def in_order(names: Iterable[str]) -> list[str]:
     """Names of metrics in the order of wording.TITLES, then as they come."""
     names = dict.fromkeys(names)
-    known = [name for name in wording.TITLES if name in names]
-    return [*known, *(name for name in names if name not in wording.TITLES)]
+    titled = [name for name in wording.TITLES if name in names]
+    return [*titled, *(name for name in names if name not in wording.TITLES)]
 
 
 def blocks(
@@ -72,7 +72,7 @@ def _block(
             Row(
                 model=model,
                 slot=slots[model],
-                reading=entries.read(cell, scale=scale),
+                entry=entries.view(cell, scale=scale),
                 facts="" if common else facts[model],
             )
             for model, cell in cells.items()
@@ -87,7 +87,7 @@ def image_set(cell: Mapping) -> str:
         parts.append(wording.count(cell["n_patients"], "patient"))
     parts.append(wording.count(cell.get("n_lesions"), "lesion"))
     parts.append(f"prevalence {wording.percent(cell.get('prevalence'))}")
-    return wording.SEPARATOR.join(parts + wording.extras(cell, known=_KNOWN))
+    return wording.SEPARATOR.join(parts + wording.extras(cell, placed=_PLACED))
 
 
 def splits_table(splits: Mapping[str, Mapping]) -> tuple[list[str], list[list[str]]]:

@@ -114,11 +114,16 @@ def flatten(tree: object, prefix: str = "") -> list[tuple[str, str]]:
     return [(prefix, NOTHING if tree is None else str(tree))]
 
 
-def extras(cell: Mapping, *, known: frozenset[str]) -> list[str]:
-    """Every other entry of a cell in words: `seed 7`, `390 patients` of n_patients."""
+def extras(cell: Mapping, *, placed: frozenset[str]) -> list[str]:
+    """The entries of a cell in words: `seed 7`, `390 patients` of n_patients.
+
+    Args:
+        cell: name -> value.
+        placed: names that have a place of their own on the page, and are left out.
+    """
     texts = []
     for key, value in cell.items():
-        if key in known:
+        if key in placed:
             continue
         if is_number(value) and str(key).startswith("n_"):
             texts.append(count(value, _words(key[2:].removesuffix("s"))))

@@ -713,7 +713,7 @@ def test_bars_stay_inside_their_scale_and_hold_their_value(triples, around_zero)
     make = entries.scale_around_zero if around_zero else entries.scale_around
     scale = make(cells)
     for cell in cells:
-        bar = entries.read(cell, scale=scale).bar
+        bar = entries.view(cell, scale=scale).bar
         assert (bar is None) == (cell["value"] is None)
         if bar is not None:
             assert -0.01 <= bar.left <= bar.dot + 0.01
@@ -834,8 +834,8 @@ def test_a_forest_has_every_group_and_the_line_of_the_whole_set(score):
                     assert row.whole == drawn.scale.at(whole)
     ages = columns[1].forests[0].groups
     assert [group.name for group in ages] == ["0 to 39", "40 to 64", "65 and above"]
-    assert {row.reading.reason for row in ages[0].rows} == {ONE_CLASS}
-    assert all(row.reading.bar for row in ages[1].rows)
+    assert {row.entry.reason for row in ages[0].rows} == {ONE_CLASS}
+    assert all(row.entry.bar for row in ages[1].rows)
 
 
 def test_counts_that_differ_between_models_stand_in_their_rows():
@@ -856,10 +856,10 @@ def test_differences_of_a_pair_share_one_scale_with_zero_in_the_middle():
     assert (first.scale.low, first.scale.high) == (-0.2, 0.2)
     assert second.scale.high == 0.05
     auroc, area, count = first.rows
-    assert (auroc.reading.value, auroc.p_value) == ("+0.020", "< 0.001")
-    assert (area.reading.reason, area.p_value) == (REASON, "—")
-    assert count.reading.bar.dot < 50
-    assert auroc.reading.bar.left > 50
+    assert (auroc.entry.value, auroc.p_value) == ("+0.020", "< 0.001")
+    assert (area.entry.reason, area.p_value) == (REASON, "—")
+    assert count.entry.bar.dot < 50
+    assert auroc.entry.bar.left > 50
 
 
 def test_a_model_keeps_its_colour_in_every_section(score, pages):
