@@ -1,5 +1,6 @@
 """`--mode=build`: the dataset of a config, and nothing else."""
 
+from aals_jax.commands import config_flag
 from aals_jax.commands.command_line import Command
 
 COMMAND = Command(
@@ -10,8 +11,8 @@ python launch.py --mode=build --config configs/clavicle.py
 python launch.py --mode=build --config configs/rib.py --config.registry=DIR""",
     required=("config",),
 )
-_CONFIG = COMMAND.group("What to build").config(
-    "config",
+_CONFIG = config_flag.define(
+    COMMAND.group("What to build"),
     "The config file, and perhaps a choice that it offers, such as "
     "configs/clavicle.py:paper. Its fields `registry`, `finding`, `data` and `phantom` "
     "decide what is built, and each is a flag, such as --config.data.side=512.",

@@ -100,29 +100,27 @@ class Group:
         self.title = title
         # flag -> what stands for its value in the help, and the help
         self.described: dict[str, tuple[str, str]] = {}
-        self._values = values
+        self.values = values
 
     def text(
         self, name: str, default: str | None, help: str, *, placeholder: str = "TEXT"
     ) -> flags.FlagHolder[Any]:
         self.described[name] = (placeholder, help)
-        return flags.DEFINE_string(name, default, help, flag_values=self._values)
+        return flags.DEFINE_string(name, default, help, flag_values=self.values)
 
     def path(
         self, name: str, default: str | None, help: str, *, placeholder: str = "FILE"
     ) -> flags.FlagHolder[Any]:
         """A flag whose value is a Path, or None."""
         self.described[name] = (placeholder, help)
-        return flags.DEFINE(
-            _PathParser(), name, default, help, flag_values=self._values
-        )
+        return flags.DEFINE(_PathParser(), name, default, help, flag_values=self.values)
 
     def words(
         self, name: str, default: list[str] | None, help: str
     ) -> flags.FlagHolder[Any]:
         """A flag whose value is a list of words, separated by commas."""
         self.described[name] = ("A,B", help)
-        return flags.DEFINE_list(name, default, help, flag_values=self._values)
+        return flags.DEFINE_list(name, default, help, flag_values=self.values)
 
     def choice(
         self,
@@ -135,7 +133,7 @@ class Group:
     ) -> flags.FlagHolder[Any]:
         self.described[name] = (placeholder or "|".join(choices), help)
         return flags.DEFINE_enum(
-            name, default, list(choices), help, flag_values=self._values
+            name, default, list(choices), help, flag_values=self.values
         )
 
     def integer(
@@ -143,7 +141,7 @@ class Group:
     ) -> flags.FlagHolder[Any]:
         self.described[name] = ("N", help)
         return flags.DEFINE_integer(
-            name, default, help, lower_bound=lowest, flag_values=self._values
+            name, default, help, lower_bound=lowest, flag_values=self.values
         )
 
     def number(
@@ -156,20 +154,13 @@ class Group:
     ) -> flags.FlagHolder[Any]:
         self.described[name] = ("X", help)
         return flags.DEFINE_float(
-            name, default, help, lower_bound=lowest, flag_values=self._values
+            name, default, help, lower_bound=lowest, flag_values=self.values
         )
 
     def switch(self, name: str, default: bool, help: str) -> flags.FlagHolder[Any]:
         """A flag that is given without a value: --name, or --noname."""
         self.described[name] = ("", help)
-        return flags.DEFINE_bool(name, default, help, flag_values=self._values)
-
-    def config(self, name: str, help: str) -> flags.FlagHolder[Any]:
-        """A config file; each of its fields is a flag of its own, --config.field."""
-        from aals_jax.commands import config_flag  # YAML: not for modes without one
-
-        self.described[name] = ("FILE[:CHOICE]", help)
-        return config_flag.define(name, help, self._values)
+        return flags.DEFINE_bool(name, default, help, flag_values=self.values)
 
 
 class _PathParser(flags.ArgumentParser):

@@ -13,13 +13,16 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from aals_jax.commands.command_line import UsageError
+from aals_jax.commands.command_line import Group, UsageError
 
 
-def define(name: str, help: str, values: flags.FlagValues) -> flags.FlagHolder[Any]:
-    """Defines the flag; its value is the file's ConfigDict, or None."""
-    holder = config_flags.DEFINE_config_file(name, None, help, flag_values=values)
-    flag = values[name]
+def define(group: Group, help: str) -> flags.FlagHolder[Any]:
+    """Defines --config in a group; its value is the file's ConfigDict, or None."""
+    group.described["config"] = ("FILE[:CHOICE]", help)
+    holder = config_flags.DEFINE_config_file(
+        "config", None, help, flag_values=group.values
+    )
+    flag = group.values["config"]
     flag.parser = _Parser(flag.parser)
     return holder
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from aals_jax.commands import config_flag
 from aals_jax.commands.command_line import Command
 
 COMMAND = Command(
@@ -14,8 +15,8 @@ python launch.py --config configs/rib.py --config.registry=DIR""",
     required=("config",),
 )
 _RUN = COMMAND.group("What to run, and where it is kept")
-_CONFIG = _RUN.config(
-    "config",
+_CONFIG = config_flag.define(
+    _RUN,
     "The config file, and perhaps a choice that it offers, such as "
     "configs/clavicle.py:paper. Each field of configs/base.py is a flag as well, such "
     "as --config.distill.max_strength=8.",
