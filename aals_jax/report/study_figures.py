@@ -1,7 +1,7 @@
-"""Figures of a study as SVG files: dots of seeds, curves, a surface.
+"""Figures of a study as SVG files: dots of seeds, curves over a level, a surface.
 
-A file carries the colours of the pages for light and dark, and paints its own ground,
-so that it can be read wherever it is shown. Labels are ours: methods and metrics.
+A file has the colours of the HTML pages for light and dark, and paints its own
+background, so that it can be read wherever it is shown.
 """
 
 import dataclasses
@@ -31,12 +31,12 @@ class DotRow:
 
     label: str
     slot: int  # its place in the palette
-    values: tuple[float, ...]  # one a seed
+    values: tuple[float, ...]  # one a seed; may be empty
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A line of a plot."""
+    """A line of a plot, through the means of the seeds."""
 
     label: str
     slot: int
@@ -55,55 +55,56 @@ class Axis:
     title: str
     logarithmic: bool = False
     percent: bool = False
-    ticks: tuple[float, ...] = ()  # empty: chosen
+    ticks: tuple[float, ...] = ()  # empty: Matplotlib chooses
 
 
 def dots(panels: Sequence[tuple[str, Sequence[DotRow]]], *, key: str) -> plots.Drawing:
-    """A dot a seed, a bar from mean - SD to mean + SD, a stroke at the mean.
+    """A row a method: a dot a seed, a stroke at the mean, a bar of one SD to each side.
 
-    A row so far below the others that it would press them together is its mean in
-    words, at the left edge.
+    Rows far below the others would press those together: their mean stands as a number
+    at the left edge instead.
 
     Args:
-      panels: title of the x axis, with its unit; rows from top to bottom.
-      key: keeps ids of the drawing apart from others'.
+      panels: title of the x axis; rows from top to bottom.
+      key: prefix of the drawing's ids, unlike that of any other drawing.
     """
     count = max(len(rows) for _, rows in panels)
     height = 19.0 * count + 12
     figure, axes = _grid(len(panels), height=height, left=142.0, inner=20.0, top=8.0)
-    for number, ((title, rows), each) in enumerate(zip(panels, axes, strict=True)):
+    for number, ((title, rows), panel) in enumerate(zip(panels, axes, strict=True)):
         below = _far_below(rows)
         for place, row in enumerate(rows):
             if place in below:
-                said = (
+                mean = (
                     f"\N{BLACK LEFT-POINTING SMALL TRIANGLE} {np.mean(row.values):.3f}"
                 )
-                colour, at = plots.slot_colour(row.slot), each.get_yaxis_transform()
-                each.text(0.02, place, said, color=colour, va="center", transform=at)
+                colour, at = plots.slot_colour(row.slot), panel.get_yaxis_transform()
+                panel.text(0.02, place, mean, color=colour, va="center", transform=at)
             else:
-                _draw_dots(each, row, place)
-        each.set_ylim(count - 0.4, -0.6)
-        each.yaxis.set_major_locator(FixedLocator(range(len(rows))))
-        shown = [row.label for row in rows] if number % _COLUMNS == 0 else []
-        each.set_yticklabels(shown or [""] * len(rows))
-        each.xaxis.set_major_locator(MaxNLocator(5))
-        each.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g}"))
-        plots.label(each, x=title, y="")
+                _draw_dots(panel, row, place)
+        panel.set_ylim(count - 0.4, -0.6)
+        panel.yaxis.set_major_locator(FixedLocator(range(len(rows))))
+        labels = [row.label for row in rows] if number % _COLUMNS == 0 else []
+        panel.set_yticklabels(labels or [""] * len(rows))
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g}"))
+        plots.label(panel, x=title, y="")
     return plots.svg(figure, key=key)
 
 
 def _far_below(rows: Sequence[DotRow]) -> set[int]:
-    """Places of the lowest rows, where the gap above is wider than all the rest."""
-    lowest = sorted(
+    """Places of the lowest rows, where the gap above them is wider than the range of
+    all rows above. At least two rows remain."""
+    ordered = sorted(
         (i for i in range(len(rows)) if rows[i].values),
         key=lambda i: np.mean(rows[i].values),
     )
-    found: set[int] = set()
-    for number, place in enumerate(lowest[:-2]):
-        rest = [v for i in lowest[number + 1 :] for v in rows[i].values]
+    below: set[int] = set()
+    for number, place in enumerate(ordered[:-2]):
+        rest = [v for i in ordered[number + 1 :] for v in rows[i].values]
         if min(rest) - max(rows[place].values) > max(rest) - min(rest):
-            found.update(lowest[: number + 1])
-    return found
+            below.update(ordered[: number + 1])
+    return below
 
 
 def _draw_dots(axes: Axes, row: DotRow, place: int) -> None:
@@ -131,23 +132,24 @@ def _draw_dots(axes: Axes, row: DotRow, place: int) -> None:
 def curves(
     panels: Sequence[tuple[str, Sequence[Curve]]], axis: Axis, *, key: str
 ) -> plots.Drawing:
-    """A line through the means of the seeds; dots, or a band where points are many.
+    """Lines through the means of the seeds, with a dot a seed; above _MANY points with
+    the band from the lowest to the highest seed instead.
 
     Args:
-      panels: title of the y axis, with its unit; its curves.
+      panels: title of the y axis; its curves.
       axis: the x axis of all.
       key: as in `dots`.
     """
-    legend = {c.label: c.slot for _, found in panels for c in found}
+    legend = {c.label: c.slot for _, lines in panels for c in lines}
     below = _ROW * -(-len(legend) // 4) + 6
     figure, axes = _grid(len(panels), height=170.0, left=44.0, inner=30.0, legend=below)
-    for (title, found), each in zip(panels, axes, strict=True):
-        for curve in found:
-            _draw_curve(each, curve)
-        _x_axis(each, axis)
-        each.yaxis.set_major_locator(MaxNLocator(5))
-        each.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g}"))
-        plots.label(each, x=axis.title, y=title)
+    for (title, lines), panel in zip(panels, axes, strict=True):
+        for curve in lines:
+            _draw_curve(panel, curve)
+        _x_axis(panel, axis)
+        panel.yaxis.set_major_locator(MaxNLocator(5))
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g}"))
+        plots.label(panel, x=axis.title, y=title)
     _draw_legend(figure, legend)
     return plots.svg(figure, key=key)
 
@@ -181,10 +183,10 @@ def _x_axis(axes: Axes, axis: Axis) -> None:
     if axis.ticks:
         axes.xaxis.set_major_locator(FixedLocator(axis.ticks))
 
-    def said(value: float, _: int) -> str:
+    def tick(value: float, _: int) -> str:
         return f"{100 * value:g} %" if axis.percent else f"{value:g}"
 
-    axes.xaxis.set_major_formatter(FuncFormatter(said))
+    axes.xaxis.set_major_formatter(FuncFormatter(tick))
 
 
 def _draw_legend(figure: Figure, legend: dict[str, int]) -> None:
@@ -210,7 +212,7 @@ def surfaces(
     columns: tuple[str, Sequence[str]],
     key: str,
 ) -> plots.Drawing:
-    """Cells with their numbers; the deeper the colour, the larger in its panel.
+    """Tables of coloured cells with their numbers; the largest of a panel is darkest.
 
     Args:
       panels: title, f64[rows, columns]; nan: not run.
@@ -219,8 +221,8 @@ def surfaces(
     """
     height = 26.0 * len(rows[1])
     figure, axes = _grid(len(panels), height=height, left=52.0, inner=40.0)
-    for (title, values), each in zip(panels, axes, strict=True):
-        each.grid(visible=False)
+    for (title, values), panel in zip(panels, axes, strict=True):
+        panel.grid(visible=False)
         low = float(np.nanmin(values))
         span = float(np.nanmax(values)) - low or 1.0
         for (i, j), value in np.ndenumerate(values):
@@ -229,16 +231,16 @@ def surfaces(
             # never so deep that the number on it is hard to read
             depth = 0.05 + 0.4 * (value - low) / span
             colour = plots.slot_colour(0)
-            each.add_patch(
+            panel.add_patch(
                 Rectangle((j - 0.5, i - 0.5), 1, 1, fc=colour, alpha=depth, lw=0)
             )
-            each.text(j, i, f"{value:.3f}", color=plots.INK, ha="center", va="center")
-        each.set_xlim(-0.5, len(columns[1]) - 0.5)
-        each.set_ylim(-0.5, len(rows[1]) - 0.5)
-        each.set_xticks(range(len(columns[1])), columns[1])
-        each.set_yticks(range(len(rows[1])), rows[1])
-        each.set_ylabel(rows[0], color=plots.INK, rotation=0, labelpad=9)
-        plots.label(each, x=columns[0], y=title)
+            panel.text(j, i, f"{value:.3f}", color=plots.INK, ha="center", va="center")
+        panel.set_xlim(-0.5, len(columns[1]) - 0.5)
+        panel.set_ylim(-0.5, len(rows[1]) - 0.5)
+        panel.set_xticks(range(len(columns[1])), columns[1])
+        panel.set_yticks(range(len(rows[1])), rows[1])
+        panel.set_ylabel(rows[0], color=plots.INK, rotation=0, labelpad=9)
+        plots.label(panel, x=columns[0], y=title)
     drawing = plots.svg(figure, key=key)
     darker = str(drawing.body).replace("var(--muted)", "var(--ink)")
     return dataclasses.replace(drawing, body=markupsafe.Markup(darker))
@@ -256,24 +258,28 @@ def _grid(
     """Panels of `height` points, two in a row, as wide as the figure allows.
 
     Args:
-      left: points left of the first column; `inner`: left of the second.
-      legend: points above all panels; `top`: above each, for its title.
+      count: number of panels.
+      height: of a panel.
+      left: points left of the first column, for its labels.
+      inner: points left of the second column.
+      legend: points above all panels.
+      top: points above each panel, for its title.
     """
     lines = -(-count // _COLUMNS)
     full = legend + lines * (top + height + _BOTTOM)
     figure, first = plots.canvas(width=_WIDTH, height=full)
-    made = [first, *(plots.lower_axes(figure, height=9.0) for _ in range(count - 1))]
+    panels = [first, *(plots.lower_axes(figure, height=9.0) for _ in range(count - 1))]
     wide = (_WIDTH - left - inner - 2 * _GAP) / _COLUMNS
-    for number, axes in enumerate(made):
+    for number, axes in enumerate(panels):
         row, column = divmod(number, _COLUMNS)
         x = left + column * (wide + _GAP + inner)
         y = full - legend - row * (top + height + _BOTTOM) - top - height
         axes.set_position((x / _WIDTH, y / full, wide / _WIDTH, height / full))
-    return figure, made
+    return figure, panels
 
 
 def standalone(drawing: plots.Drawing, *, alt: str) -> str:
-    """The drawing as an SVG file with its own colours and ground."""
+    """The drawing as the text of an SVG file, with its own colours and background."""
     style = (Path(__file__).parent / "templates" / "style.css").read_text()
     colours = style.partition("* {")[0].strip()  # light, then dark
     _, _, width, height = drawing.view_box.split()

@@ -48,7 +48,7 @@ def run(
         kept.read_all(results_folder),
         kept.read_all(results_folder / kept.REPEATS),
     )
-    made = blocks.make_blocks(study)
+    blocks_by_name = blocks.make_blocks(study)
     folder = page.with_suffix("")
     pages = {page: blocks.MAIN}
     pages |= {folder / f"{name}.md": begun for name, begun in blocks.PAGES.items()}
@@ -58,17 +58,17 @@ def run(
             text,
             {
                 name: block.as_markdown(f"{folder.name}/" if path == page else "")
-                for name, block in made.items()
+                for name, block in blocks_by_name.items()
             },
             file=path.name,
         )
         for path, text in texts.items()
     }
-    shown = {name for text in texts.values() for name in markdown.block_names(text)}
-    if absent := sorted(made.keys() - shown):
+    present = {name for text in texts.values() for name in markdown.block_names(text)}
+    if absent := sorted(blocks_by_name.keys() - present):
         log.info("blocks that no page has: %s", ", ".join(absent))
     folder.mkdir(parents=True, exist_ok=True)
-    for block in made.values():
+    for block in blocks_by_name.values():
         for name, (_, svg) in block.figures.items():
             files.write_text(folder / name, svg)
     files.write_text(folder / "results.csv", facts.as_csv(study))

@@ -122,8 +122,8 @@ def make_trials(configs: Sequence[Any], root: Path) -> list[Trial]:
       ValueError: configs that can't be run, or that are the same run; names them all.
     """
     identities = [identity.of(config) for config in configs]
-    flats = [identity.flat(each) for each in identities]
-    names = [identity.digest(each) for each in identities]
+    flats = [identity.flat(decisive) for decisive in identities]
+    names = [identity.digest(decisive) for decisive in identities]
     _check(configs, names)
     differing = [
         field

@@ -1,10 +1,11 @@
-"""All methods and a0 = 1 on one footing: laptop scale, phantom, three seeds.
+"""All methods, and AALS without sharpening, compared: laptop scale, phantom, 3 seeds.
 
     python launch.py --mode=sweep --sweep configs/sweeps/comparison.py --workdir DIR
 
-`comparison.py:rib` takes another finding. 36 runs; stage 1 is trained once a seed for
-the methods that start from it. Learning rates and weights are those that the study
-tuned, at its scale. **Not run at this scale here**; docs/sweeps.md.
+`comparison.py:rib` takes another finding. 36 runs; methods that start from the same
+stage 1 share it, so it is trained once for each seed. Learning rates and weights are
+those that the study tuned, at its own scale. **Not run at this scale here**;
+docs/sweeps.md.
 """
 
 from typing import Any
@@ -19,5 +20,5 @@ SEEDS = range(3)
 
 def get_sweep(finding: str = "clavicle") -> list[Any]:
     names = [*METHODS, "control"]
-    made = [study.tuned(base.get_config(finding), name) for name in names]
-    return [trial for config in made for trial in grid(config, {"seed": SEEDS})]
+    configs = [study.tuned(base.get_config(finding), name) for name in names]
+    return [trial for config in configs for trial in grid(config, {"seed": SEEDS})]

@@ -14,23 +14,23 @@ def grid(config: Any, fields: Mapping[str, Sequence[Any]]) -> list[Any]:
                                       "data.fold": range(5), "seed": range(3)})
 
     Args:
-      config: it is not changed.
+      config: is copied, not changed.
       fields: dotted name -> values.
 
     Raises:
       ValueError: a field does not exist.
     """
-    known = {*config.keys()} | {
+    names = {*config.keys()} | {
         f"{section}.{name}"
         for section, inner in config.items()
         if isinstance(inner, ConfigDict)
         for name in inner
     }
-    if unknown := sorted(fields.keys() - known):
+    if unknown := sorted(fields.keys() - names):
         raise ValueError(f"no field {', '.join(unknown)} in the config")
-    made = []
+    configs = []
     for values in itertools.product(*fields.values()):
         copy = config.copy_and_resolve_references()  # deep
         copy.update_from_flattened_dict(dict(zip(fields, values, strict=True)))
-        made.append(copy)
-    return made
+        configs.append(copy)
+    return configs

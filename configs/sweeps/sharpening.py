@@ -1,8 +1,9 @@
-"""The two numbers of sharpening, a0 x t: laptop scale, phantom, two seeds.
+"""Strength a0 and centre t of sharpening: laptop scale, phantom, two seeds.
 
     python launch.py --mode=sweep --sweep configs/sweeps/sharpening.py --workdir DIR
 
-30 runs on two stages 1. **Not run at this scale here**; docs/sweeps.md.
+30 runs, which share two stages 1, one for each seed. **Not run at this scale here**;
+docs/sweeps.md.
 """
 
 from configs import base

@@ -2,8 +2,8 @@
 
     python launch.py --mode=sweep --sweep configs/sweeps/study.py:middle --workdir DIR
 
-Parts are joined by `+`; `all` is all but `real`, which needs a registry:
-`study.py:real,FOLDER`. A trial that two parts have in common is run once.
+Parts are joined by `+`, such as `study.py:easy+hard`. `all` means all parts but `real`,
+which needs a registry: `study.py:real,FOLDER`. A trial of two parts is run once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,20 +14,20 @@ from aals_jax.method.methods import METHODS
 from configs import base
 from configs.sweeps.grid import grid
 
-REGION = 35  # R; with P it is 280: 1 to 7
+REGION = 35  # images of R, to 245 of P: 1 to 7, as in the paper
 CONTROL = {"method": "aals", "distill.max_strength": 1.0}  # a0 = 1: no sharpening
 FOUR = ("supervised", "mean_teacher", "control", "aals")
 THREE = ("supervised", "mean_teacher", "aals")
 
-# Learning rate of stage 2 and weight of the term on P: the best of STAR by validation
-# AUROC on the phantom of TUNING, one protocol for all. docs/study.md, "Tuning".
-# At a logit the gradient of a squared error is 2 p (1 - p) times that of the KL, some
-# thirty times smaller where p is small: its weight is tried about 30, not about 1.
+# Learning rates of stage 2 and weights of the term on P. TUNED has the best of them by
+# validation AUROC on the phantom of TUNING; docs/study/tuning.md. At a logit the
+# gradient of a squared error is 2 p (1 - p) times that of the KL divergence, some
+# thirty times smaller where p is small: its weights are tried around 30, not around 1.
 STAR = ((1e-3, 1.0), (3e-4, 1.0), (3e-3, 1.0), (1e-3, 0.3), (1e-3, 3.0))
-SQUARED = 30.0
+SQUARED = 30.0  # factor of the weights of SQUARING
 SQUARING = ("mean_teacher", "pi_model", "temporal_ensembling")
-WIDER = ((1e-3, 3.0), (1e-3, 1.0), (3e-3, 3.0))
-REWEIGHTED = (3e-3, 3.0)  # the best of both for each of them
+WIDER = ((1e-3, 3.0), (1e-3, 1.0), (3e-3, 3.0))  # for SQUARING, tried later
+REWEIGHTED = (3e-3, 3.0)  # the best of STAR and WIDER for each of SQUARING
 TUNING = {"phantom.seed": 1, "seed": 100, "evaluation.replicates": 10}
 TUNED: Mapping[str, tuple[float, float]] = {
     "supervised": (3e-3, 1.0),
@@ -43,12 +43,12 @@ TUNED: Mapping[str, tuple[float, float]] = {
     "aals": (3e-3, 1.0),
     "control": (3e-3, 1.0),
 }
-# a0 and t of `sharpening` that are best on validation, as mean over its seeds.
+# The a0 and t of `sharpening` with the best mean validation AUROC over its seeds.
 CHOSEN = {"distill.max_strength": 4.0, "distill.center": 0.2}
 
 
 def scale() -> Any:
-    """The scale of all parts on the phantom."""
+    """The config that all parts on the phantom start from."""
     config = base.get_config("clavicle")
     config.data.update(region_images=REGION, threads=1)
     config.phantom.update(images=4_000, prevalence=0.1, boxed_share=1.0)
@@ -59,17 +59,17 @@ def scale() -> Any:
 
 
 def method(name: str, **fields: Any) -> Any:
-    """A method, or `control`, at its tuned values."""
+    """The study's config for a method, or for `control`, at its tuned values."""
     return tuned(scale(), name, **fields)
 
 
 def tuned(config: Any, name: str, **fields: Any) -> Any:
-    """The config made that of a method; the usual values where none were tuned."""
+    """Sets a config to a method at its tuned values, or the first of its points."""
     return _with(config, name, *TUNED.get(name, points(name)[0]), **fields)
 
 
 def points(name: str) -> list[tuple[float, float]]:
-    """Learning rate and weight that tuning tries, the usual values first."""
+    """The pairs of learning rate and weight that tuning tries, the usual one first."""
     row = METHODS[name] if name in METHODS else METHODS["aals"]
     if row.weak is None:
         return [*STAR[:3]]  # there is no second term
@@ -86,14 +86,17 @@ def _with(config: Any, name: str, rate: float, weight: float, **fields: Any) -> 
 
 
 def _each(names: Sequence[str], fields: Mapping[str, Any]) -> list[Any]:
-    """All methods at one point of the fields, then at the next: what is there of an
-    unfinished part can be compared."""
-    made = [grid(method(name), fields) for name in names]
-    return [trial for point in zip(*made, strict=True) for trial in point]
+    """Each method at each combination of the fields.
+
+    All methods at one combination come before the next one, so that an unfinished part
+    already has trials to compare.
+    """
+    by_method = [grid(method(name), fields) for name in names]
+    return [config for point in zip(*by_method, strict=True) for config in point]
 
 
 def wider() -> list[Any]:
-    """Weights below the star, for the methods with a squared error; after the tests."""
+    """Lower weights for the methods with a squared error; added after first results."""
     return [
         _with(scale(), name, rate, weight, **TUNING)
         for rate, weight in WIDER
@@ -102,7 +105,7 @@ def wider() -> list[Any]:
 
 
 def reweighted() -> list[Any]:
-    """What the wider tuning chose, on the test set."""
+    """The point that the wider tuning chose, with the methods it is compared with."""
     return _each(("supervised", "control", "aals"), {"seed": range(5)}) + [
         _with(scale(), name, *REWEIGHTED, seed=seed)
         for seed in range(5)
@@ -111,7 +114,7 @@ def reweighted() -> list[Any]:
 
 
 def tuning() -> list[Any]:
-    """Every method at all of its points."""
+    """Every method at each of its points."""
     return [
         _with(scale(), name, *point, **TUNING)
         for name in TUNED
@@ -120,15 +123,17 @@ def tuning() -> list[Any]:
 
 
 def middle() -> list[Any]:
+    """The main comparison: every method, five seeds."""
     return _each([*TUNED], {"seed": range(5)})
 
 
 def _difficulty(name: str) -> list[Any]:
+    """The four main methods on another phantom."""
     return _each(FOUR, {"phantom.difficulty": [name], "seed": range(3)})
 
 
 def easy() -> list[Any]:
-    """And `image_level`, at chance on the middle phantom: here it can learn."""
+    """Also `image_level`, at chance on the middle phantom: here it can learn."""
     return [
         *_difficulty("easy"),
         method("image_level", **{"phantom.difficulty": "easy"}),
@@ -136,7 +141,7 @@ def easy() -> list[Any]:
 
 
 def sharpening() -> list[Any]:
-    """a0 x t; t moves nothing where a0 is 1, so that stands once."""
+    """a0 x t; at a0 = 1 the value of t changes nothing, so it is run once."""
     seeds = {"seed": range(2)}
     surface = {
         "distill.max_strength": [2.0, 4.0, 8.0, 16.0],
@@ -149,33 +154,36 @@ def sharpening() -> list[Any]:
 
 
 def chosen() -> list[Any]:
-    """AALS at CHOSEN on the seeds that had no part in the choice."""
+    """AALS at CHOSEN, on the seeds that had no part in the choice."""
     seeds = {"seed": range(2, 5)}
     default = _each(FOUR, seeds)
     return default + grid(method("aals", **CHOSEN), seeds)
 
 
 def regions() -> list[Any]:
+    """A quarter of R, all of it, and four times as many images with boxes."""
     counts = [REGION // 4, REGION, REGION * 4]
     return _each(THREE, {"data.region_images": counts, "seed": range(3)})
 
 
 def noise() -> list[Any]:
+    """Shares of P that change places with N."""
     return _each(THREE, {"data.label_noise": [0.0, 0.05, 0.1], "seed": range(3)})
 
 
 def dead_zone() -> list[Any]:
+    """AALS with and without the option that moves t for images in the dead zone."""
     return _each(["aals"], {"distill.dead_zone": ["leave", "raise"], "seed": range(5)})
 
 
 def real(registry: str = "REGISTRY") -> list[Any]:
-    """1,000 NIH films with pneumonia (shared data); the phantom's tuned values."""
-    made = _each(FOUR, {"seed": range(3), "data.fold": range(5)})
-    for config in made:
+    """1,000 NIH films, finding pneumonia, at the values tuned on the phantom."""
+    configs = _each(FOUR, {"seed": range(3), "data.fold": range(5)})
+    for config in configs:
         config.finding, config.registry = "pneumonia", registry
         config.data.region_images = None
         config.pretrain.update(steps=600, eval_every=100)
-    return made
+    return configs
 
 
 PARTS: Mapping[str, Callable[[], list[Any]]] = {
@@ -195,6 +203,7 @@ PARTS: Mapping[str, Callable[[], list[Any]]] = {
 
 
 def get_sweep(choice: str = "") -> list[Any]:
+    """The configs of some parts; `PART+PART`, `all`, or `real,REGISTRY`."""
     parts, _, registry = (choice or "all").partition(",")
     names = [*PARTS][:-1] if parts == "all" else parts.split("+")
     if unknown := sorted(set(names) - PARTS.keys()):
@@ -203,8 +212,8 @@ def get_sweep(choice: str = "") -> list[Any]:
         )
     if "real" in names and not registry:
         raise ValueError("the part real needs a registry: study.py:real,DIR")
-    made = {}
+    configs = {}
     for name in names:
         for config in real(registry) if name == "real" else PARTS[name]():
-            made.setdefault(config.to_json_best_effort(sort_keys=True), config)
-    return list(made.values())
+            configs.setdefault(config.to_json_best_effort(sort_keys=True), config)
+    return list(configs.values())

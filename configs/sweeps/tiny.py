@@ -1,8 +1,8 @@
-"""Twelve runs of seconds, to see a sweep work; their numbers say nothing.
+"""Twelve runs of seconds, to see a sweep work; their numbers mean nothing.
 
     python launch.py --mode=sweep --sweep configs/sweeps/tiny.py --workdir DIR
 
-`tiny.py:4` takes the first four.
+`tiny.py:4` runs the first four.
 """
 
 from configs import base

@@ -1,10 +1,10 @@
-"""Learning rate and weight of the term on P, chosen on validation; one method.
+"""Searches the learning rate and the weight of the term on P of one method.
 
     python launch.py --mode=sweep --sweep configs/sweeps/tuning.py:aals --workdir DIR
 
-20 samples by Optuna, the weaker two thirds of them stopped early by ASHA; the metric is
-the best validation AUROC, the test split has no part in it. `:aals,tiny` is a search of
-seconds, to see it work. **Not run at laptop scale here**; docs/sweeps.md.
+Optuna chooses 20 samples and ASHA stops the weaker two thirds of them early. Samples
+are judged by the best validation AUROC; the test split plays no part. `:aals,tiny` is a
+search of seconds, to see it work. **Not run at laptop scale here**; docs/sweeps.md.
 """
 
 from aals_jax.sweeps.search import Search, Uniform

@@ -121,10 +121,10 @@ def test_an_interrupted_call_leaves_the_old_page(
 
 
 def test_the_log_has_a_line_a_system_and_a_difference(systems, tmp_path, caplog):
-    log.log.addHandler(caplog.handler)
-    caplog.set_level(logging.INFO, logger=log.log.name)
+    log.logger.addHandler(caplog.handler)
+    caplog.set_level(logging.INFO, logger=log.logger.name)
     result.publish(record(systems), tmp_path / result.SCORE_FILE)
-    log.log.removeHandler(caplog.handler)
+    log.logger.removeHandler(caplog.handler)
     # each once, also where nothing has set up our own logging before
     lines = list(dict.fromkeys(entry.getMessage() for entry in caplog.records))
     assert lines[0].startswith("good") and "auroc 1.000 [1.000, 1.000]" in lines[0]

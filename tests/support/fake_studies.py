@@ -1,7 +1,7 @@
 """A study whose trials were never trained: their scores are drawn, their metrics real.
 
-Every trial of a test set sees the same images, so that they can be paired; a method's
-scores are shifted by what the test plants.
+All trials of a test set have the same images, so that they can be paired. How far the
+scores of positives lie above those of negatives is set for each method by the test.
 """
 
 import json
@@ -23,7 +23,7 @@ from configs.sweeps.grid import grid
 
 METHODS = ["supervised", "mean_teacher", "aals"]
 
-def made(fields, **fixed):
+def configs(fields, **fixed):
     config = tiny.tiny()
     config.evaluation.replicates = {replicates}
     config.update_from_flattened_dict(fixed)
@@ -31,25 +31,25 @@ def made(fields, **fixed):
 
 def methods(difficulty):
     seeds = {{"seed": range(3), "phantom.difficulty": [difficulty]}}
-    plain = made({{"distill.max_strength": [1.0], **seeds}})
-    return [*made({{"method": METHODS, **seeds}}), *plain]
+    plain = configs({{"distill.max_strength": [1.0], **seeds}})
+    return [*configs({{"method": METHODS, **seeds}}), *plain]
 
 PARTS = {{
-    "tuning": lambda: made({{"distill.learning_rate": [1e-4, 1e-3],
+    "tuning": lambda: configs({{"distill.learning_rate": [1e-4, 1e-3],
                             "method": METHODS[1:], "phantom.seed": [7]}}),
     "middle": lambda: methods("middle"),
     "hard": lambda: methods("hard"),
-    "sharpening": lambda: made(
+    "sharpening": lambda: configs(
         {{"distill.max_strength": [4.0, 16.0], "distill.center": [0.2, 0.4],
           "seed": range(2), "phantom.difficulty": ["middle"]}}),
-    "regions": lambda: made(
+    "regions": lambda: configs(
         {{"data.region_images": [2, 24], "method": METHODS, "seed": range(3),
           "phantom.difficulty": ["middle"]}}),
     "noise": lambda: [],
-    "dead_zone": lambda: made(
+    "dead_zone": lambda: configs(
         {{"distill.dead_zone": ["raise"], "seed": range(3),
           "phantom.difficulty": ["middle"]}}),
-    "real": lambda: made(
+    "real": lambda: configs(
         {{"method": METHODS, "seed": range(2), "data.fold": range(2),
           "phantom.difficulty": ["easy"]}}),
 }}
