@@ -206,3 +206,31 @@ def test_a_wheel_holds_every_file_that_the_code_reads():
         and not path.endswith((".py", "data/public/README.md"))
     }
     assert not others - included
+
+
+WALK = re.compile(r"`([\w/]+\.py)`:\s+((?:`[\w.]+`(?:,\s+|\s+and\s+|\s+or\s+)?)+)")
+
+
+def defined(path: str) -> set[str]:
+    """Functions and classes of a file, methods with their class: `Checkpoints.save`."""
+    names = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            methods = (n for n in node.body if isinstance(n, ast.FunctionDef))
+            names |= {f"{node.name}.{method.name}" for method in methods}
+    return names
+
+
+def test_the_walks_of_the_architecture_page_pass_functions_that_exist():
+    text = (ROOT / "docs/architecture.md").read_text()
+    walks = text[text.index("## Five walks") : text.index("## Decisions")]
+    steps = WALK.findall(walks)
+    assert len(steps) > 25
+    folder = ""
+    for path, functions in steps:
+        folder = path.rpartition("/")[0] or folder  # `augment.py` is beside the last
+        place = path if "/" in path else f"{folder}/{path}"
+        for name in re.findall(r"`([\w.]+)`", functions):
+            assert name in defined(place), f"{place}: {name}"
