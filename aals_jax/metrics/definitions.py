@@ -63,49 +63,60 @@ def _no_probability(truth: Truth, reading: Reading) -> str:
 
 METRICS: Mapping[str, Metric] = {
     "auroc": Metric(
-        "area under the ROC curve of the image scores; ties count half",
-        True,
-        _image_metric(roc.auroc),
-        _one_class,
+        definition="area under the ROC curve of the image scores; ties count half",
+        is_image_level=True,
+        statistic=_image_metric(roc.auroc),
+        reason=_one_class,
     ),
     "average_precision": Metric(
-        "average precision of the image scores: a step sum, no interpolation",
-        True,
-        _image_metric(roc.average_precision),
-        _one_class,
+        definition=(
+            "average precision of the image scores: a step sum, no interpolation"
+        ),
+        is_image_level=True,
+        statistic=_image_metric(roc.average_precision),
+        reason=_one_class,
     ),
     "froc_area": Metric(
-        "mean recall at false-positive ratios 1 %, 2 %, ..., 10 %; a lesion is "
-        "recalled when the map is activated at the centre of its box; ratio = share "
-        "of film pixels outside all boxes that are activated, pooled over the set",
-        False,
-        _froc_metric("area", froc.AREA_LIMITS),
-        lambda truth, reading: (
+        definition=(
+            "mean recall at false-positive ratios 1 %, 2 %, ..., 10 %; a lesion is "
+            "recalled when the map is activated at the centre of its box; ratio = "
+            "share of film pixels outside all boxes that are activated, pooled over "
+            "the set"
+        ),
+        is_image_level=False,
+        statistic=_froc_metric("area", froc.AREA_LIMITS),
+        reason=lambda truth, reading: (
             froc.undefined_reason(reading.area) if reading.area else "no maps"
         ),
     ),
     "froc_count": Metric(
-        "mean sensitivity at 0.1, 0.2, 0.5, 1, 2, 4 false positives an image; greedy "
-        "by score, a second hit on a lesion counts for nothing; a detection hits when "
-        "{hit}",
-        False,
-        _froc_metric("count", froc.COUNT_LIMITS),
-        lambda truth, reading: froc.undefined_reason(reading.count),
+        definition=(
+            "mean sensitivity at 0.1, 0.2, 0.5, 1, 2, 4 false positives an image; "
+            "greedy by score, a second hit on a lesion counts for nothing; a "
+            "detection hits when {hit}"
+        ),
+        is_image_level=False,
+        statistic=_froc_metric("count", froc.COUNT_LIMITS),
+        reason=lambda truth, reading: froc.undefined_reason(reading.count),
     ),
     "brier_score": Metric(
-        "mean squared difference of image score and label; 0 is best",
-        True,
-        _image_metric(calibration.brier_score),
-        _no_probability,
+        definition="mean squared difference of image score and label; 0 is best",
+        is_image_level=True,
+        statistic=_image_metric(calibration.brier_score),
+        reason=_no_probability,
     ),
     "expected_calibration_error": Metric(
-        "mean |image score - share of positives| over ten bins of equal width, "
-        "weighted by images; 0 is best",
-        True,
-        _image_metric(calibration.expected_calibration_error),
-        _no_probability,
-        "no interval: resampling adds to this error's upward bias, so a percentile "
-        "interval would often miss its own value",
+        definition=(
+            "mean |image score - share of positives| over ten bins of equal width, "
+            "weighted by images; 0 is best"
+        ),
+        is_image_level=True,
+        statistic=_image_metric(calibration.expected_calibration_error),
+        reason=_no_probability,
+        no_interval=(
+            "no interval: resampling adds to this error's upward bias, so a "
+            "percentile interval would often miss its own value"
+        ),
     ),
 }
 HITS = {

@@ -8,7 +8,6 @@ steps, and their batches, ahead of it.
 import collections
 import contextlib
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -119,9 +118,7 @@ class History:
         self._path = workdir / "metrics.jsonl"
         self._stage = stage
         rows = [r for r in read_history(workdir) if self._is_kept(r, step)]
-        aside = self._path.with_name("metrics.jsonl.partial")
-        aside.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        os.replace(aside, self._path)
+        files.write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
         self._file = self._path.open("a")
         self._board = tensorboardX.SummaryWriter(
             str(workdir / "tensorboard" / stage), purge_step=step + 1

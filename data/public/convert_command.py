@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from data.cxr_registry.build.options import split_names
 from data.cxr_registry.guard import checks, failures
 from data.cxr_registry.tables import records
 from data.public import conversion
@@ -59,7 +60,7 @@ def parser(module: str, *, description: str) -> argparse.ArgumentParser:
         default=0,
         help="seed of the choice of validation patients (0)",
     )
-    add("--allow", type=_names, default=(), help="checks that may pass, see below")
+    add("--allow", type=split_names, default=(), help="checks that may pass, see below")
     return flags
 
 
@@ -101,7 +102,3 @@ def report(converted: conversion.Conversion) -> str:
     )
     lines += [f"{what}: {number}" for what, number in converted.notes.items() if number]
     return "\n".join(lines)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

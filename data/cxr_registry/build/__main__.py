@@ -11,7 +11,7 @@ import rich.console
 import rich.progress
 
 from data.cxr_registry.build import builds
-from data.cxr_registry.build.options import BuildOptions
+from data.cxr_registry.build.options import BuildOptions, split_names
 from data.cxr_registry.guard import checks, failures
 from data.cxr_registry.labels import report_text
 from data.cxr_registry.tables import records
@@ -96,7 +96,7 @@ def _add_input(add: Callable[..., Any]) -> None:
     add("--data_dir", type=Path, required=True, help="folder of all datasets")
     add(
         "--findings",
-        type=_names,
+        type=split_names,
         required=True,
         help="what is to be detected, comma-separated: rib, clavicle, or names of "
         "columns",
@@ -121,7 +121,7 @@ def _add_input(add: Callable[..., Any]) -> None:
         default=0.02,
         help="share of unusable images that may be left out (0.02)",
     )
-    add("--allow", type=_names, default=(), help="checks that may pass, see below")
+    add("--allow", type=split_names, default=(), help="checks that may pass, see below")
     add(
         "--parts_file",
         type=Path,
@@ -149,7 +149,7 @@ def _add_reports(add: Callable[..., Any]) -> None:
     )
     add(
         "--report_languages",
-        type=_names,
+        type=split_names,
         default=("en",),
         help="languages of the reports, comma-separated: en, de (en)",
     )
@@ -183,10 +183,6 @@ def _add_machine(add: Callable[..., Any]) -> None:
         help="make the shards with Apache Beam; its pipeline options in one string, "
         "such as '--runner=DirectRunner --direct_num_workers=2'",
     )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 if __name__ == "__main__":

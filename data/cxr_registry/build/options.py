@@ -62,3 +62,12 @@ class BuildOptions:
     def keep_burned_in(self) -> bool:
         """Whether images that are flagged as having burned-in text are kept."""
         return "burned_in" in self.allow
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """The names in the value of a flag, which commas separate.
+
+    >>> split_names("rib, clavicle,")
+    ('rib', 'clavicle')
+    """
+    return tuple(name.strip() for name in text.split(",") if name.strip())
