@@ -1,4 +1,4 @@
-"""Laws of the devices: what goes out comes back, and hosts agree.
+"""Laws of pmap on devices and hosts: what goes out comes back, and hosts agree.
 
 Called as a script, this file is one of two hosts: PORT INDEX OUTPUT.
 """
@@ -17,7 +17,7 @@ import optax
 import pytest
 
 from aals_jax.method import steps
-from aals_jax.runtime import devices as parallel
+from aals_jax.runtime import devices
 from tests.support.small import Net, distill_step, make_batch
 
 TREE = {"a": np.arange(24.0, dtype=np.float32).reshape(8, 3), "b": np.arange(8)}
@@ -28,82 +28,82 @@ def assert_same(first, second):
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
-@pytest.mark.parametrize("devices", [1, 2, 4])
-def test_gather_undoes_shard(devices):
-    devices = jax.devices()[:devices]
-    placed = parallel.shard(TREE, devices=devices)
-    assert all(leaf.devices() == set(devices) for leaf in jax.tree.leaves(placed))
-    assert_same(parallel.gather(placed), TREE)
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_gather_undoes_shard(count):
+    chosen = jax.devices()[:count]
+    placed = devices.shard(TREE, devices=chosen)
+    assert all(leaf.devices() == set(chosen) for leaf in jax.tree.leaves(placed))
+    assert_same(devices.gather(placed), TREE)
 
 
 def test_each_device_has_its_contiguous_share():
-    placed = parallel.shard(TREE)
+    placed = devices.shard(TREE)
     for number, piece in enumerate(placed["b"].addressable_shards):
         assert np.ravel(piece.data).tolist() == [2 * number, 2 * number + 1]
 
 
 def test_to_host_undoes_replicate():
-    placed = parallel.replicate(TREE)
+    placed = devices.replicate(TREE)
     assert all(len(x.addressable_shards) == 4 for x in jax.tree.leaves(placed))
-    parallel.assert_replicated(placed)
-    assert_same(parallel.to_host(placed), TREE)
+    devices.assert_replicated(placed)
+    assert_same(devices.to_host(placed), TREE)
 
 
 def test_donating_a_replica_leaves_the_callers_tree_alone():
     tree = {"a": jnp.arange(6.0), "b": np.arange(6.0)}
-    step = parallel.data_parallel(
+    step = devices.data_parallel(
         lambda state, batch: (jax.tree.map(lambda x: x + 1, state), batch.sum())
     )
-    batch = parallel.shard(np.zeros((4, 1), np.float32))
+    batch = devices.shard(np.zeros((4, 1), np.float32))
     for _ in range(2):
-        placed = parallel.replicate(tree)
+        placed = devices.replicate(tree)
         step(placed, batch)
         assert placed["a"].is_deleted()
     assert_same(tree, {"a": np.arange(6.0), "b": np.arange(6.0)})
 
 
 def test_a_map_gives_each_image_its_own_result_in_order():
-    double = parallel.data_parallel_map(lambda weight, x: weight * x)
-    placed = parallel.replicate(np.float32(2))
-    result = parallel.gather(double(placed, parallel.shard(TREE["a"])))
+    double = devices.data_parallel_map(lambda weight, x: weight * x)
+    placed = devices.replicate(np.float32(2))
+    result = devices.gather(double(placed, devices.shard(TREE["a"])))
     np.testing.assert_array_equal(result, 2 * TREE["a"])
 
 
 def test_copies_that_differ_are_noticed():
-    devices = jax.devices()
-    copies = [jax.device_put(np.float32(i == 3), d) for i, d in enumerate(devices)]
-    sharding = parallel.replicate(np.float32(0)).sharding
+    places = jax.devices()
+    copies = [jax.device_put(np.float32(i == 3), d) for i, d in enumerate(places)]
+    sharding = devices.replicate(np.float32(0)).sharding
     forged = jax.make_array_from_single_device_arrays((), sharding, copies)
     with pytest.raises(AssertionError):
-        parallel.assert_replicated({"weight": forged})
+        devices.assert_replicated({"weight": forged})
 
 
 @pytest.mark.parametrize("count, remedies", [(6, "4 or 8"), (3, "4"), (9, "8 or 12")])
 def test_an_uneven_batch_is_refused_with_value_devices_and_remedies(count, remedies):
     with pytest.raises(ValueError) as caught:
-        parallel.check_divisible({"batch.even": 8, "batch.region": count})
+        devices.check_divisible({"batch.even": 8, "batch.region": count})
     expected = f"batch.region={count} is not a multiple of the 4 devices; use "
     assert str(caught.value) == expected + remedies
 
 
 def test_an_even_batch_passes():
-    parallel.check_divisible({"batch.region": 8, "batch.negative": 4})
-    parallel.check_divisible({"batch.region": 6}, 3)
+    devices.check_divisible({"batch.region": 8, "batch.negative": 4})
+    devices.check_divisible({"batch.region": 6}, 3)
 
 
 def train(batch):
     """A few distillation steps on all devices: losses and the checksums of params."""
     tx = optax.sgd(0.3)
-    step = distill_step("aals", Net(parallel.AXIS), tx, axis_name=parallel.AXIS)
+    step = distill_step("aals", Net(devices.AXIS), tx, axis_name=devices.AXIS)
     state = steps.init_state(Net(), tx, jax.random.key(0), side=32)
-    step, state = parallel.data_parallel(step), parallel.replicate(state)
+    step, state = devices.data_parallel(step), devices.replicate(state)
     metrics = None
     for _ in range(NUM_STEPS):
-        state, metrics = step(state, parallel.shard(batch))
-    parallel.assert_replicated(state)
-    student = jax.tree.leaves(parallel.to_host(state).student)
+        state, metrics = step(state, devices.shard(batch))
+    devices.assert_replicated(state)
+    student = jax.tree.leaves(devices.to_host(state).student)
     return {
-        "metrics": {k: float(v) for k, v in parallel.to_host(metrics).items()},
+        "metrics": {k: float(v) for k, v in devices.to_host(metrics).items()},
         "params": [[float(np.sum(x)), float(np.sum(np.abs(x)))] for x in student],
     }
 
@@ -144,9 +144,9 @@ def test_two_hosts_equal_one_host_with_as_many_devices(tmp_path):
 def be_a_host(port: str, index: int, output: Path) -> None:
     jax.config.update("jax_num_cpu_devices", 2)
     jax.distributed.initialize(f"localhost:{port}", 2, index)
-    assert (parallel.host_index(), parallel.host_count()) == (index, 2)
-    assert (parallel.local_device_count(), parallel.device_count()) == (2, 4)
-    assert parallel.is_primary() == (index == 0)
+    assert (devices.host_index(), devices.host_count()) == (index, 2)
+    assert (devices.local_device_count(), devices.device_count()) == (2, 4)
+    assert devices.is_primary() == (index == 0)
     batch = make_batch()
     half = jax.tree.map(lambda x: np.split(x, 2)[index], batch)
     output.write_text(json.dumps(train(half)))
