@@ -4,18 +4,18 @@ from collections.abc import Mapping
 
 from aals_jax.report import wording
 
-KINDS = {  # result["kind"]: what stands after the title in the browser's tab
+KIND_TITLES = {  # result["kind"]: what stands after the title in the browser's tab
     "run": "AALS run report",
     "score": "detection score report",
 }
 # names that are not read as words
-METHODS = {"aals": "AALS", "mil": "MIL", "pi_model": "Pi-model"}
+METHOD_TITLES = {"aals": "AALS", "mil": "MIL", "pi_model": "Pi-model"}
 # entries of a result with a place of their own on the page
 _PLACED = frozenset(
     (
         *("title", "kind", "format", "disclaimer", "finding", "method", "scale"),
         *("seed", "commit", "data", "metrics", "config", "settings", "versions"),
-        *("command", "notes", "operating_points", "calibration", "subgroups"),
+        *("notes", "operating_points", "calibration", "subgroups"),
         "differences",
     )
 )
@@ -24,8 +24,8 @@ _PLACED = frozenset(
 def kind(result: Mapping) -> str:
     """`run` or `score`; ValueError for anything else."""
     name = result.get("kind", "run")
-    if name not in KINDS:
-        raise ValueError(f"result['kind']={name!r}; use one of {list(KINDS)}")
+    if name not in KIND_TITLES:
+        raise ValueError(f"result['kind']={name!r}; use one of {list(KIND_TITLES)}")
     return name
 
 
@@ -38,7 +38,7 @@ def lead(result: Mapping) -> list[tuple[str, str]]:
     """The line under the title: what ran, at which scale, on what."""
     method, commit = result.get("method"), result.get("commit")
     if method is not None:
-        method = METHODS.get(method, str(method).replace("_", " "))
+        method = METHOD_TITLES.get(method, str(method).replace("_", " "))
     return _recorded(
         result,
         {
@@ -74,11 +74,6 @@ def facts(result: Mapping) -> list[tuple[str, str]]:
         if key not in _PLACED and isinstance(value, (str, int, float))
     }
     return [*start, *_named(data), *_named(others), *_recorded(result, end)]
-
-
-def command(result: Mapping) -> str:
-    """What was typed, where it was recorded; the config is on the page anyway."""
-    return str(result.get("command") or "")
 
 
 def _named(tree: Mapping) -> list[tuple[str, str]]:

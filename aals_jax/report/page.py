@@ -14,8 +14,8 @@ from aals_jax.report import (
     operating,
     pictures,
     plots,
-    progress,
     tables,
+    training,
     wording,
 )
 
@@ -61,7 +61,7 @@ def render(
         .render(
             title=facts.title(result),
             kind=facts.kind(result),
-            kind_title=facts.KINDS[facts.kind(result)],
+            kind_title=facts.KIND_TITLES[facts.kind(result)],
             lead=facts.lead(result),
             phantom=str(result["data"].get("source")).lower().startswith("phantom"),
             notes=[str(note) for note in result.get("notes") or ()],
@@ -77,7 +77,7 @@ def render(
             columns=forest.columns(
                 result.get("subgroups") or {}, metrics=metrics, slots=slots
             ),
-            panels=progress.panels(history) if history else [],
+            panels=training.panels(history) if history else [],
             galleries=galleries,
             has_maps=any(picture.heat_uri for picture in drawn),
             heat_gradient=pictures.heat_gradient(),
@@ -95,7 +95,6 @@ def _definition(result: Mapping) -> dict[str, object]:
         "split_columns": columns,
         "split_rows": rows,
         "versions": wording.flatten(result.get("versions") or {}),
-        "command": facts.command(result),
         "config": wording.flatten(result.get("config") or {}),
     }
 

@@ -23,7 +23,7 @@ from aals_jax.report import (
     page,
     pictures,
     plots,
-    progress,
+    training,
     wording,
 )
 from aals_jax.report.curve_figures import ModelCurves
@@ -94,7 +94,7 @@ def make_result():
         "versions": {"python": "3.11.2", "jax": "0.4.38", "numpy": "1.26.4"},
         "commit": "0123456789abcdef0123456789abcdef01234567",
         "seed": 17,
-        "command": "python launch.py --config=configs/clavicle.py --workdir=runs/a",
+        "hardware": "2 x NVIDIA A100",
     }
 
 
@@ -267,7 +267,7 @@ def make_score():
             "data": {"images": "images.csv", "lesions": "lesions.csv"},
             "settings": {"hit": "center_in_box", "replicates": 2000, "seed": 17},
             "metrics": metrics,
-            "command": "python launch.py --mode=score --images images.csv",
+            "hardware": "2 x NVIDIA A100",
             **make_sections(models),
         },
         "curves": dict(zip(models, (curves[0], curves[2]), strict=True)),
@@ -517,7 +517,7 @@ def test_banners(inputs, reader):
 
 def test_what_defines_the_numbers_is_there(inputs, reader):
     result = inputs["result"]
-    for value in (result["commit"], result["command"], result["data"]["data_hash"]):
+    for value in (result["commit"], result["hardware"], result["data"]["data_hash"]):
         assert value in reader.text
     for words in ("sharpening.center 0.4", "jax 0.4.38", "Seed 17"):
         assert words in reader.text
@@ -526,7 +526,7 @@ def test_what_defines_the_numbers_is_there(inputs, reader):
 
 def test_missing_facts_are_said_and_missing_results_are_an_error(inputs):
     result = make_result()
-    del result["commit"], result["command"]
+    del result["commit"], result["hardware"]
     text = Reader(page.render(**{**inputs, "result": result})).text
     assert "Commit not recorded" in text
     del result["metrics"]
@@ -536,7 +536,7 @@ def test_missing_facts_are_said_and_missing_results_are_an_error(inputs):
 
 def test_strings_are_escaped_everywhere(inputs):
     result = make_result()
-    for field in ("title", "finding", "method", "scale", "commit", "command"):
+    for field in ("title", "finding", "method", "scale", "commit", "hardware"):
         result[field] = ATTACK
     result["config"] = {ATTACK: ATTACK}
     result["metrics"][ATTACK] = {ATTACK: metric(0.5, ATTACK, note=ATTACK)}
@@ -600,7 +600,7 @@ def test_thinning_keeps_both_ends_and_moves_no_value_by_more_than_a_cell():
 @pytest.mark.parametrize(("first", "offset"), [(1, 100.0), (110, 0.0)])
 def test_stages_follow_each_other_whether_or_not_the_steps_start_again(first, offset):
     rows = [{"stage": "pretrain", "step": 100}, {"stage": "distill", "step": first}]
-    assert progress.stage_offsets(rows[:1] + rows) == {
+    assert training.stage_offsets(rows[:1] + rows) == {
         "pretrain": 0.0,
         "distill": offset,
     }
@@ -610,7 +610,7 @@ def test_of_rows_written_twice_the_later_one_counts():
     rows = [
         {"stage": "pretrain", "step": s, "a": v} for s, v in ((1, 1), (2, 9), (2, 3))
     ]
-    np.testing.assert_array_equal(progress.read_series(rows)["a"].y, [1, 3])
+    np.testing.assert_array_equal(training.read_series(rows)["a"].y, [1, 3])
 
 
 def test_a_hit_claims_one_box():
@@ -661,7 +661,7 @@ def test_a_score_page_speaks_only_of_what_it_has(pages):
     for words in ("not recorded", "AALS", "training", "config", "FROC, area rule"):
         assert words.lower() not in reader.text.lower(), words
     assert "training" not in headings(reader)
-    for words in ("hit center_in_box", "Images images.csv", "--mode=score"):
+    for words in ("hit center_in_box", "Images images.csv", "Hardware 2 x NVIDIA"):
         assert words in reader.text
     assert "AALS run report</title>" in pages["run"]
 
@@ -1068,7 +1068,7 @@ def long_words():
             "data": {word: word, "splits": {word: {word: 1, "b": 2}}},
             "settings": {word: word},
             "versions": {word: word},
-            "command": word,
+            "hardware": word,
             "metrics": metrics,
             **sections,
             "notes": [word],

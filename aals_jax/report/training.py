@@ -20,17 +20,15 @@ MONITORS: Mapping[str, tuple[str, str, bool]] = {
     "pseudo/share_raised_pixels": ("Raised by sharpening", "share of pixels", False),
     "pseudo/distill_grad_norm": ("Gradient of the distillation", "L2 norm", True),
     "time/data_wait_share": ("Waiting for data", "share of step time", False),
-    "learning_rate": ("Learning rate", "per update", False),
     "ema_decay": ("Decay of the teacher's average", "per update", False),
 }
-# prefix: (title, unit, logarithmic); the longest that fits wins
+# prefix: (title, unit, logarithmic)
 GROUPS: Mapping[str, tuple[str, str, bool]] = {
     "loss/": ("Losses", "mean over the term's own images", True),
     "validation/": ("Validation", "score, 0 to 1", False),
-    "validation/loss": ("Validation loss", "mean over images", True),
 }
-UNITS = {"_s": "seconds", "_share": "share", "_gib": "GiB", "_per_s": "per second"}
-STAGES = {"pretrain": "pre-training", "distill": "distillation"}
+UNITS = {"_s": "seconds", "_share": "share", "_per_s": "per second"}
+STAGE_TITLES = {"pretrain": "pre-training", "distill": "distillation"}
 MAX_POINTS = 200  # longer series are drawn as mean and range of this many bins
 
 
@@ -69,7 +67,7 @@ def stage_offsets(history: Sequence[Mapping]) -> dict[str, float]:
 
 
 def read_series(history: Sequence[Mapping]) -> dict[str, Series]:
-    """One series a name; of rows written twice (a resumed run) the later one counts."""
+    """One series per name; of rows written twice (a resumed run) the later counts."""
     offsets = stage_offsets(history)
     values: dict[str, dict[float, float]] = {}
     for row in history:
@@ -89,10 +87,9 @@ def read_series(history: Sequence[Mapping]) -> dict[str, Series]:
 
 
 def _group_of(name: str) -> tuple[str, tuple[str, str, bool]]:
-    prefixes = [prefix for prefix in GROUPS if name.startswith(prefix)]
-    if prefixes:
-        prefix = max(prefixes, key=len)
-        return prefix, GROUPS[prefix]
+    for prefix, group in GROUPS.items():
+        if name.startswith(prefix):
+            return prefix, group
     if name in MONITORS:
         return name, MONITORS[name]
     endings = [ending for ending in UNITS if name.endswith(ending)]
@@ -122,7 +119,8 @@ def _dividers(history: Sequence[Mapping]) -> list[tuple[float, float, str]]:
     for stage, offset in offsets.items():
         steps = [float(row["step"]) for row in history if row["stage"] == stage]
         start = offset or (spans[-1][1] if spans else min(steps))
-        spans.append((start, offset + max(steps), STAGES.get(stage, "further stage")))
+        title = STAGE_TITLES.get(stage, "further stage")
+        spans.append((start, offset + max(steps), title))
     return spans
 
 
