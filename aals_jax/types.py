@@ -16,9 +16,10 @@ Variables = Mapping[str, Any]  # {"params": ..., "batch_stats": ...}, float32 le
 Metrics = dict[str, jax.Array]  # name -> f32[]
 
 STAGES = ("pretrain", "distill")
-# Stage -> the field of its state whose validation AUROC chooses the checkpoint.
+NETWORKS = ("student", "teacher")  # fields of a state, both validated in each stage
+# Stage -> the network whose validation AUROC chooses the checkpoint.
 SELECTED_BY = {"pretrain": "student", "distill": "teacher"}
-# A model that is evaluated -> its stage, and its field of that stage's state.
+# A model that is evaluated -> its stage, and its network there.
 MODELS: Mapping[str, tuple[str, str]] = {
     "pretrained": ("pretrain", "student"),
     "pretrained_average": ("pretrain", "teacher"),

@@ -110,7 +110,7 @@ def call() -> None:
 
 def _hit() -> Any:
     """The hit rule; a number that its rule does not read is refused."""
-    from aals_jax.metrics import readings
+    from aals_jax.metrics import matching, readings
 
     rule, iou, distance = _HIT_RULE.value, _IOU.value, _DISTANCE.value
     for given, name in ((iou, "iou"), (distance, "distance")):
@@ -120,4 +120,5 @@ def _hit() -> Any:
         raise ValueError(f"--iou={iou}: above 0, at most 1")
     if rule == "distance" and not (distance or 0) > 0:
         raise ValueError("--hit_rule=distance needs --distance=REACH, above 0")
-    return readings.Hit(rule, 0.2 if iou is None else iou, distance or 0.0)
+    least = matching.IOU_THRESHOLD if iou is None else iou
+    return readings.Hit(rule, least, distance or 0.0)

@@ -3,7 +3,6 @@ again without the network."""
 
 import dataclasses
 import hashlib
-import io
 from pathlib import Path
 
 import jax
@@ -73,9 +72,7 @@ class Evaluator:
             model.variables, self.data.dataset, self.table(split)
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        np.save(buffer, maps)
-        files.write_bytes(path, buffer.getvalue())
+        files.write_npy(path, maps)
         return maps
 
     def table(self, split: str) -> ImageTable:

@@ -10,8 +10,9 @@ from aals_jax.metrics import detection, matching, operating
 from aals_jax.metrics.readings import Hit, Reading, Truth
 from aals_jax.report.pictures import KINDS, Detection, Example
 
-FALSE_POSITIVES = 0.5  # an image, on the judged images: the threshold of the pictures
-MOST = 6  # pictures of a kind
+# rate on the judged images that sets the threshold of the pictures
+FALSE_POSITIVES_PER_IMAGE = 0.5
+MOST = 6  # pictures per kind
 
 
 class Film(NamedTuple):
@@ -32,7 +33,7 @@ def choose_examples(
         film_of: the film of image i; None where it can't be shown.
         hit: when a detection hits.
     """
-    threshold = operating.false_positive_threshold(reading, FALSE_POSITIVES)
+    threshold = operating.false_positive_threshold(reading, FALSE_POSITIVES_PER_IMAGE)
     threshold = np.inf if np.isnan(threshold) else threshold
     marked = "no detection anywhere"
     if np.isfinite(threshold):

@@ -5,10 +5,8 @@ their replicates may be subtracted one by one, long after the maps are gone.
 """
 
 import dataclasses
-import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -41,14 +39,9 @@ def replicates_of(measurement: Measurement) -> Replicates:
 
 def write(path: Path, replicates: Replicates) -> None:
     """Writes a NumPy archive, whole or not at all."""
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = {
-        f"values/{name}": values for name, values in replicates.values.items()
-    }
-    np.savez_compressed(
-        buffer, scores=replicates.scores, labels=replicates.labels, **arrays
-    )
-    files.write_bytes(path, buffer.getvalue())
+    values = {f"values/{name}": drawn for name, drawn in replicates.values.items()}
+    named = {"scores": replicates.scores, "labels": replicates.labels}
+    files.write_npz(path, named | values)
 
 
 def read(path: Path) -> Replicates:

@@ -12,9 +12,8 @@ from aals_jax.runtime import log
 from data.cxr_registry.build import builds, folds
 from data.cxr_registry.build.options import BuildOptions
 from data.cxr_registry.guard import locks
+from data.cxr_registry.tables import records
 from data.phantom import registry as phantom
-
-PHANTOM_FINDINGS = ("rib", "clavicle")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,8 +103,8 @@ def load_data(path: Path, selection: Selection, *, source: str) -> Data:
 
 def _fold_splits(table: ImageTable, fold: int) -> dict[str, tuple[str, ...]]:
     """Train, validation, test -> TFDS splits; a registry's own splits win."""
-    if set(np.unique(table.split)) <= {"train", "validation", "test"}:
-        return {name: (name,) for name in ("train", "validation", "test")}
+    if set(np.unique(table.split)) <= set(records.SPLITS):
+        return {name: (name,) for name in records.SPLITS}
     return {
         name: tuple(f"part_{part}" for part in parts)
         for name, parts in folds.fold_splits(fold).items()

@@ -17,7 +17,7 @@ from flax import linen as nn
 from jax import lax
 from jax.scipy.special import logit
 
-from aals_jax.method import ema, losses, optim
+from aals_jax.method import ema, losses, optim, sharpening
 from aals_jax.method.methods import BoundMethod
 from aals_jax.runtime import devices
 from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables, Weak
@@ -267,8 +267,7 @@ def _target_monitors(
     """
     if not isinstance(teacher_logits, jax.Array):
         return {}
-    film = jnp.where(weak.valid > 0, teacher_logits, -jnp.inf)
-    peak = jnp.max(film, axis=(1, 2))
+    peak = sharpening.peak(teacher_logits, weak.valid)[:, 0, 0]
     raised = (target_logits > teacher_logits).astype(jnp.float32)
     mean = partial(losses.global_mean, axis_name=axis_name)
     return {

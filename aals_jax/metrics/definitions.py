@@ -57,6 +57,10 @@ def _one_class(truth: Truth, reading: Reading) -> str:
     return roc.undefined_reason(truth.label)
 
 
+def _no_sensitivity(field: str) -> Callable[[Truth, Reading], str]:
+    return lambda truth, reading: froc.undefined_reason(getattr(reading, field))
+
+
 def _no_probability(truth: Truth, reading: Reading) -> str:
     return calibration.undefined_reason(reading.score)
 
@@ -85,9 +89,7 @@ METRICS: Mapping[str, Metric] = {
         ),
         is_image_level=False,
         statistic=_froc_metric("area", froc.AREA_LIMITS),
-        reason=lambda truth, reading: (
-            froc.undefined_reason(reading.area) if reading.area else "no maps"
-        ),
+        reason=_no_sensitivity("area"),
     ),
     "froc_count": Metric(
         definition=(
@@ -97,7 +99,7 @@ METRICS: Mapping[str, Metric] = {
         ),
         is_image_level=False,
         statistic=_froc_metric("count", froc.COUNT_LIMITS),
-        reason=lambda truth, reading: froc.undefined_reason(reading.count),
+        reason=_no_sensitivity("count"),
     ),
     "brier_score": Metric(
         definition="mean squared difference of image score and label; 0 is best",

@@ -41,7 +41,7 @@ def find_detections(
 
     A plateau, connected pixels of one value, is one detection at its centroid (at its
     pixel nearest to the centroid when it bends round it). A shelf that touches
-    something higher is none. Of peaks within `min_distance` of each other the higher
+    something higher is not one. Of peaks within `min_distance` of each other the higher
     stays; distances are the larger of |dx| and |dy|, in pixels.
 
     Args:

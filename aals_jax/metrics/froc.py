@@ -23,7 +23,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from aals_jax.metrics import counts
-from aals_jax.metrics.matching import Match, check_boxes, match_images
+from aals_jax.metrics.matching import (
+    IOU_THRESHOLD,
+    Match,
+    check_boxes,
+    match_images,
+)
 from aals_jax.metrics.roc import check_weights
 
 COUNT_LIMITS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # false positives per image
@@ -59,15 +64,15 @@ def count_data(
     lesions: Sequence[np.ndarray],
     *,
     rule: str = "center_in_box",
-    iou_threshold: float = 0.2,
+    iou_threshold: float = IOU_THRESHOLD,
     max_distance: float | None = None,
     image_shapes: Sequence[tuple[int, int]] | None = None,
 ) -> FrocData:
     """Collects `froc_count`; rates are false positives per image, negatives included.
 
     Args:
-        detections: n arrays, one an image, perhaps empty.
-        lesions: n arrays, one an image, perhaps empty.
+        detections: n arrays, one per image, which may be empty.
+        lesions: n arrays, one per image, which may be empty.
         rule, iou_threshold, max_distance, image_shapes: these and the columns of the
             arrays are as in `matching.match_images`.
     """
@@ -114,8 +119,8 @@ def area_data(
 
     Args:
         maps: n maps f[H, W] of any finite score, a sequence or one f[n, H, W].
-        boxes: n arrays f[m, 4] in pixels of the map, perhaps empty.
-        valid: n masks bool[H, W], False on padding; none is all True.
+        boxes: n arrays f[m, 4] in pixels of the map, which may be empty.
+        valid: n masks bool[H, W], False on padding; None: all True.
     """
     if not len(maps) == len(boxes) == (len(maps) if valid is None else len(valid)):
         raise ValueError(f"{len(maps)} maps and {len(boxes)} box lists, or the masks")

@@ -14,6 +14,7 @@ import numpy as np
 
 FALSE_POSITIVE, REPEAT = -1, -2  # values of Match.lesion_of
 
+IOU_THRESHOLD = 0.2  # default of the rule "iou"
 _BLOCK = 1 << 16  # detections whose pairs are listed at a time; bounds memory
 
 
@@ -33,7 +34,7 @@ def match(
     lesions: np.ndarray,
     *,
     rule: str = "center_in_box",
-    iou_threshold: float = 0.2,
+    iou_threshold: float = IOU_THRESHOLD,
     max_distance: float | None = None,
     image_shape: tuple[int, int] | None = None,
 ) -> Match:
@@ -53,7 +54,7 @@ def match_images(
     lesions: Sequence[np.ndarray],
     *,
     rule: str = "center_in_box",
-    iou_threshold: float = 0.2,
+    iou_threshold: float = IOU_THRESHOLD,
     max_distance: float | None = None,
     image_shapes: Sequence[tuple[int, int]] | None = None,
 ) -> Match:
@@ -65,8 +66,8 @@ def match_images(
     of the matching of all detections, hence each lesion has one score.
 
     Args:
-        detections: n arrays, one an image, perhaps empty: f[k, 3] points (x, y, score)
-            or f[k, 5] boxes (box, score), the same columns in all images.
+        detections: n arrays, one per image, which may be empty: f[k, 3] points (x, y,
+            score) or f[k, 5] boxes (box, score), the same columns in all images.
         lesions: n arrays f[m, 4] of boxes; for "distance" f[m, 2] of points will do.
         rule: "center_in_box" (a point, or the centre of a box, lies in the lesion's
             box), "iou" (of two boxes) or "distance" (of point or centre to the centre).

@@ -130,7 +130,7 @@ def _difference(interval: Interval, truth: Truth, rows: np.ndarray) -> Entry:
 
 
 FALSE_POSITIVE_RATES = np.linspace(0.0, 1.0, 51)
-FALSE_POSITIVES = np.geomspace(0.05, 8.0, 60)  # an image
+FALSE_POSITIVES_PER_IMAGE = np.geomspace(0.05, 8.0, 60)
 ACTIVATED_SHARES = np.linspace(0.0, 0.2, 81)
 
 
@@ -151,7 +151,7 @@ def curves(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[str, An
         )
         lines["roc_band"] = (FALSE_POSITIVE_RATES, *low_high)
     for data, grid in (
-        (reading.count, FALSE_POSITIVES),
+        (reading.count, FALSE_POSITIVES_PER_IMAGE),
         (reading.area, ACTIVATED_SHARES),
     ):
         if data is None or froc.undefined_reason(data):

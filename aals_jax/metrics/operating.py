@@ -17,7 +17,7 @@ from aals_jax.metrics.draws import Draws, TruthDraws
 from aals_jax.metrics.readings import Reading, Truth
 
 SPECIFICITIES = (0.90, 0.95)
-FALSE_POSITIVES = (0.5, 1.0)  # an image
+FALSE_POSITIVES = (0.5, 1.0)  # per image
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,8 +47,8 @@ class Hit:
     """When a detection hits a lesion, see `matching.match`."""
 
     rule: str = "center_in_box"
-    iou_threshold: float = 0.2
-    max_distance: float = 0.0  # of rule "distance", in the unit of the coordinates
+    iou_threshold: float = matching.IOU_THRESHOLD
+    max_distance: float = 0.0  # for the rule "distance", in the unit of the coordinates
 
     def described(self) -> dict[str, str | float]:
         """The rule and the one number that it has, if any."""

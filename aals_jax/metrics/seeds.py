@@ -71,9 +71,7 @@ def within_seed(a: Drawn, b: Drawn) -> Interval:
     return _interval(differences, a.value - b.value, method)
 
 
-def across_seeds(
-    a: Sequence[Drawn], b: Sequence[Drawn], *, rng_seed: int = 0
-) -> Interval:
+def across_seeds(a: Sequence[Drawn], b: Sequence[Drawn]) -> Interval:
     """Interval and p-value of the mean of a - b over seeds, by a two-level bootstrap.
 
     Replicate r draws as many seeds as there are, with replacement, and takes the mean
@@ -84,14 +82,13 @@ def across_seeds(
     three to five of them this level is coarse and somewhat narrow: see `over_seeds`.
 
     Args:
-        a, b: one entry a seed, in the same order; the same draws of patients in all.
-        rng_seed: of the draws of seeds.
+        a, b: one entry per seed, in the same order; the same draws of patients in all.
 
     Reference: Davison and Hinkley 1997, Bootstrap Methods and their Application, 3.8.
     """
     differences = _subtract(a, b)
     count, replicates = differences.shape
-    chosen = np.random.default_rng(rng_seed).integers(count, size=(replicates, count))
+    chosen = np.random.default_rng(0).integers(count, size=(replicates, count))
     means = differences[chosen, np.arange(replicates)[:, None]].mean(axis=1)
     # not of the drawn seeds alone: a rejected draw of patients is so for all of them
     means[np.isnan(differences).any(axis=0)] = np.nan

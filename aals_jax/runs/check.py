@@ -9,21 +9,26 @@ from aals_jax.input import views
 from aals_jax.method.methods import METHODS
 from aals_jax.metrics import detection
 from aals_jax.models import resnet
+from aals_jax.models.detector import SIDE_MULTIPLE
 from aals_jax.runs import identity, stages
 from aals_jax.runtime import devices
+from data.cxr_registry.build.folds import NUM_FOLDS
 from data.cxr_registry.labels import report_text
 
 # field -> what must hold, and the same in words
 LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "log_every": (lambda v: v >= 1, ">= 1"),
     "ema_decay": (lambda v: 0 <= v < 1, "at least 0, below 1"),
-    "data.side": (lambda v: v >= 32 and v % 32 == 0, "a multiple of 32"),
+    "data.side": (
+        lambda v: v >= SIDE_MULTIPLE and v % SIDE_MULTIPLE == 0,
+        f"a multiple of {SIDE_MULTIPLE}",
+    ),
     "data.bits": (lambda v: v in (8, 16), "8 or 16"),
     "data.workers": (lambda v: v >= 0, ">= 0"),
     "data.timeout_s": (lambda v: v > 0, "> 0"),
     "data.memory_gib": (lambda v: v > 0, "> 0"),
     "data.label_noise": (lambda v: 0 <= v <= 1, "between 0 and 1"),
-    "data.fold": (lambda v: 0 <= v < 5, "0 to 4"),
+    "data.fold": (lambda v: 0 <= v < NUM_FOLDS, f"0 to {NUM_FOLDS - 1}"),
     "model.dtype": (lambda v: v in ("float32", "bfloat16"), "float32 or bfloat16"),
     "augment.scale": (lambda v: 0 < v[0] <= v[1], "two factors > 0, ascending"),
     "batch.region": (lambda v: v >= 1, ">= 1"),

@@ -4,11 +4,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from aals_jax.input import prepare
 from aals_jax.input.prepare import DataOptions, Selection
 from data.cxr_registry.build.options import BuildOptions
 from data.cxr_registry.labels.report_text import ReportOptions
 from data.cxr_registry.tables.records import ReadingOptions
+from data.phantom import fractures
 from data.phantom import registry as phantom
 
 
@@ -21,7 +21,7 @@ def of(config: Any) -> DataOptions:
     if config.registry is None:
         drawn = _phantom_options(config)
         registry = Path(config.data.dir) / drawn.name
-        findings = prepare.PHANTOM_FINDINGS
+        findings = fractures.SITES
     else:
         drawn, registry, findings = None, Path(config.registry), (config.finding,)
     return DataOptions(
@@ -49,10 +49,10 @@ def _phantom_options(config: Any) -> phantom.PhantomOptions:
             "the paper's recipe needs a registry: --config.registry=DIR "
             "(the phantom is for laptop scale)"
         )
-    if config.finding not in prepare.PHANTOM_FINDINGS:
+    if config.finding not in fractures.SITES:
         raise ValueError(
             f"finding={config.finding!r} is not in the phantom, which has "
-            f"{prepare.PHANTOM_FINDINGS}; for your own data give --config.registry=DIR"
+            f"{fractures.SITES}; for your own data give --config.registry=DIR"
         )
     fields, levels = config.phantom, phantom.DIFFICULTIES
     if fields.difficulty not in levels:

@@ -20,8 +20,7 @@ from aals_jax.runs import data_options, identity, run
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.workdir import claimed
 from data.cxr_registry.build import builds
-
-SPLITS = ("train", "validation", "test")
+from data.cxr_registry.tables import records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +30,7 @@ class ModelChoice:
     workdir: Path
     model: str = "teacher"  # a key of types.MODELS
     checkpoint: str = "best"  # best, last, or a step that was kept
-    split: str = "test"
+    split: str = "test"  # one of records.SPLITS
 
 
 def evaluate(
@@ -137,8 +136,8 @@ def open_run(
     """
     if choice.model not in types.MODELS:
         raise ValueError(f"model={choice.model!r}: use one of {sorted(types.MODELS)}")
-    if choice.split not in SPLITS:
-        raise ValueError(f"split={choice.split!r}: use one of {SPLITS}")
+    if choice.split not in records.SPLITS:
+        raise ValueError(f"split={choice.split!r}: use one of {records.SPLITS}")
     record = claimed(choice.workdir)
     if record is None:
         raise FileNotFoundError(f"{choice.workdir} holds no run: it has no config.json")

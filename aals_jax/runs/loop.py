@@ -148,7 +148,7 @@ def validate(
     """
     values = {}
     valid = film(data.validation, side=data.dataset.side)
-    for name in types.SELECTED_BY.values():
+    for name in types.NETWORKS:
         maps = predictor.maps(getattr(state, name), data.dataset, data.validation)
         scores = model_maps.image_scores(maps, valid=valid, pooling=pooling)
         auroc = roc.auroc(scores, data.validation.label == 1)

@@ -69,10 +69,10 @@ def take_over(
         _check_data(folder, data_hash)
         make(folder)
     workdir.mkdir(parents=True, exist_ok=True)
-    _link(folder / "metrics.jsonl", workdir / "metrics.jsonl")
-    _link(folder / "tensorboard", workdir / "tensorboard")
+    _copy(folder / "metrics.jsonl", workdir / "metrics.jsonl")
+    _copy(folder / "tensorboard", workdir / "tensorboard")
     # last: what makes the stage count as begun here
-    _link(folder / "checkpoints" / _STAGE, begun)
+    _copy(folder / "checkpoints" / _STAGE, begun)
     log.info("stage 1 is taken over from %s", folder.name)
 
 
@@ -88,7 +88,7 @@ def _check_data(folder: Path, data_hash: str) -> None:
         )
 
 
-def _link(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path) -> None:
     """Copies a file or a tree, whole or not at all; a tree's files by hard links."""
     aside = target.with_name(target.name + ".partial")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,13 @@
-"""Files of JSON, text and bytes that are whole or absent, whenever a kill comes."""
+"""Files of JSON, text, arrays and bytes: whole or absent, whenever a kill comes."""
 
 import contextlib
+import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from data.cxr_registry.guard import atomic
 
@@ -22,6 +26,22 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Writes aside, then renames: the file is whole, or what it was before."""
     with atomic.replacing(path) as draft:
         draft.write_bytes(content)
+
+
+def write_npy(path: Path, array: np.ndarray) -> None:
+    """As `write_bytes`: an array in NumPy's own format."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """As `write_bytes`: a compressed archive of arrays by name; same arrays and order,
+    same bytes."""
+    buffer = io.BytesIO()
+    keywords: dict[str, Any] = dict(arrays)
+    np.savez_compressed(buffer, **keywords)
+    write_bytes(path, buffer.getvalue())
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from aals_jax.study.plan import PlannedTrial, label, place
 from aals_jax.study.tables import NOT_RUN
 from aals_jax.sweeps.results import METRICS
 from aals_jax.types import SHOWN, STAGES
+from data.cxr_registry.tables import records
 
 _Repeat = tuple[PlannedTrial, KeptTrial, KeptTrial]  # trial, result, its repeat
 
@@ -63,7 +64,7 @@ def _data_row(trial: PlannedTrial, kept: KeptTrial) -> list[str]:
             wording.number(split.get(kind, 0))
             for kind in ("region", "image_level", "negative")
         )
-        for split in (described["splits"][s] for s in ("train", "validation", "test"))
+        for split in (described["splits"][s] for s in records.SPLITS)
     ]
     entry = kept.record["metrics"][SHOWN]["auroc"]
     noise = wording.percent(fields.get("data.label_noise", 0.0))

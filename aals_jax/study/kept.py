@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from aals_jax.evaluation import replicates
+from aals_jax.evaluation.result import RUN_FILE
 from aals_jax.runs import identity
 from aals_jax.runs.history import read_history
 from aals_jax.runtime import files
@@ -142,7 +143,7 @@ def keep(plan: Plan, workdir: Path, folder: Path) -> int:
     problems = []
     for name, part in plan.first_part.items():
         source = workdir / "trials" / name
-        if not (source / "result.json").exists():
+        if not (source / RUN_FILE).exists():
             continue
         try:
             trial = _read_trial(plan.trials[name], source)
@@ -185,7 +186,7 @@ def _differing(a: KeptTrial, b: KeptTrial) -> list[str]:
 def _read_trial(trial: PlannedTrial, source: Path) -> KeptTrial:
     """A finished trial of a sweep, as it is to be kept."""
     try:
-        result = json.loads((source / "result.json").read_text())
+        result = json.loads((source / RUN_FILE).read_text())
         changes = identity.differences(result["config"], dict(trial.identity))
     except (ValueError, KeyError, TypeError):
         raise ValueError("its result.json is damaged") from None
@@ -279,16 +280,13 @@ def _decoded(codes: np.ndarray) -> np.ndarray:
     return values
 
 
-def _packed(trials: Iterable[KeptTrial]) -> bytes:
-    """The replicates of trials as a NumPy archive; the same trials, the same bytes."""
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = {
+def _packed(trials: Iterable[KeptTrial]) -> dict[str, np.ndarray]:
+    """The replicates of trials, encoded: TRIAL/METRIC -> u16[r]."""
+    return {
         f"{trial.name}/{metric}": _encoded(metric, drawn)
         for trial in trials
         for metric, drawn in sorted(trial.replicates.items())
     }
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
 
 
 def _write(path: Path, trials: KeptTrials) -> None:
@@ -296,7 +294,7 @@ def _write(path: Path, trials: KeptTrials) -> None:
     ordered = [trials[name] for name in sorted(trials)]
     lines = [json.dumps(trial.record, sort_keys=True) + "\n" for trial in ordered]
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_bytes(path.with_suffix(".npz"), _packed(ordered))
+    files.write_npz(path.with_suffix(".npz"), _packed(ordered))
     # last: replicates without a line are passed over, a line without them is a fault
     files.write_text(path, "".join(lines))
 

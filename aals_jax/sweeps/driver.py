@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aals_jax.evaluation.result import RUN_FILE
 from aals_jax.input import prepare
 from aals_jax.runs import data_options
 from aals_jax.runs import run as runs
@@ -91,7 +92,7 @@ def run_trial(job: Job, name: str, load_config: Callable[..., Any]) -> None:
     trial = trials.read(job.root, name)
     with locks.held(trial.folder):
         if trial.is_done:
-            log.info("done already: %s", trial.folder / "result.json")
+            log.info("done already: %s", trial.folder / RUN_FILE)
             return
         with cores.pinned(job.cpus or 0) as numbers, trial.attempt(numbers):
             config = load_config(trial.fields)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aals_jax.evaluation.result import RUN_FILE
 from aals_jax.metrics import definitions as metric_definitions
 from aals_jax.report import markdown, sweep, wording
 from aals_jax.runtime import files, log, provenance
@@ -74,7 +75,7 @@ def read(trial: Trial) -> TrialResult:
     """The trial with its state and, where it is finished, its result."""
     if not trial.is_done:
         return TrialResult(trial, trial.state(), {}, "")
-    result = json.loads((trial.folder / "result.json").read_text())
+    result = json.loads((trial.folder / RUN_FILE).read_text())
     metrics = result["metrics"][SHOWN]
     cells = {name: metrics[name] for name in METRICS if name in metrics}
     return TrialResult(trial, "done", cells, result["data"]["source"])

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aals_jax.evaluation.result import RUN_FILE
 from aals_jax.runs.history import read_history
 from aals_jax.runtime import files
 from aals_jax.types import SELECTED_BY, STAGES
@@ -60,7 +61,7 @@ class Trial:
 
     @property
     def is_done(self) -> bool:
-        return (self.folder / "result.json").exists()
+        return (self.folder / RUN_FILE).exists()
 
     def freeze(self) -> None:
         """Writes the trial into its folder, where the process that runs it reads it."""

@@ -11,9 +11,9 @@ import pytest
 from aals_jax import types
 from aals_jax.commands import command_line
 from aals_jax.commands.command_line import MODES, UsageError
-from aals_jax.metrics import definitions
-from aals_jax.runs import evaluate as run_evaluation
+from aals_jax.metrics import definitions, matching
 from data.cxr_registry.labels import report_text
+from data.cxr_registry.tables import records
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:the load_module:DeprecationWarning"  # ml_collections' way to load a config
@@ -231,10 +231,15 @@ def test_choices_of_flags_are_those_of_what_they_set():
         return set(command_line.load(mode).COMMAND.values[name].parser.enum_values)
 
     assert choices("evaluate", "model") == types.MODELS.keys()
-    assert choices("evaluate", "split") == set(run_evaluation.SPLITS)
+    assert choices("evaluate", "split") == set(records.SPLITS)
     assert choices("score", "hit_rule") == definitions.HITS.keys()
     assert choices("audit", "reports") == set(report_text.READ)
     assert choices("audit", "report_silence") == report_text.SILENCE.keys()
+
+
+def test_the_help_names_the_overlap_that_scoring_takes_by_default():
+    help = command_line.load("score").COMMAND.values["iou"].help
+    assert f"Without it: {matching.IOU_THRESHOLD:g}." in help
 
 
 def documented() -> list[tuple[str, str]]:
