@@ -117,7 +117,7 @@ def _hit() -> Any:
         if given is not None and rule != name:
             raise ValueError(f"--{name} is for --hit_rule={name}; the rule is {rule}")
     if iou is not None and not 0 < iou <= 1:
-        raise ValueError(f"--iou={iou}: above 0, at most 1")
+        raise ValueError(f"--iou={iou}: must be above 0 and at most 1")
     if rule == "distance" and not (distance or 0) > 0:
         raise ValueError("--hit_rule=distance needs --distance=REACH, above 0")
     least = matching.IOU_THRESHOLD if iou is None else iou

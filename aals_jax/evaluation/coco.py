@@ -149,8 +149,8 @@ def _check_ids(path: Path, entries: list[dict], categories: list[dict]) -> None:
     bad = [n for n, entry in enumerate(entries, 1) if entry["category_id"] not in ids]
     if bad:
         raise ValueError(
-            f"{path.name} entry {bad[0]} (of {len(bad)}): its category_id is none of "
-            f"{sorted(ids, key=str)}, which the ground truth has"
+            f"{path.name} entry {bad[0]} (of {len(bad)}): its category_id is not "
+            f"among those of the ground truth, {sorted(ids, key=str)}"
         )
 
 
@@ -164,7 +164,7 @@ def _malformed(path: Path, error: Exception) -> ValueError:
     if isinstance(error, ValueError) and str(error).startswith(path.name):
         return error
     return ValueError(
-        f"{path.name}: is no COCO file ({type(error).__name__}); ground truth has "
+        f"{path.name}: is not a COCO file ({type(error).__name__}); ground truth has "
         "images, annotations and categories, results are a list of image_id, "
         "category_id, bbox and score"
     )

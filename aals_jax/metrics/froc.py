@@ -122,8 +122,12 @@ def area_data(
         boxes: n arrays f[m, 4] in pixels of the map, which may be empty.
         valid: n masks bool[H, W], False on padding; None: all True.
     """
-    if not len(maps) == len(boxes) == (len(maps) if valid is None else len(valid)):
-        raise ValueError(f"{len(maps)} maps and {len(boxes)} box lists, or the masks")
+    num_masks = len(maps) if valid is None else len(valid)
+    if not len(maps) == len(boxes) == num_masks:
+        raise ValueError(
+            f"{len(maps)} maps, {len(boxes)} box lists, {num_masks} masks: the counts "
+            "must be equal"
+        )
     masks = valid if valid is not None else [None] * len(maps)
     boxes = [check_boxes(image_boxes) for image_boxes in boxes]
     scores = [

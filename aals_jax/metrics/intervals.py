@@ -184,7 +184,7 @@ def _values(statistic: Statistic, weights: np.ndarray) -> np.ndarray:
     if values.shape != weights.shape[:1]:
         raise ValueError(
             f"statistic(weights {weights.shape}) gave {values.shape}; it must give one "
-            f"value a replicate, {weights.shape[:1]}"
+            f"value per replicate, {weights.shape[:1]}"
         )
     return values
 

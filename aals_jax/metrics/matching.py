@@ -85,7 +85,7 @@ def match_images(
     if not len(detections) == num_images == len(shapes):
         raise ValueError(
             f"{len(detections)} arrays of detections, {num_images} of lesions and "
-            f"{len(shapes)} image shapes; give one of each an image, perhaps empty"
+            f"{len(shapes)} image shapes; give one of each per image, empty or not"
         )
     _check_lesions(lesion_rows)
     _check_detections(rows, image, np.asarray(shapes, np.float64))
@@ -191,7 +191,7 @@ def _limit(rule: str, iou_threshold: float, max_distance: float | None) -> float
     if rule not in RULES:
         raise ValueError(f"rule={rule!r} is unknown; use one of {sorted(RULES)}")
     if rule == "iou" and not 0.0 < iou_threshold <= 1.0:
-        raise ValueError(f"iou_threshold={iou_threshold} is not in 0 .. 1, or is 0")
+        raise ValueError(f"iou_threshold={iou_threshold} must be above 0 and at most 1")
     if rule == "distance" and not (max_distance is not None and max_distance >= 0.0):
         raise ValueError(
             'rule="distance" needs max_distance >= 0, in the unit of the coordinates; '

@@ -251,7 +251,7 @@ def check(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if scores.ndim != 1 or scores.shape != labels.shape:
         raise ValueError(
             f"scores {scores.shape} and labels {labels.shape} must be two vectors of "
-            "one length, one entry an image"
+            "one length, one entry per image"
         )
     if np.isnan(scores).any():
         where = int(np.flatnonzero(np.isnan(scores))[0])

@@ -15,7 +15,7 @@ from aals_jax.runtime import devices
 from data.cxr_registry.build.folds import NUM_FOLDS
 from data.cxr_registry.labels import report_text
 
-# field -> what must hold, and the same in words
+# field -> what must hold, and the same in words, after "must be"
 LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "log_every": (lambda v: v >= 1, ">= 1"),
     "ema_decay": (lambda v: 0 <= v < 1, "at least 0, below 1"),
@@ -77,7 +77,7 @@ def check_fields(config: Any) -> None:
         if fields[name] not in choices
     ]
     problems += [
-        f"{name}={fields[name]!r}: {words}"
+        f"{name}={fields[name]!r}: must be {words}"
         for name, (holds, words) in LIMITS.items()
         if not holds(fields[name])
     ]
@@ -107,21 +107,24 @@ def _cell_problems(config: Any) -> Iterator[str]:
     method, cell = METHODS.get(config.method), config.distill.cell
     map_side = config.data.side // views.MAP_STRIDE
     if method and method.cells and cell >= 1 and map_side % cell:
-        yield f"distill.cell={cell}: a divisor of {map_side}, the map's side"
+        yield f"distill.cell={cell}: must divide {map_side}, the map's side"
 
 
 def _stage_problems(config: Any, name: str) -> Iterator[str]:
     stage = config[name]
     if stage.steps < 1:
-        yield f"steps={stage.steps}: >= 1"
+        yield f"steps={stage.steps}: must be >= 1"
     elif not 0 <= stage.warmup_steps < stage.steps:
-        yield f"warmup_steps={stage.warmup_steps}: below its steps"
+        yield (
+            f"warmup_steps={stage.warmup_steps}: must be at least 0 and below the "
+            f"stage's {stage.steps} steps"
+        )
     if stage.learning_rate <= 0:
-        yield f"learning_rate={stage.learning_rate}: > 0"
+        yield f"learning_rate={stage.learning_rate}: must be > 0"
     if config.log_every < 1:
         return  # that is a problem of its own, among LIMITS
     if stage.eval_every < 1 or stage.eval_every % config.log_every:
-        multiple = f"a multiple of log_every={config.log_every}"
+        multiple = f"must be a multiple of log_every={config.log_every}"
         yield f"eval_every={stage.eval_every}: {multiple}"
     try:
         stages.make_tx(stage)

@@ -25,6 +25,9 @@ from aals_jax.sweeps import board, results, sweep_file, trials
 from aals_jax.sweeps.trials import Trial
 from data.cxr_registry.guard import locks
 
+_UNLISTED = (
+    "needs a fixed list; an Optuna search picks each sample from earlier results"
+)
 _OVER = ("done", "stopped")  # states of trials that a sweep leaves alone
 _LAUNCH = Path(__file__).parents[2] / "launch.py"
 
@@ -60,7 +63,7 @@ def listed(job: Job) -> list[str]:
     """A line a trial: the command that runs it, then `# hash state label`."""
     sweep = sweep_file.load(job.file, job.root)
     if not sweep.trials:
-        raise ValueError("Optuna's samples depend on each other: there is no list")
+        raise ValueError(f"--list {_UNLISTED}")
     launcher = ("python", "launch.py")
     return [
         f"{shlex.join(job.command(f'--index={t.index}', launcher=launcher))}"
@@ -72,6 +75,8 @@ def listed(job: Job) -> list[str]:
 def run_index(job: Job, index: int, load_config: Callable[..., Any]) -> None:
     """Runs one trial of the list, as a task of a Slurm array does."""
     planned = sweep_file.load(job.file, job.root).trials
+    if not planned:
+        raise ValueError(f"--index {_UNLISTED}")
     if not 0 <= index < len(planned):
         raise ValueError(f"--index={index}: the list has 0 to {len(planned) - 1}")
     planned[index].freeze()

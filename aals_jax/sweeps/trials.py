@@ -144,7 +144,9 @@ def read(root: Path, name: str) -> Trial:
     except FileNotFoundError:
         raise ValueError(f"--trial={name}: the sweep's folder has none") from None
     except (ValueError, TypeError):
-        raise ValueError(f"trial.json of {name} is damaged: start the sweep") from None
+        raise ValueError(
+            f"trial.json of {name} is damaged; run the sweep again to rewrite it"
+        ) from None
 
 
 def read_all(root: Path) -> list[Trial]:

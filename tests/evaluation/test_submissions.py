@@ -289,14 +289,18 @@ def test_faults_of_coco_are_counted_by_entry(coco):
     [
         (RESULTS, RESULTS, "truth.json: is not an object"),
         (COCO, COCO, "results.json: is not a list"),
-        ({"images": []}, RESULTS, "truth.json: is no COCO file"),
-        (COCO, [{**RESULTS[0], "category_id": 0}], "entry 1 .*category_id is none of"),
+        ({"images": []}, RESULTS, "truth.json: is not a COCO file"),
+        (
+            COCO,
+            [{**RESULTS[0], "category_id": 0}],
+            "entry 1 .*category_id is not among",
+        ),
         (
             {**COCO, "annotations": [{**COCO["annotations"][0], "iscrowd": 1}]},
             RESULTS,
             "truth.json entry 1 .*iscrowd",
         ),
-        (COCO, [{"image_id": 7}], "results.json: is no COCO file"),
+        (COCO, [{"image_id": 7}], "results.json: is not a COCO file"),
     ],
 )
 def test_what_is_no_coco_is_told(coco, truth, results, told):

@@ -254,7 +254,7 @@ def test_a_band_is_pointwise_and_ignores_what_is_not_there():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="one value a replicate"):
+    with pytest.raises(ValueError, match="one value per replicate"):
         intervals.patient_bootstrap(Draws([1, 2], seed=0), lambda w: w)
     with pytest.raises(ValueError, match="must be >= 1"):
         Draws([1], seed=0, replicates=0)

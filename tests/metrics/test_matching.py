@@ -146,7 +146,7 @@ def test_other_bad_input_is_named():
         matching.match([], [[1, 2]])
     with pytest.raises(ValueError, match="same in all images"):
         matching.match_images([[[1, 1, 0.5]], [[0, 0, 1, 1, 0.5]]], [[], []])
-    with pytest.raises(ValueError, match="one of each an image"):
+    with pytest.raises(ValueError, match="one of each per image"):
         matching.match_images([[]], [BOX, BOX])
-    with pytest.raises(ValueError, match="one of each an image"):
+    with pytest.raises(ValueError, match="one of each per image"):
         matching.match_images([[]], [BOX], image_shapes=[])

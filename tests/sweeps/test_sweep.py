@@ -363,8 +363,10 @@ def test_an_index_too_far_is_told(tmp_path, scratch):
     with pytest.raises(ValueError, match="--index=2: the list has 0 to 1"):
         driver.run_index(job, 2, ConfigDict)
     optuna = driver.Job(f"{ROOT / 'configs/sweeps/tuning.py'}:aals,tiny", tmp_path)
-    with pytest.raises(ValueError, match="there is no list"):
+    with pytest.raises(ValueError, match="--list needs a fixed list"):
         driver.listed(optuna)
+    with pytest.raises(ValueError, match="--index needs a fixed list"):
+        driver.run_index(optuna, 0, ConfigDict)
 
 
 def test_without_ray_it_says_what_to_install_and_the_way_without(
