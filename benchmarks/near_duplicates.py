@@ -4,9 +4,9 @@
 
 Prints percentiles of the differing bits over all pairs of images of two patients, and
 for each alteration the median and the largest over every tenth image; once with the 256
-coefficients of data/cxr_registry/duplicates.py, once with the lowest 64 of them. Then
-times the search over 65,845 hashes, each mixed bit by bit from those of two images: as
-skewed as real ones, and few of them near.
+coefficients of data/cxr_registry/survey/duplicates.py, once with the lowest 64 of them.
+Then times the search over 65,845 hashes, each mixed bit by bit from those of two
+images: as skewed as real ones, and few of them near.
 """
 
 import argparse

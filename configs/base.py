@@ -26,11 +26,13 @@ def get_config(finding: str, scale: str = "laptop") -> Any:
 def fields(finding: str) -> Any:
     """All fields with the values that every scale shares."""
     config: Any = ConfigDict()
-    config.finding = finding  # a label column, a coded finding (rib, clavicle), a site
+    # name of a label column or of a site in regions.csv, or rib / clavicle (from
+    # diagnosis codes)
+    config.finding = finding
     config.scale = ""
     config.method = "aals"  # a row of aals_jax.method.methods.METHODS
-    config.seed = 0  # of initial weights, order of the data and augmentation
-    config.registry = config_dict.placeholder(str)  # its folder; none: the phantom
+    config.seed = 0  # seed of the initial weights, the order and the augmentation
+    config.registry = config_dict.placeholder(str)  # folder; none: the phantom
     config.log_every = 50  # steps between two log points
     # d of the teacher's average [recall]; min(d, (1 + t) / (10 + t)) at step t [ours]
     config.ema_decay = 0.999
@@ -42,15 +44,17 @@ def fields(finding: str) -> Any:
     phantom.height = 384  # px of a film, before DICOM's varying spacing
     phantom.difficulty = "middle"  # impossible, hard, middle, easy
     phantom.prevalence = 0.25  # share of images with each finding
-    phantom.boxed_share = 0.8  # of the positives that have boxes
-    phantom.seed = 0  # of everything drawn
+    phantom.boxed_share = 0.8  # share of the positives that have boxes
+    phantom.seed = 0  # seed of everything drawn
 
     config.model = model = section()
     model.backbone = "narrow"  # or resnet18, 34, 50, 101, 152
     model.width = 16  # channels of the first stage
     model.fpn_channels = 16  # channels of the feature pyramid
-    model.stem_channels = 1  # channels of the input; 3 with pretrained weights
-    model.dtype = "float32"  # of the computation; params are always float32
+    # channels of the input; 3 is what pretrained weights need, but importing them is
+    # not built yet
+    model.stem_channels = 1
+    model.dtype = "float32"  # type of the computation; params are always float32
 
     config.augment = augment = section()  # kinds [recall], ranges [ours]
     augment.rotation_deg = 20.0  # degrees at most, either way
@@ -61,39 +65,43 @@ def fields(finding: str) -> Any:
     augment.contrast = 0.3  # a factor of at most 1 + this, at least 1 / (1 + this)
     augment.noise = 0.03  # largest standard deviation
 
-    config.batch = batch = section()  # images a step, of all devices together [ours]
-    batch.region = 8  # of R, positive with boxes
-    batch.negative = 8  # of N, negative
-    batch.image_level = 8  # of P, positive without boxes
+    config.batch = batch = section()  # images per step, over all devices [ours]
+    batch.region = 8  # images of R, positive with boxes
+    batch.negative = 8  # images of N, negative
+    batch.image_level = 8  # images of P, positive without boxes
 
     config.pretrain = stage(steps=1_500, learning_rate=3e-3)
     config.distill = distill = stage(steps=600, learning_rate=1e-3)
     distill.max_strength = 4.0  # a0 [ours]; the paper's value is not known to us
     distill.center = 0.4  # t [2nd]
-    distill.weight = 1.0  # lambda, of the loss on P [ours]
-    distill.ramp_steps = 0  # in which lambda rises; 0: as the method has it [ours]
+    distill.weight = 1.0  # lambda, weight of the loss on P [ours]
+    # steps over which lambda rises; 0: the method's default (see ramp_share) [ours]
+    distill.ramp_steps = 0
     # each read by some methods only; see aals_jax.method.methods
-    distill.ramp_share = 0.25  # of the steps, where the method lets lambda rise
-    distill.ensemble_decay = 0.6  # of the averaged maps, a visit [2nd, Laine and Aila]
-    distill.ensemble_side = 64  # px at most of the maps that are kept of P [ours]
+    distill.ramp_share = 0.25  # share of the steps, in methods where lambda rises
+    # decay of the averaged maps at each visit of an image [2nd, Laine and Aila]
+    distill.ensemble_decay = 0.6
+    distill.ensemble_side = 64  # largest side of the maps kept for P, px [ours]
     distill.cell = 4  # side of a grid cell, px of the map: 12 x 12 cells [recall]
-    distill.box_weight = 5.0  # of images with boxes, in mil [recall, Li et al.]
+    distill.box_weight = 5.0  # weight of images with boxes, mil [recall, Li et al.]
     distill.pool_sharpness = 10.0  # r of log-sum-exp over the map's logits [recall]
     # our own options of aals, off by default
-    distill.dead_zone = "leave"  # raise: where an image's peak is below t, its own t
-    distill.dead_zone_share = 0.5  # becomes this share of the peak
+    # leave, or raise: images whose peak is below t get a t of their own
+    distill.dead_zone = "leave"
+    distill.dead_zone_share = 0.5  # that t, as a share of the image's peak
     # share of the film that a lesion takes; above 0, t follows from the number of
     # lesions that the record names
     distill.lesion_area = 0.0
 
     config.evaluation = evaluation = section()
     evaluation.batch_size = 32  # images
-    evaluation.replicates = 2_000  # of the bootstrap that draws patients
-    evaluation.seed = 0  # of the bootstrap
-    evaluation.pooling = "max"  # of a map to a score: max, top_k_mean, log_sum_exp
+    evaluation.replicates = 2_000  # replicates of the bootstrap, which draws patients
+    evaluation.seed = 0  # seed of the bootstrap
+    # how a map becomes the image's score: max, top_k_mean, log_sum_exp
+    evaluation.pooling = "max"
     evaluation.min_distance = 0.03  # between two detections, as a share of the side
     evaluation.threshold = 0.001  # lowest probability of a detection
-    evaluation.max_detections = 50  # an image
+    evaluation.max_detections = 50  # per image
     return config
 
 
@@ -105,10 +113,10 @@ def data() -> Any:
     config.side = 192  # px of the square that a film is padded to
     config.bits = 8  # stored grey levels, 8 or 16
     config.fold = 0  # 0 to 4; each of five trains on 70 %, tests on 20 % [recall]
-    config.seed = 0  # of the ten parts and of which images are R
-    config.region_images = config_dict.placeholder(int)  # of R at most; none: no limit
+    config.seed = 0  # seed of the ten parts and of the choice of R
+    config.region_images = config_dict.placeholder(int)  # most images in R; none: all
     config.label_noise = 0.0  # share of P that changes places with N, for studies
-    config.max_bad_share = 0.02  # of images that may be unusable, else the build fails
+    config.max_bad_share = 0.02  # share of unusable images above which the build fails
     config.allow = ()  # names of checks of the registry that may fail
     config.parts_file = config_dict.placeholder(str)  # parts.csv of a build to follow
     config.keep_non_acute = False  # whether later encounters and sequelae are positive
@@ -118,7 +126,8 @@ def data() -> Any:
     reports.languages = ("en",)  # en, de
     reports.rules = config_dict.placeholder(str)  # table of patterns, beside our own
     reports.silence = "negative"  # what no mention means: negative, unknown
-    config.workers = 2  # processes of the build; 0: this one, without the two bounds
+    # processes of the build; 0: none but this one, without timeout_s and memory_gib
+    config.workers = 2
     config.timeout_s = 60.0  # s that the build gives to one file
     config.memory_gib = 4.0  # GiB that the build gives to one process
     config.beam = ""  # pipeline options of Apache Beam; with any, Beam builds
@@ -137,8 +146,8 @@ def stage(**values) -> Any:
     config.optimizer = "adam"  # [recall]; adamw and sgd exist too
     config.weight_decay = 1e-4  # [recall]
     config.clip_norm = 0.0  # largest norm of a gradient; 0: no limit
-    config.schedule = "cosine"  # of the learning rate; constant exists too
-    config.warmup_steps = 100  # in which the learning rate rises
+    config.schedule = "cosine"  # schedule of the learning rate; constant exists too
+    config.warmup_steps = 100  # steps over which the learning rate rises
     config.eval_every = 250  # steps between two validations, each with a checkpoint
     config.update(values)
     return config

@@ -16,7 +16,7 @@ _READ = COMMAND.group("What to look through")
 _REGISTRY = _READ.path(
     "registry",
     None,
-    "Folder of the registry: studies.csv, perhaps regions.csv, and the images.",
+    "Folder of the registry: studies.csv, the images, and optionally regions.csv.",
     placeholder="DIR",
 )
 _FINDINGS = _READ.words(

@@ -13,7 +13,7 @@ python launch.py --mode=build --config configs/rib.py --config.registry=DIR""",
 )
 _CONFIG = config_flag.define(
     COMMAND.group("What to build"),
-    "The config file, and perhaps a choice that it offers, such as "
+    "The config file, optionally with a choice that it offers, such as "
     "configs/clavicle.py:paper. Its fields `registry`, `finding`, `data` and `phantom` "
     "decide what is built, and each is a flag, such as --config.data.side=512.",
 )

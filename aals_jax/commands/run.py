@@ -17,7 +17,7 @@ python launch.py --config configs/rib.py --config.registry=DIR""",
 _RUN = COMMAND.group("What to run, and where it is kept")
 _CONFIG = config_flag.define(
     _RUN,
-    "The config file, and perhaps a choice that it offers, such as "
+    "The config file, optionally with a choice that it offers, such as "
     "configs/clavicle.py:paper. Each field of configs/base.py is a flag as well, such "
     "as --config.distill.max_strength=8.",
 )

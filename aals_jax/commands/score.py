@@ -16,21 +16,21 @@ _TABLES = COMMAND.group("Tables: CSV, Parquet, Excel, or COCO's JSON (docs/scori
 _IMAGES = _TABLES.path(
     "images",
     None,
-    "A row an image: image, label (0 or 1), and perhaps patient, score, split, width "
-    "and height; each other column is a subgroup. Not needed where --lesions is a COCO "
+    "One row per image: image, label (0 or 1); optional: patient, score, split, width, "
+    "height. Every other column is a subgroup. Not needed where --lesions is a COCO "
     "file, which names the images itself.",
 )
 _LESIONS = _TABLES.path(
     "lesions",
     None,
-    "A row a lesion: image, lesion, and its box x0, y0, x1, y1 or its point x, y; or "
-    "the ground truth of COCO.",
+    "One row per lesion: image, lesion, and its box x0, y0, x1, y1 or its point x, y. "
+    "Or a COCO file of the ground truth.",
 )
 _DETECTIONS = _TABLES.path(
     "detections",
     None,
-    "A row a detection: image, score, and its point x, y or its box x0, y0, x1, y1; or "
-    "results of COCO.",
+    "One row per detection: image, score, and its point x, y or its box x0, y0, x1, "
+    "y1. Or a COCO file of results.",
 )
 _DETECTIONS_B = _TABLES.path(
     "detections_b",

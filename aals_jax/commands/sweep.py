@@ -15,7 +15,7 @@ _TRIALS = COMMAND.group("Which trials, and where they are kept")
 _SWEEP = _TRIALS.text(
     "sweep",
     None,
-    "The sweep file, and perhaps an argument of its function, such as "
+    "The sweep file, optionally with an argument of its function, such as "
     "configs/sweeps/tuning.py:aals.",
     placeholder="FILE[:CHOICE]",
 )

@@ -1,4 +1,4 @@
-"""COCO files as the tables that `submissions` reads: every cell text, one row an entry.
+"""COCO files as the tables that `submissions` reads: all cells text, one row per entry.
 
 A box [x, y, width, height] becomes x0, y0, x1, y1. Categories are findings: one is
 scored at a time.

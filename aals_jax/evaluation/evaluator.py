@@ -98,7 +98,7 @@ class Evaluator:
 
 
 def _digest(variables: Variables) -> str:
-    """Names the weights: maps of others must never pass for theirs."""
+    """Digest of the weights; keeps cached maps of other weights from being reused."""
     sha = hashlib.sha256()
     for leaf in jax.tree.leaves(variables):
         sha.update(np.ascontiguousarray(leaf).tobytes())

@@ -62,7 +62,7 @@ class Detecting:
 
     min_distance: float  # between detections, share of the map's side
     threshold: float  # lowest probability of a detection, 0 .. 1
-    max_detections: int  # an image
+    max_detections: int  # per image
     pooling: str  # a key of detection.POOLINGS
 
 
@@ -109,6 +109,6 @@ def read_maps(
 
 
 def image_scores(maps: np.ndarray, *, valid: np.ndarray, pooling: str) -> np.ndarray:
-    """f64[n], one score an image: probabilities f32[n, h, w] pooled over the film."""
+    """f64[n], one score per image: probabilities f32[n, h, w] pooled over the film."""
     pairs = zip(maps, valid > 0, strict=True)
     return np.array([detection.image_score(m, v, pooling=pooling) for m, v in pairs])

@@ -15,7 +15,7 @@ from aals_jax.report.curve_figures import ModelCurves
 from aals_jax.report.pictures import Example
 from aals_jax.runtime import files, log, provenance
 
-FORMAT = 2  # of the JSON; raised when a key changes its meaning or goes
+FORMAT = 2  # version of the JSON; raised when a key changes its meaning or goes
 RUN_FILE, SCORE_FILE = "result.json", "metrics.json"
 
 
@@ -25,7 +25,7 @@ class Result:
 
     title: str
     measurements: Mapping[str, Measurement]  # model or system -> its numbers
-    differences: Sequence[Mapping[str, Any]]  # of `measurement.differences`
+    differences: Sequence[Mapping[str, Any]]  # from `measurement.differences`
     data: Mapping[str, Any]  # what was measured on; no path
     notes: Sequence[str]  # sentences for the reader
     kind: str | None = None  # "score"; None: a run
@@ -35,7 +35,7 @@ class Result:
     scale: str | None = None
     seed: int | None = None
     config: Mapping[str, Any] | None = None  # what the numbers depend on
-    settings: Mapping[str, Any] | None = None  # of a scoring
+    settings: Mapping[str, Any] | None = None  # only of a scoring
     hardware: str | None = None
     versions: Mapping[str, str] = dataclasses.field(default_factory=provenance.versions)
     commit: str = dataclasses.field(default_factory=provenance.commit)

@@ -77,8 +77,8 @@ class Submission:
     image: np.ndarray  # str[n], names
     truth: readings.Truth
     split: np.ndarray  # str[n], "validation" or "test"; "" without such a column
-    detections: list[list[np.ndarray]]  # a system: n of f64[k, 3] or f64[k, 5]
-    scores: list[np.ndarray]  # a system: f64[n], of the images
+    detections: list[list[np.ndarray]]  # per system: n of f64[k, 3] or f64[k, 5]
+    scores: list[np.ndarray]  # per system: f64[n], of the images
     score_source: str  # words for the page
     left_out: tuple[str, ...]  # columns with dates or too many values
 
@@ -89,8 +89,8 @@ class Files:
 
     images: Path | None  # None: the lesions file is COCO and names them
     lesions: Path
-    detections: tuple[Path, ...]  # one a system
-    category: str | None = None  # of COCO files with several
+    detections: tuple[Path, ...]  # one per system
+    category: str | None = None  # name of the one scored, where a COCO file has several
 
 
 def read(files: Files) -> Submission:

@@ -19,7 +19,7 @@ from data.cxr_registry.guard import checks
 from data.cxr_registry.survey import duplicates, looks, pixel_survey, table_survey
 from data.cxr_registry.tables import records
 
-FORMAT = 1  # of audit.json
+FORMAT = 1  # version of audit.json
 _LOGGED = 20  # faults in the log; audit.json has all
 
 
@@ -32,8 +32,8 @@ class AuditOptions:
     findings: tuple[str, ...] | None = None  # None: those that the table defines
     allow: tuple[str, ...] = ()  # checks that may pass
     pixels: bool = True  # whether the images are read
-    seed: int = 0  # of the ten parts, as config.data.seed
-    max_bad_share: float = 0.02  # of unusable images, as config.data.max_bad_share
+    seed: int = 0  # seed of the ten parts, as config.data.seed
+    max_bad_share: float = 0.02  # most unusable images, as config.data.max_bad_share
     workers: int = 0  # processes for reports and images; 0: this one, without a limit
     timeout_s: float = 60.0  # that one file may take
     reading: records.ReadingOptions = dataclasses.field(

@@ -20,7 +20,7 @@ CACHE_BYTES = 2 * 2**30
 
 @dataclasses.dataclass(frozen=True)
 class ImageTable:
-    """What is known of n images without their pixels: a column an array, each of n."""
+    """What is known of n images without their pixels: one array of n per column."""
 
     split: np.ndarray  # str[n], of TFDS
     position: np.ndarray  # i64[n], within the split, from 0
@@ -162,7 +162,8 @@ def split_streams(
         raise ValueError(
             f"label_noise={label_noise}: N has {len(negative)} images only"
         )
-    rng = np.random.default_rng([seed, 1])  # more noise keeps the wrong ones of less
+    # images that are wrong at a low noise stay wrong at a higher one
+    rng = np.random.default_rng([seed, 1])
     missed = rng.permutation(image_level)[:wrong]
     invented = rng.permutation(negative)[:wrong]
     return Streams(

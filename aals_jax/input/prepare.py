@@ -24,7 +24,7 @@ class Selection:
     fold: int  # 0..4; a registry's own splits win over it
     region_images: int | None  # boxed training images that are R; None: all of them
     label_noise: float  # share of P that changes places with N, 0 to 1
-    seed: int  # of the choice of R and of the noise
+    seed: int  # for the choice of R and for the noise
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class DataOptions:
     build: BuildOptions
     phantom: phantom.PhantomOptions | None  # drawn into build.registry; None: nothing
     selection: Selection
-    method: str  # a row of METHODS: which images it can't do without
+    method: str  # a row of METHODS; says which images are needed
 
     @property
     def source(self) -> str:

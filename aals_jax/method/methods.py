@@ -55,8 +55,8 @@ class Guide:
     """Where the targets on P come from; each of its functions is pure.
 
     Fields:
-      look: (apply, state, weak) -> what the target is made of. None: the student's own
-        map of the teacher's view, which the student's pass gives.
+      look: (apply, state, weak) -> what the target is made from. None: the student's
+        own map of the teacher's view, computed in the training step.
       memory: (student, *, images, side) -> what the state keeps from the start.
       remember: (memory, logits, weak, *, axis_name) -> the memory after a step.
     """
@@ -121,7 +121,7 @@ GUIDES: Mapping[str, Guide] = {
 
 
 def dense(logits: jax.Array, labelled: Labelled) -> jax.Array:
-    """Cross-entropy a pixel with the boxes filled with 1: f32[B], in nats."""
+    """Cross-entropy per pixel with the boxes filled with 1: f32[B], in nats."""
     return losses.pixel_cross_entropy(logits, labelled.target, labelled.valid)
 
 
@@ -243,12 +243,12 @@ def aals(
 
 
 def divergence(target: jax.Array, logits: jax.Array, weak: Weak) -> jax.Array:
-    """KL(target || student) a pixel: f32[B], in nats."""
+    """KL(target || student) per pixel: f32[B], in nats."""
     return losses.pixel_kl(target, logits, weak.valid)
 
 
 def squared_error(target: jax.Array, logits: jax.Array, weak: Weak) -> jax.Array:
-    """Squared difference a pixel of two views' probabilities: f32[B], in [0, 1]."""
+    """Squared difference per pixel of two views' probabilities: f32[B], in [0, 1]."""
     return losses.pixel_squared_error(target, logits, weak.valid)
 
 
@@ -321,8 +321,9 @@ class Method:
     weak: WeakLoss | Configured | None = None  # on P; None: P is not even read
     ramps: bool = False  # the weight of the term on P rises from almost nothing
     jitter_teacher: bool = False  # the guide's view has photometry of its own
-    from_start: bool = False  # no teacher needed: P and the same losses in stage 1 too
-    cells: bool = False  # the map is one of grid cells
+    # stage 1 already trains with this method's losses, on P too
+    from_start: bool = False
+    cells: bool = False  # logits are averaged over cells distill.cell pixels wide
 
 
 METHODS: Mapping[str, Method] = {

@@ -25,7 +25,7 @@ def make_optimizer(
       clip_norm: the highest global norm that a gradient keeps; 0: no clipping.
 
     Raises:
-      ValueError: the name is none of these.
+      ValueError: there is no optimiser of that name.
     """
     decay = optax.add_decayed_weights(weight_decay, mask=_is_kernel)
     optimizers = {
@@ -61,7 +61,7 @@ def learning_rate(
       A function of the number of completed steps.
 
     Raises:
-      ValueError: the shape is none of these.
+      ValueError: there is no schedule of that shape.
 
     >>> rate = learning_rate("cosine", peak=0.5, warmup_steps=10, steps=50)
     >>> [round(float(rate(step)), 4) for step in (0, 5, 10, 30, 50)]

@@ -39,6 +39,8 @@ def sharpen(
     which needs no clipping and is exact where the operator is the identity: at or below
     t, at a0 = 1, and for an image whose peak is 1.
 
+    Training calls `sharpen_above`, where each image may have its own t.
+
     Args:
       logits: f32[B, H, W], the teacher's logits z.
       max_strength: a0 >= 1; 1 is plain distillation.

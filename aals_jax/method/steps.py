@@ -159,7 +159,7 @@ def make_distill_step(
       center: t in (0, 1), below which the monitors count an image's peak as dead; of
         every method, so that the monitors of all compare.
       distill_weight: lambda >= 0, of the loss on P.
-      ramp_steps: in which that weight rises; 0: full from the start.
+      ramp_steps: steps over which that weight rises; 0: full from the start.
       ema_decay: final decay of the average, in [0, 1).
       axis_name: of the devices, or None.
     """
@@ -208,7 +208,8 @@ def _make_distill_loss(
     the student's logits on P)."""
     assert method.weak is not None
     weak_loss = method.weak
-    # such a guide is the student itself, in the same pass
+    # a guide without `look` is the student itself: its second view runs in the same
+    # pass
     has_second_view = method.guide is not None and method.guide.look is None
     mean = partial(losses.global_mean, axis_name=axis_name)
 
@@ -256,7 +257,7 @@ def make_eval_step(model: nn.Module) -> Callable[[Variables, jax.Array], jax.Arr
 
 def _target_monitors(
     teacher_logits: Any,  # f32[B, h, w], or what else a guide gives: no monitors then
-    target_logits: Any,  # of the same kind
+    target_logits: Any,  # f32[B, h, w] where teacher_logits is
     weak: Weak,
     center: float,
     axis_name: str | None,

@@ -30,7 +30,7 @@ def brier_score(
     Args:
         scores: f[n], 0 .. 1.
         labels: [n], 0 or 1 (or bool).
-        weights: f64[..., n], not negative; none is one each.
+        weights: f64[..., n], not negative; None: 1 each.
 
     Returns:
         f64[...], 0 .. 1; nan where nothing has weight.

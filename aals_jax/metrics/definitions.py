@@ -1,8 +1,14 @@
-"""METRICS, the table of all metrics: a new one is a row there.
+"""METRICS, the table of all metrics, and what result.json says of each.
 
-From a reading to each metric's value, interval, definition and image set. Image-level
-metrics are over all images whose record is known. Lesion-level ones leave out positives
-without marked lesions: a detection there is neither right nor wrong.
+A new metric needs
+- a function and a row of METRICS;
+- if it needs maps, its name in `available`;
+- a title in TITLES of report/wording.py;
+- to appear in the tables of sweeps and studies, its name in METRICS of
+  sweeps/results.py.
+
+Image-level metrics are over all images whose record is known. Lesion-level ones leave
+out positives without marked lesions: a detection there is neither right nor wrong.
 """
 
 import dataclasses
@@ -26,8 +32,8 @@ class Metric:
     definition: str
     is_image_level: bool
     statistic: Callable[[Truth, Reading], Statistic]
-    reason: Callable[[Truth, Reading], str]  # why it is undefined; empty: it is not
-    no_interval: str = ""  # why the bootstrap has no interval for it; empty: it has
+    reason: Callable[[Truth, Reading], str]  # reason it is undefined, "" if defined
+    no_interval: str = ""  # reason it has no bootstrap interval, "" if it has one
 
     def draws(self, draws: TruthDraws) -> Draws:
         """The draws for the images that it is about."""
@@ -135,7 +141,7 @@ def definition(name: str, hit: Hit) -> str:
 
 
 def available(*readings: Reading) -> list[str]:
-    """The metrics that each of them has: `froc_area` needs maps."""
+    """The metrics that all of the readings have: `froc_area` needs maps."""
     has_maps = all(reading.area is not None for reading in readings)
     return [name for name in METRICS if has_maps or name != "froc_area"]
 
@@ -221,7 +227,7 @@ def _nowhere(weights: np.ndarray) -> np.ndarray:
 
 
 def entry(interval: Interval) -> Entry:
-    """An interval as plain numbers, with what it takes to draw it again."""
+    """An interval as plain numbers, with seed and replicate count, to reproduce it."""
     plain: Entry = {
         end: number(getattr(interval, end)) for end in ("value", "low", "high")
     }

@@ -1,7 +1,7 @@
 """How sure an AUROC is, in closed form: DeLong's variance, alone and paired.
 
-It takes images as independent; with several images a patient, prefer the bootstrap of
-`intervals`.
+It takes images as independent; with several images per patient, prefer the bootstrap
+of `intervals`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ def auroc_interval(
     """AUROC with the interval of DeLong's variance, normal on the logit scale.
 
     logit(A) -+ z sqrt(var(A)) / (A (1 - A)), brought back to 0 .. 1. It takes images
-    as independent: with several images a patient, prefer `intervals.patient_bootstrap`.
+    as independent: with several images per patient, prefer
+    `intervals.patient_bootstrap`.
 
     Args:
         scores: f[n], any monotone scale, no nan.

@@ -1,4 +1,4 @@
-"""From a map of scores to detections: points, and one score an image.
+"""From a map of scores to detections: points, and one score per image.
 
 Maps are f[H, W], probabilities or logits: nothing here needs a range. Coordinates
 are pixels of the map: pixel i covers [i, i + 1) and its centre is i + 0.5, so a map of
@@ -66,7 +66,7 @@ def find_detections(
     plateau, height = labels.ravel()[place] - 1, values.ravel()[place]
     x, y = _centers(xs, ys, plateau, count - 1)
     score = np.full(count - 1, -np.inf)
-    score[plateau] = height  # one value a plateau
+    score[plateau] = height  # one value per plateau
     keep = np.ones(count - 1, bool)
     keep[plateau[around.ravel()[place] == height]] = False
     order = np.lexsort((x, y, -score))
@@ -104,7 +104,7 @@ def image_score(
     top_k: int = 16,
     sharpness: float = 10.0,
 ) -> float:
-    """One score an image from its map; the project reports `max`.
+    """The score of an image from its map; the project reports `max`.
 
     max:          max_i p_i
     top_k_mean:   mean of the `top_k` largest p_i (of all, when there are fewer)
@@ -112,7 +112,7 @@ def image_score(
 
     Args:
         probability_map: f[H, W], finite on valid pixels.
-        valid: bool[H, W], False on padding; none is all True.
+        valid: bool[H, W], False on padding; None: all True.
         pooling: a key of POOLINGS.
         top_k: pixels, >= 1.
         sharpness: r, > 0, in 1 / unit of the map.

@@ -29,7 +29,7 @@ class Draws:
 
     Each pass yields the same blocks f64[r, n] of whole numbers: row k says how often
     the patient of each of the n images was drawn in replicate k. What is kept between
-    passes is one byte a patient and replicate, at most 32 MiB; a larger set is drawn
+    passes is one byte per patient and replicate, at most 32 MiB; a larger set is drawn
     again in each pass, to the same numbers.
     """
 
@@ -44,7 +44,7 @@ class Draws:
         """Draws nothing yet.
 
         Args:
-            patients: n ids, one an image. Only which images share a patient matters.
+            patients: n ids, one per image. Only which images share a patient matters.
             replicates: number of replicates, >= 1.
             seed: the same seed and patients give the same replicates.
             chunk: replicates in a block; bounds memory, changes nothing. None: at most

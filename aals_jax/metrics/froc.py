@@ -203,7 +203,7 @@ def sensitivity_at(
     Args:
         data: n images.
         limits: l false rates, >= 0; COUNT_LIMITS or AREA_LIMITS.
-        weights: f64[..., n], how often an image counts, >= 0; none is one each.
+        weights: f64[..., n], how often an image counts, >= 0; None: 1 each.
 
     Returns:
         f64[..., l], 0 .. 1; nan where no lesion, or no unit of the rate, has weight.

@@ -179,7 +179,7 @@ def two_sided_p(differences: np.ndarray) -> float:
 
 
 def _values(statistic: Statistic, weights: np.ndarray) -> np.ndarray:
-    """Calls a statistic and checks that it gave one value a replicate."""
+    """Calls a statistic and checks that it gave one value per replicate."""
     values = np.asarray(statistic(weights), np.float64)
     if values.shape != weights.shape[:1]:
         raise ValueError(

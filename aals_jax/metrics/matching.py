@@ -62,8 +62,8 @@ def match_images(
 
     Of several free lesions a detection takes the nearest centre (`center_in_box`,
     `distance`) or the largest overlap (`iou`). Equal scores go by coordinates, so that
-    the order of the rows has no influence. A matching at a threshold is the beginning
-    of the matching of all detections, hence each lesion has one score.
+    the order of the rows has no influence. Raising the threshold only cuts the tail off
+    the matching, so each lesion has one score.
 
     Args:
         detections: n arrays, one per image, which may be empty: f[k, 3] points (x, y,

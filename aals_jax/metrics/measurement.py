@@ -32,7 +32,7 @@ class Measurement:
     bootstrap: Bootstrap
     drawn: Mapping[str, Drawn]  # metric -> its value and replicates
     metrics: dict[str, Entry]  # the same with intervals, as result.json holds them
-    curves: dict[str, Any]  # the fields of report.ModelCurves
+    curves: dict[str, Any]  # fields of report.curve_figures.ModelCurves
     calibration: dict[str, Any]
     operating_points: list[dict[str, Any]]
     subgroups: list[dict[str, Any]]
@@ -129,13 +129,15 @@ def _difference(interval: Interval, truth: Truth, rows: np.ndarray) -> Entry:
     return entry | {name: counts[name] for name in ("n_images", "n_patients")}
 
 
+# x values at which `curves` gives the bands
 FALSE_POSITIVE_RATES = np.linspace(0.0, 1.0, 51)
 FALSE_POSITIVES_PER_IMAGE = np.geomspace(0.05, 8.0, 60)
 ACTIVATED_SHARES = np.linspace(0.0, 0.2, 81)
 
 
 def curves(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[str, Any]:
-    """What `report.ModelCurves` draws: name -> (x, y), name_band -> (x, low, high)."""
+    """The fields of `report.curve_figures.ModelCurves`: name -> (x, y), name_band ->
+    (x, low, high)."""
     lines: dict[str, Any] = {"roc": None, "froc_count": None, "froc_area": None}
     if not roc.undefined_reason(truth.label):
         exact = roc.roc_curve(reading.score, truth.label)

@@ -27,7 +27,7 @@ class Point:
     name: str
     level: str  # "image" or "lesion"
     rule: str  # how it was chosen
-    threshold: float  # nan: could not be chosen; +inf: nothing is called
+    threshold: float  # nan: could not be chosen; +inf: above every score
 
 
 def choose(truth: Truth, reading: Reading) -> list[Point]:
@@ -48,7 +48,7 @@ def choose(truth: Truth, reading: Reading) -> list[Point]:
 
 
 def false_positive_threshold(reading: Reading, limit: float) -> float:
-    """The lowest threshold with at most `limit` false positives an image.
+    """The lowest threshold with at most `limit` false positives per image.
 
     Down to the lowest detection when all of them are few enough; nan without an image,
     +inf without a detection.
@@ -62,7 +62,7 @@ def false_positive_threshold(reading: Reading, limit: float) -> float:
     allowed = int(np.floor(limit * images))
     if len(false) <= allowed:
         return float(scores.min())
-    return float(np.nextafter(false[allowed], np.inf))  # and none of its equals
+    return float(np.nextafter(false[allowed], np.inf))  # nor any score equal to it
 
 
 def apply(
@@ -76,7 +76,7 @@ def apply(
     """What each point gives on a set, with intervals of the patient-level bootstrap.
 
     Args:
-        points: of `choose`, perhaps on another set.
+        points: of `choose`, on this set or another one.
         truth, reading: of the set they are applied to.
         chosen_on: words for the set that they were chosen on.
         draws: of the patients of the set they are applied to.

@@ -63,9 +63,9 @@ class Reading:
 
     score: np.ndarray  # f64[n], of each image
     detections: Sequence[np.ndarray]  # n of f[k, 3] points or f[k, 5] boxes
-    match: matching.Match  # of the judged images, numbered in their order
-    count: froc.FrocData  # of the same
-    area: froc.FrocData | None  # the same from maps; None where there are none
+    match: matching.Match  # on the judged images, numbered in their order
+    count: froc.FrocData  # on the judged images, from the match
+    area: froc.FrocData | None  # on the judged images, from maps; None without maps
 
     def select(self, truth: Truth, rows: np.ndarray, *, hit: Hit) -> "Reading":
         """The reading of some images alone; `truth` is that of all.

@@ -49,7 +49,7 @@ def auroc(
     Args:
         scores: f[n], any monotone scale, no nan.
         labels: [n], 0 or 1 (or bool).
-        weights: f64[..., n], not negative; none is one each.
+        weights: f64[..., n], not negative; None: 1 each.
 
     Returns:
         f64[...], 0 .. 1, without weights a scalar; nan where one class has no weight.
@@ -87,7 +87,7 @@ def average_precision(
     Args:
         scores: f[n], any monotone scale, no nan.
         labels: [n], 0 or 1 (or bool).
-        weights: f64[..., n], not negative; none is one each.
+        weights: f64[..., n], not negative; None: 1 each.
 
     Returns:
         f64[...], 0 .. 1, without weights a scalar; nan where one class has no weight.
@@ -171,7 +171,7 @@ def sensitivity_at_rates(
     Args:
         scores, labels: as in `auroc`.
         rates: f[l], 0 .. 1.
-        weights: f64[..., n], not negative; none is one each.
+        weights: f64[..., n], not negative; None: 1 each.
 
     Returns:
         f64[..., l], 0 .. 1; nan where one class has no weight.

@@ -21,9 +21,9 @@ LEVEL = 0.95
 class Spread:
     """One metric over the seeds of a method."""
 
-    values: tuple[float, ...]  # one a seed
+    values: tuple[float, ...]  # one per seed
     mean: float  # nan: there is no value
-    deviation: float  # of the sample, over n - 1; nan below two values
+    deviation: float  # sample standard deviation, over n - 1; nan below two values
 
 
 def spread(values: Sequence[float]) -> Spread:

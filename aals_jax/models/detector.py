@@ -11,19 +11,22 @@ from aals_jax.models import fpn, resnet
 
 SIDE_MULTIPLE = 32  # px, the stride of the coarsest level
 PRIOR = 0.01  # probability of the untrained output: positive pixels are rare
-# Averages over the channels of the ImageNet statistics that pretrained stems expect.
+# ImageNet's mean and standard deviation, which pretrained stems expect, averaged over
+# the three channels.
 INTENSITY_MEAN, INTENSITY_STD = 0.449, 0.226
 
 
 class Detector(nn.Module):
     """ResNet, feature pyramid, 1 x 1 convolution to a one-channel map of logits."""
 
-    backbone: str = "resnet50"  # of resnet.DEPTHS
+    backbone: str = "resnet50"  # a key of resnet.DEPTHS
     width: int = 64  # channels of the first stage
     fpn_channels: int = 256
-    stem_channels: int = 1  # 3: the grey image three times, for pretrained weights
-    axis_name: str | None = None  # of the devices, over which BatchNorm is synchronised
-    dtype: Any = jnp.float32  # of the computation; params and logits stay float32
+    # 3: the grey image three times, as pretrained weights need it (importing them is
+    # not built yet)
+    stem_channels: int = 1
+    axis_name: str | None = None  # of the devices that share BatchNorm
+    dtype: Any = jnp.float32  # type of the computation; params and logits stay float32
     cell: int = 1  # blocks of cell x cell pixels of the map share one logit, their mean
 
     @nn.compact

@@ -20,7 +20,7 @@ class FeaturePyramid(nn.Module):
     """The top-down pathway, as far as its finest level needs it."""
 
     channels: int
-    dtype: Any = jnp.float32  # of the computation; params stay float32
+    dtype: Any = jnp.float32  # type of the computation; params stay float32
 
     @nn.compact
     def __call__(self, levels: Sequence[jax.Array]) -> jax.Array:

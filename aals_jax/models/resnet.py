@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-DEPTHS = {  # name -> (blocks a stage, block)
+DEPTHS = {  # name -> (blocks per stage, block)
     "resnet18": ((2, 2, 2, 2), "basic"),
     "resnet34": ((3, 4, 6, 3), "basic"),
     "resnet50": ((3, 4, 6, 3), "bottleneck"),
@@ -89,8 +89,8 @@ class ResNet(nn.Module):
     stages: tuple[int, ...]  # blocks of each
     block: str  # "basic" or "bottleneck"
     width: int = 64  # channels of the first stage
-    axis_name: str | None = None  # of the devices
-    dtype: Any = jnp.float32  # of the computation; params stay float32
+    axis_name: str | None = None  # of the devices that share BatchNorm
+    dtype: Any = jnp.float32  # type of the computation; params stay float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> list[jax.Array]:

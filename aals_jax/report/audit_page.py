@@ -67,7 +67,7 @@ def render(*, result: Mapping[str, Any], galleries: Sequence[Gallery] = ()) -> s
 
     Args:
         result: what audit.json holds, see docs/audit.md.
-        galleries: pictures, none of an image with burned-in text.
+        galleries: pictures; no image with burned-in text is among them.
     """
     pixels = result["pixels"] or {}
     table = result["table"]

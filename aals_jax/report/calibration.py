@@ -44,7 +44,7 @@ def figures(
     metrics: Mapping[str, Mapping[str, Mapping]],
     slots: Mapping[str, int],
 ) -> list[Reliability]:
-    """One figure a model.
+    """One figure per model.
 
     Args:
       calibration: model -> `definition`, `bins` (each `mean_score`, `observed`, `low`,

@@ -1,4 +1,4 @@
-"""ROC and FROC of all models, one figure a kind of curve."""
+"""ROC and FROC of all models, one figure per kind of curve."""
 
 import dataclasses
 from collections.abc import Callable, Mapping

@@ -17,7 +17,7 @@ class Row:
     slot: int
     threshold: str
     exact: str  # all digits of the threshold
-    cells: tuple[entries.EntryView | None, ...]  # a column each
+    cells: tuple[entries.EntryView | None, ...]  # one per column
     reason: str
     facts: tuple[str, ...]  # further entries of the point
 

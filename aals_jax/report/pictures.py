@@ -50,7 +50,7 @@ class Example:
     kind: str  # one of KINDS
     score: float  # image score
     caption: str
-    found: Sequence[bool] | None = None  # a box each; None: worked out from the hits
+    found: Sequence[bool] | None = None  # one per box; None: worked out from the hits
 
     def __post_init__(self):
         if self.kind not in KINDS:

@@ -31,7 +31,7 @@ class DotRow:
 
     label: str
     slot: int  # its place in the palette
-    values: tuple[float, ...]  # one a seed; may be empty
+    values: tuple[float, ...]  # one per seed; may be empty
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Curve:
     label: str
     slot: int
     x: tuple[float, ...]  # ascending
-    seeds: tuple[tuple[float, ...], ...]  # values at each x, one a seed
+    seeds: tuple[tuple[float, ...], ...]  # values at each x, one per seed
 
     @property
     def mean(self) -> np.ndarray:
@@ -59,7 +59,7 @@ class Axis:
 
 
 def dots(panels: Sequence[tuple[str, Sequence[DotRow]]], *, key: str) -> plots.Drawing:
-    """A row a method: a dot a seed, a stroke at the mean, a bar of one SD to each side.
+    """One row per method: a dot per seed, a stroke at the mean, a bar of one SD.
 
     Rows far below the others would press those together: their mean stands as a number
     at the left edge instead.
@@ -132,8 +132,8 @@ def _draw_dots(axes: Axes, row: DotRow, place: int) -> None:
 def curves(
     panels: Sequence[tuple[str, Sequence[Curve]]], axis: Axis, *, key: str
 ) -> plots.Drawing:
-    """Lines through the means of the seeds, with a dot a seed; above _MANY points with
-    the band from the lowest to the highest seed instead.
+    """Lines through the means of the seeds, with a dot per seed; above _MANY points
+    with the band from the lowest to the highest seed instead.
 
     Args:
       panels: title of the y axis; its curves.

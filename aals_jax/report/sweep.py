@@ -9,7 +9,7 @@ from aals_jax.report import entries, page
 
 @dataclasses.dataclass(frozen=True)
 class MetricPlot:
-    """The dot plot of a metric: a row a group of trials, a dot a trial."""
+    """The dot plot of a metric: one row per group of trials, one dot per trial."""
 
     name: str
     title: str
@@ -45,7 +45,7 @@ def render(
     Args:
       phantom: whether drawn images had a part in the numbers.
       lead: name and value of each fact at the top of the page.
-      plots: one a metric.
+      plots: one per metric.
       titles: of the metrics, in the order of each trial's.
       trials: name, fields, state, and a `value [low, high]` for each metric.
       definitions: title of a metric, text.

@@ -91,7 +91,7 @@ def image_set(cell: Mapping) -> str:
 
 
 def splits_table(splits: Mapping[str, Mapping]) -> tuple[list[str], list[list[str]]]:
-    """(columns, rows): one row a split, one column a kind of label, and the sum."""
+    """(columns, rows): one row per split, one column per kind of label, and the sum."""
     kinds = list(dict.fromkeys(kind for split in splits.values() for kind in split))
     rows = []
     for name, split in splits.items():

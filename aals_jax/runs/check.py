@@ -122,7 +122,7 @@ def _stage_problems(config: Any, name: str) -> Iterator[str]:
     if stage.learning_rate <= 0:
         yield f"learning_rate={stage.learning_rate}: must be > 0"
     if config.log_every < 1:
-        return  # that is a problem of its own, among LIMITS
+        return  # LIMITS reports that
     if stage.eval_every < 1 or stage.eval_every % config.log_every:
         multiple = f"must be a multiple of log_every={config.log_every}"
         yield f"eval_every={stage.eval_every}: {multiple}"

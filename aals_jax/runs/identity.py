@@ -9,9 +9,9 @@ from typing import Any
 
 from flax import traverse_util
 
-# Of what a run computes from its config. It is raised with every change that gives
-# other bytes, such as the last bits of the initial weights, so that nothing goes on in
-# a workdir where another version began. 2: see runtime.devices.jit_for_one_call.
+# Version of the computation. Raise it whenever the same config gives other bytes, such
+# as other last bits of the initial weights: no run is then continued in a workdir that
+# another version began. 2: see runtime.devices.jit_for_one_call.
 VERSION = 2
 
 # Fields that say where and how fast, not what: they may differ between two calls.
@@ -30,13 +30,16 @@ MACHINE_FIELDS = (
 def of(config: Any) -> dict[str, Any]:
     """The config as nested dicts, without the fields that don't change what comes out.
 
+    Idempotent: a ConfigDict built from an identity has that same identity.
+
     Args:
-      config: a ConfigDict; one that was made from an identity gives it again.
+      config: a ConfigDict.
     """
     fields = json.loads(config.to_json_best_effort())
+    # absent already when the config was loaded from config.json
     for name in MACHINE_FIELDS:
         section, field = name.split(".")
-        fields[section].pop(field, None)  # a claimed config has none of them
+        fields[section].pop(field, None)
     fields["registry"] = "registry" if config.registry else None
     return fields
 

@@ -37,11 +37,6 @@ def run_stage(
 ) -> tuple[int, TrainState]:
     """Trains what is left of a stage.
 
-    Its step is compiled when it is first called, and not in a thread while an earlier
-    stage trains: of the 12.9 s of CPU that XLA takes for the laptop's stage 2, 10.8 s
-    lie evenly on both of two cores. At most 1.2 s of a run of 8 minutes would be gained
-    there, and on accelerators XLA would time its choices beside the training.
-
     Args:
       stage: see `stages`.
       data: its training and validation images.
@@ -105,6 +100,8 @@ def _train(
     if start:
         log.info("%s: going on after step %d", stage.name, start)
     last = stage.config.steps
+    # compiled at its first call: doing so in a thread during an earlier stage would
+    # gain 1.2 s of 8 minutes on two cores, which are busy training by then
     step_fn = devices.data_parallel(stage.step)
     batches = _batches(stage, data, config, start)
     history = History(workdir, stage.name, step=start, writes=devices.is_primary())
@@ -138,7 +135,7 @@ def _train(
 def validate(
     state: TrainState, data: Data, predictor: Predictor, pooling: str
 ) -> dict[str, float]:
-    """Validation AUROC of student and teacher, with image scores as in the evaluation.
+    """Validation AUROC of both networks, with image scores as in the evaluation.
 
     Args:
       state: on the host.

@@ -24,9 +24,9 @@ class Stage:
 
     name: str  # one of types.STAGES
     config: Any  # its section of the config: config.pretrain or config.distill
-    step: steps.Step  # of one device; not compiled yet
+    step: steps.Step  # for one device; not compiled yet
     initial: TrainState  # on the host
-    counts: Mapping[str, int]  # stream -> images a batch, of all devices together
+    counts: Mapping[str, int]  # stream -> images per batch, over all devices
     jitter_teacher: bool  # whether the teacher's view of P has photometry too
 
     @property

@@ -48,7 +48,7 @@ def _free_cores(
     stack: contextlib.ExitStack, allowed: Sequence[int], count: int
 ) -> tuple[int, ...]:
     """At most `count` free cores; the stack holds their locks until it ends."""
-    # of the machine, not of the sweep: two sweeps on one machine keep apart as well
+    # one folder per machine, not per sweep: two sweeps share no core either
     folder = Path(tempfile.gettempdir()) / f"aals_jax-cores-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     taken = []

@@ -323,7 +323,7 @@ class Page:
     """A Markdown page as it begins: a title and blocks; people write around them."""
 
     title: str
-    blocks: tuple[str, ...]  # of BLOCKS, in their order on the page
+    blocks: tuple[str, ...]  # names in BLOCKS, in their order on the page
 
     @property
     def template(self) -> str:

@@ -23,7 +23,7 @@ class Summary:
 
     seeds: tuple[int, ...]
     folds: tuple[int, ...]
-    spread: Spread  # one value a seed
+    spread: Spread  # one value per seed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,7 +52,7 @@ def dead_share(study: Study) -> Block:
 
 
 def _dead_curves(study: Study, part: str) -> list[study_figures.Curve]:
-    """A curve a method, at the steps that all of its runs have."""
+    """One curve per method, at the steps that all of its runs have."""
     planned = study.plan.part(part)
     if part == "middle":
         planned = study.plan.widened("middle", _OPTION)
@@ -76,7 +76,7 @@ def _dead_curves(study: Study, part: str) -> list[study_figures.Curve]:
 
 def _ends(curve: study_figures.Curve) -> list[str]:
     """Mean [lowest, highest] over runs: at the first step, over all, at the last."""
-    runs = (*zip(*curve.seeds, strict=True),)  # a tuple a run
+    runs = (*zip(*curve.seeds, strict=True),)  # one tuple per run
     columns = (curve.seeds[0], [float(np.mean(run)) for run in runs], curve.seeds[-1])
     return [
         f"{wording.number(float(np.mean(values)))} "

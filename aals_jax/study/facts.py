@@ -23,7 +23,7 @@ _Repeat = tuple[PlannedTrial, KeptTrial, KeptTrial]  # trial, result, its repeat
 
 
 def progress(study: Study) -> str:
-    """A row a part: how many of its trials are kept."""
+    """One row per part: how many of its trials are kept."""
     lines = []
     for part, planned in study.plan.parts.items():
         count = len(study.finished(part))
@@ -39,7 +39,7 @@ def progress(study: Study) -> str:
 
 
 def data(study: Study) -> str:
-    """A row a data set that was trained and tested on."""
+    """One row per data set that was trained and tested on."""
     parts_by_row: dict[str, dict[str, None]] = {}  # parts in order, each once
     for part in study.plan.parts:
         for trial, kept in study.finished(part):
@@ -73,7 +73,7 @@ def _data_row(trial: PlannedTrial, kept: KeptTrial) -> list[str]:
 
 
 def definitions(study: Study) -> str:
-    """A line a metric, as the first kept trial defines it."""
+    """One line per metric, as the first kept trial defines it."""
     for name in study.plan.trials:
         if name in study.results:
             entries = study.results[name].record["metrics"][SHOWN]
@@ -86,7 +86,7 @@ def definitions(study: Study) -> str:
 
 
 def tuning(study: Study, part: str = "tuning") -> str:
-    """A row a setting that was tried; of validation alone, not of the test set."""
+    """One row per setting that was tried; of validation alone, not of the test set."""
     planned = study.plan.part(part)
     finished = study.finished(part)
     if not finished:
@@ -143,7 +143,7 @@ def best_validation(kept: KeptTrial) -> float | None:
 
 
 def time(study: Study) -> str:
-    """A row a part, method and hardware: how long stage 2 trained."""
+    """One row per part, method and hardware: how long stage 2 trained."""
     lines = []
     for part in study.plan.parts:
         spent: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -170,7 +170,7 @@ def time(study: Study) -> str:
 
 
 def repeats(study: Study) -> str:
-    """A row a trial that was run on two kinds of hardware, and how far results lie
+    """One row per trial that was run on two kinds of hardware, and how far results lie
     apart, by metric: what rounding alone does to a result."""
     trials = study.plan.trials
     pairs = [
@@ -194,7 +194,7 @@ def repeats(study: Study) -> str:
 
 
 def _deviations(pairs: Sequence[_Repeat]) -> str:
-    """A row a metric: standard deviation over hardware, and over seeds."""
+    """One row per metric: standard deviation over hardware, and over seeds."""
     lines = []
     for metric in METRICS:
         values = [(t, a.value(metric), b.value(metric)) for t, a, b in pairs]
@@ -243,7 +243,7 @@ def _cell(value: Any) -> str:
 
 
 def as_csv(study: Study) -> str:
-    """A line a trial, run or not, with all digits."""
+    """One line per trial, run or not, with all digits."""
     trials = study.plan.trials
     fields = _varied(trials.values())
     ends = ("value", "low", "high")

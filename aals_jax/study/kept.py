@@ -1,9 +1,10 @@
 """What is kept of the finished trials of a study, small enough for the repository.
 
-A part of the study has two files. `PART.jsonl` has a line a trial: config, metrics,
-best steps, counts, versions and the curve of stage 2. `PART.npz` has the replicates of
-the metrics, as `TRIAL/METRIC`, rounded to 2e-5 (so within 1e-5) in 16 bits. A trial of
-several parts is kept once, with the first of them. No path, patient or image is kept.
+A part of the study has two files. `PART.jsonl` has one line per trial: config,
+metrics, best steps, counts, versions and the curve of stage 2. `PART.npz` has the
+replicates of the metrics, as `TRIAL/METRIC`, rounded to 2e-5 (so within 1e-5) in 16
+bits. A trial of several parts is kept once, with the first of them. No path, patient or
+image is kept.
 """
 
 import dataclasses
@@ -308,7 +309,7 @@ def _read(path: Path) -> dict[str, KeptTrial]:
     try:
         records = [json.loads(line) for line in path.read_text().splitlines()]
         drawn: dict[str, dict[str, np.ndarray]] = {}
-        # bytes: np.load leaves a file open that is no archive
+        # read first: np.load leaves a file open that is not an archive
         packed = io.BytesIO(path.with_suffix(".npz").read_bytes())
         with np.load(packed) as archive:
             for key in archive.files:

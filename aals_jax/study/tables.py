@@ -50,7 +50,7 @@ class ArmTable:
 
     arms: Sequence[Arm]
     results: KeptTrials
-    varied: str = ""  # title of the level's column; "": there is none
+    varied: str = ""  # title of the level's column; "": no such column
     level_in_words: Callable[[Any], str] = str
 
     @property
@@ -120,7 +120,7 @@ def methods(table: ArmTable) -> str:
 
 
 def _seeds(table: ArmTable) -> str:
-    """A row an arm and metric, a column a seed."""
+    """One row per arm and metric, one column per seed."""
     seeds = sorted({seed for arm in table.arms for seed, _ in arm.trials})
     lines = []
     for arm, results in table.rows:
@@ -205,7 +205,7 @@ def _corrected(comparison: Comparison | None) -> str:
 def _within(
     table: ArmTable, by_arm: Sequence[tuple[Arm, Mapping[str, Comparison]]]
 ) -> str:
-    """A row an arm and metric, a column a seed; p without correction."""
+    """One row per arm and metric, one column per seed; p without correction."""
     seeds = sorted(
         {s for _, metrics in by_arm for c in metrics.values() for s in c.within}
     )

@@ -1,4 +1,4 @@
-"""Shows how a sweep goes: a live table in a terminal, else a log line a change."""
+"""Shows how a sweep goes: a live table in a terminal, else a log line per change."""
 
 import collections
 import contextlib
@@ -14,7 +14,8 @@ from aals_jax.runtime import log
 from aals_jax.sweeps.trials import STATES, Progress, Trial
 
 _EVERY_S = 1.0  # seconds between two looks at the trials
-_ORDER = ("running", "failed", "interrupted", "waiting", "stopped", "done")  # of rows
+# order of the rows in the table
+_ORDER = ("running", "failed", "interrupted", "waiting", "stopped", "done")
 _HEAD = 6  # lines of the terminal that are not rows
 
 
@@ -49,7 +50,7 @@ class _Board:
         return ", ".join(parts)
 
     def table(self, height: int) -> rich.table.Table:
-        """A row a trial, running ones first; as many as fit into `height` lines."""
+        """One row per trial, running ones first; as many as fit into `height` lines."""
         table = rich.table.Table(title=self.summary(), title_justify="left")
         for name in ("trial", "fields", "state", "stage and step", "AUROC", "left"):
             right = name in ("AUROC", "left")

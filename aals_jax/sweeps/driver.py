@@ -38,9 +38,10 @@ class Job:
 
     file: str  # its path; what follows ":" is an argument of its function
     root: Path  # folder of the trials and the tables
-    cpus: int | None = None  # cores that a trial is pinned to; 0: not pinned; None: 1
-    # when a sweep runs it, not pinned when it is run alone
-    gpus: float = 0.0  # of a trial, may be a fraction
+    # cores that a trial is pinned to; 0: not pinned; None: 1 when a sweep runs it, not
+    # pinned when it is run alone
+    cpus: int | None = None
+    gpus: float = 0.0  # GPUs per trial, may be a fraction
     at_once: int = 0  # most trials at a time; 0: as many as cores and GPUs allow
     retries: int = 1  # how often a failed trial is started again
 
@@ -60,7 +61,7 @@ class Job:
 
 
 def listed(job: Job) -> list[str]:
-    """A line a trial: the command that runs it, then `# hash state label`."""
+    """One line per trial: the command that runs it, then `# hash state label`."""
     sweep = sweep_file.load(job.file, job.root)
     if not sweep.trials:
         raise ValueError(f"--list {_UNLISTED}")
@@ -147,7 +148,7 @@ def _engine() -> Any:
 
 
 def _prepare_data(configs: Sequence[Any]) -> None:
-    """Builds each dataset once, with all cores, before trials need it."""
+    """Builds each dataset once, before trials need it: here no core is pinned."""
     built = set()
     for config in configs:
         fields = json.loads(config.to_json_best_effort())
@@ -172,7 +173,7 @@ def _work(engine: Any, job: Job, sweep: sweep_file.Sweep, left: Sequence[str]) -
         trial.freeze()
         return trial
 
-    shutil.rmtree(job.root / "ray", ignore_errors=True)  # of an earlier driver
+    shutil.rmtree(job.root / "ray", ignore_errors=True)  # left by an earlier driver
     engine.run(
         left,
         root=job.root,

@@ -33,7 +33,7 @@ class TrialResult:
     trial: Trial
     state: str  # one of trials.STATES
     cells: Mapping[str, Mapping[str, Any]]  # metric -> entry of result.json; or empty
-    source: str  # of the data: "phantom" or "registry"; "" without a result
+    source: str  # its data: "phantom" or "registry"; "" without a result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SeedGroup:
     """Finished trials that differ only in the seed."""
 
     label: str
-    values: Mapping[str, Sequence[float]]  # metric -> one value a trial
+    values: Mapping[str, Sequence[float]]  # metric -> one value per trial
 
     def mean(self, metric: str) -> float | None:
         """None where no trial has a value."""
@@ -116,7 +116,7 @@ def _fields(fields: Mapping[str, Any]) -> str:
 
 
 def as_csv(rows: Sequence[TrialResult]) -> str:
-    """A line a trial, numbers with all digits; the config's fields by dotted names."""
+    """One line per trial, with all digits; the config's fields by dotted names."""
     fields = list(dict.fromkeys(name for row in rows for name in row.trial.differing))
     ends = [f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]
     stream = io.StringIO()
@@ -195,7 +195,7 @@ def _any_phantom(rows: Iterable[TrialResult]) -> bool:
 def _for_page(
     rows: Sequence[TrialResult], by_seed: Sequence[SeedGroup]
 ) -> dict[str, Any]:
-    """The arguments of `sweep.write_sweep`."""
+    """The arguments of `sweep.render`."""
     titles = [(name, wording.title(name)) for name in METRICS]
     return {
         "phantom": _any_phantom(rows),

@@ -48,9 +48,10 @@ class Search:
     algorithm: str = "optuna"  # one of ALGORITHMS; random samples are drawn beforehand
     scheduler: str = "none"  # one of SCHEDULERS; asha stops weak samples early
     seed: int = 0
-    grace_steps: int | None = None  # steps of both stages before a sample may be
-    # stopped; None: stage 1 and a quarter of stage 2
-    reduction: int = 3  # of ASHA: at each rung the best 1 / reduction goes on
+    # steps of both stages before a sample may be stopped; None: stage 1 and a quarter
+    # of stage 2
+    grace_steps: int | None = None
+    reduction: int = 3  # at each rung of ASHA the best 1 / reduction goes on
 
     def __post_init__(self):
         for name, allowed in (("algorithm", ALGORITHMS), ("scheduler", SCHEDULERS)):

@@ -34,7 +34,7 @@ class Progress:
     steps: int = 0  # updates of both stages so far
     total: int = 0  # updates that both stages will have
     auroc: float | None = None  # best validation AUROC in this stage
-    seconds_left: float | None = None  # of training, at the pace of the newest row
+    seconds_left: float | None = None  # of training, at the newest pace
 
 
 @dataclasses.dataclass(frozen=True)
