@@ -252,7 +252,8 @@ def test_no_word_is_in_anything_that_a_run_writes(ran):
     written = {path.suffix or path.name for path in ran.rglob("*") if path.is_file()}
     assert {".json", ".jsonl", ".html", ".csv", ".npy", "stderr"} <= written
     assert any("array_record" in suffix for suffix in written)
-    assert "DEBUG:jax" in (ran / "everything.log").read_text()
+    # what a library says while launch.py runs; JAX is held back by then
+    assert "DEBUG:matplotlib" in (ran / "everything.log").read_text()
     assert SEARCH.below(ran) == {}
 
 
