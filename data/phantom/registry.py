@@ -152,7 +152,7 @@ def _is_complete(root: Path, options: PhantomOptions) -> bool:
         return False
     file = root / _RECORD
     if not file.is_file():
-        raise ValueError(f"{root} is no phantom; name a new folder or remove it")
+        raise ValueError(f"{root} is not a phantom; name a new folder or remove it")
     wanted, record = options.record, json.loads(file.read_text())
     differing = [name for name in wanted if record.get(name) != wanted[name]]
     if differing:

@@ -170,7 +170,7 @@ class _Entries:
         """Years, from "58" (v2020) or "058Y", "011M", "001D" (2017)."""
         match = re.fullmatch(r"(\d{1,4})([YMWD]?)", cell)
         if not match:
-            text = "Patient Age is no number of years"
+            text = "Patient Age is not a number of years"
             self._problems.add(self._file, row, text, check="bad_value")
             return ""
         years = int(match[1]) if match[2] in ("", "Y") else 0
@@ -200,7 +200,7 @@ def _boxes(
     for row, (name, label, *numbers) in sheet.rows:
         site = download.slug(label, names=_SPELLINGS)
         if site not in FINDINGS:
-            text = f"finding is none of {', '.join(BOXED)}"
+            text = f"finding must be one of {', '.join(BOXED)}"
             problems.add(sheet.file, row, text, check="unknown_site")
         elif name not in entries:
             text = "its image is in no usable row of the label file"
@@ -213,7 +213,7 @@ def _boxes(
                 box = download.parse_box(numbers[:4], as_size=True)
                 inside = _clip(box)
             except ValueError:
-                text = "is no box inside the image: x, y, width, height in pixels"
+                text = "must be a box inside the image: x, y, width, height in pixels"
                 problems.add(sheet.file, row, text, check="box_outside")
                 continue
             notes["boxes cut at the image's border"] += inside != box

@@ -68,7 +68,7 @@ def convert(
         RegistryError: file, row and check of each problem, no image's name.
     """
     if agree < 1 or not 0 < min_iou <= 1:
-        raise ValueError(f"agree={agree}, min_iou={min_iou}: >= 1 and in (0, 1] work")
+        raise ValueError(f"agree={agree} must be >= 1, min_iou={min_iou} in (0, 1]")
     problems, notes = checks.Problems(allow), _Notes()
     train, test = (
         _read_part(root, name, problems, notes) for name in ("train", "test")
@@ -220,7 +220,7 @@ def _read_boxes(
         elif finding == "no_finding":
             continue
         elif finding not in part.findings:
-            text = f"class_name is no column of image_labels_{part.name}.csv"
+            text = f"class_name is not a column of image_labels_{part.name}.csv"
             problems.add(sheet.file, row, text, check="unknown_site")
         else:
             mark = marks.get(finding, readers.Mark(False))
@@ -231,7 +231,7 @@ def _read_boxes(
                     [download.parse_box(corners, as_size=False)] if any(corners) else []
                 )
             except ValueError:
-                text = f"{', '.join(_CORNERS)} are no box of some area"
+                text = f"{', '.join(_CORNERS)} must be a box with an area"
                 problems.add(sheet.file, row, text, check="box_outside")
                 continue
             marks[finding] = readers.Mark(True, (*mark.boxes, *box))

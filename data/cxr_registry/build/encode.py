@@ -122,7 +122,7 @@ def encode_all(
 def _refuse_lost(study: records.Study, *, options: BuildOptions) -> Refused:
     reason = (
         f"{_LOST} {options.timeout_s:g} s, or more than {options.memory_gib:g} "
-        "GiB, or crashed its decoder; convert it"
+        "GiB, or crashed its decoder; re-export the file, or leave its row out"
     )
     return Refused(study.row, reason)
 

@@ -46,7 +46,10 @@ class Ledger:
         """Writes the tables, build.json and the data card into the dataset's folder."""
         for split, examples in self._written.items():
             if not examples:
-                raise ValueError(f"no image of {split} could be read; see the registry")
+                raise ValueError(
+                    f"no readable image is left in split {split}; --mode=audit lists "
+                    "why"
+                )
         refused = sorted(self._refused)
         _write_csv(folder / QUARANTINE_FILE, [("row", "reason"), *refused])
         _write_csv(folder / AUDIT_FILE, self._audit_rows())
@@ -138,13 +141,13 @@ def _check_share(
 ) -> None:
     if len(refused) <= max_bad_share * total:
         return
-    rows = "\n".join(
-        f"  {table} row {row}: {reason}" for row, reason in sorted(refused)[:50]
-    )
-    raise ValueError(
+    head = (
         f"{len(refused)} of {total} images are unusable, more than max_bad_share lets "
-        f"pass; mend them or raise it\n{rows}"
+        "pass; mend them or raise it"
     )
+    rows = [f"{table} row {row}: {reason}" for row, reason in sorted(refused)]
+    lines = checks.list_first(rows, bullet="  ", hint=": --mode=audit lists all")
+    raise ValueError("\n".join([head, *lines]))
 
 
 def _pixels(

@@ -83,7 +83,7 @@ class Problems:
         error: makes the exception out of all problems.
 
     Raises:
-        ValueError: `allow` names something that is no check.
+        ValueError: `allow` names something that is not a check.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Problems:
         error: Callable[[Sequence[Problem]], Exception] = RegistryError,
     ):
         if unknown := sorted(set(allow) - CHECKS.keys()):
-            raise ValueError(f"allow={unknown} are no checks; they are {list(CHECKS)}")
+            raise ValueError(f"allow={unknown} are not checks; use {list(CHECKS)}")
         self.allow = frozenset(allow)
         self.standing: list[Problem] = []  # in the order in which they were found
         self.allowed: collections.Counter[str] = collections.Counter()  # by check

@@ -33,7 +33,7 @@ _NOT_ACUTE = re.compile(r"S\d\w*[DGKPS]")
 # rib. So S22.31 means "right" only with what -CM alone has: an X, or a sixth digit.
 _RIB_SIDE = re.compile(r"S22[34]([1239])X\w?")
 _CLAVICLE_SIDE = re.compile(r"S420[0-3](\d)\w?")
-# The dot has a fixed place: 81.0 is 081.0 (typhus) cut by a spreadsheet, no clavicle.
+# The dot has a fixed place: 81.0 is 081.0 (typhus) cut by a spreadsheet, not 810.
 _CODE = re.compile(
     r"[A-Z]\d[0-9A-Z](?:\.?[0-9A-Z]{1,4})?"
     r"|\d{3}(?:\.?\d{1,2})?|E\d{3}(?:\.?\d)?"

@@ -80,7 +80,7 @@ def read_table(path: Path) -> Table:
 
 
 def _table_error(problems: Iterable[checks.Problem]) -> ValueError:
-    """Outside of a registry no check has a name."""
+    """ValueError of all problems, without check names: those belong to registries."""
     unnamed = [problem._replace(check="") for problem in problems]
     return ValueError("\n".join(checks.list_first(unnamed)))
 
@@ -125,7 +125,7 @@ def _lines(path: Path, add: Callable[[int | None, str], None]) -> Iterator[Any]:
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        text = f"is none of {', '.join(readers)} by its ending; save it as one"
+        text = f"its ending must be one of {', '.join(readers)}; save it as one of them"
         add(None, text)
         return
     try:
@@ -145,7 +145,7 @@ def _csv_lines(path: Path) -> Iterator[list[str]]:
     except UnicodeDecodeError:
         raise UnreadableTable("is not UTF-8; save it as UTF-8") from None
     except csv.Error as error:
-        raise UnreadableTable(f"is no CSV ({error}); save it again") from None
+        raise UnreadableTable(f"is not valid CSV ({error}); save it again") from None
 
 
 def _parquet_lines(path: Path) -> Iterator[Any]:
@@ -182,6 +182,6 @@ def _coco_lines(path: Path) -> Iterator[list[Any]]:
             yield [image, site, x, y, x + width, y + height]
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableTable(
-            f"is no COCO file ({type(error).__name__}); it needs images, categories "
+            f"is not a COCO file ({type(error).__name__}); it needs images, categories "
             "and annotations with bbox"
         ) from None
