@@ -51,7 +51,8 @@ class Ledger:
                     "why"
                 )
         refused = sorted(self._refused)
-        _write_csv(folder / QUARANTINE_FILE, [("row", "reason"), *refused])
+        quarantine = [(study.row, study.reason) for study in refused]
+        _write_csv(folder / QUARANTINE_FILE, [("row", "reason"), *quarantine])
         _write_csv(folder / AUDIT_FILE, self._audit_rows())
         parts = self._plan.parts
         parts_hash = folds.write_parts(folder / PARTS_FILE, parts) if parts else None
@@ -145,7 +146,7 @@ def _check_share(
         f"{len(refused)} of {total} images are unusable, more than max_bad_share lets "
         "pass; mend them or raise it"
     )
-    rows = [f"{table} row {row}: {reason}" for row, reason in sorted(refused)]
+    rows = [f"{table} row {study.row}: {study.reason}" for study in sorted(refused)]
     lines = checks.list_first(rows, bullet="  ", hint=": --mode=audit lists all")
     raise ValueError("\n".join([head, *lines]))
 

@@ -112,4 +112,4 @@ def _late(study: records.Study, *, timeout_s: float) -> Refused:
         f"took longer than {timeout_s:g} s or crashed its decoder; re-export the file, "
         "or leave its row out"
     )
-    return Refused(study.row, reason)
+    return Refused(study.row, reason, is_lost=True)
