@@ -8,6 +8,7 @@ from typing import Any
 
 from data.cxr_registry.build.options import split_names
 from data.cxr_registry.guard import checks, failures
+from data.cxr_registry.survey import table_survey
 from data.cxr_registry.tables import records
 from data.public import conversion
 
@@ -90,7 +91,7 @@ def report(converted: conversion.Conversion) -> str:
     splits = [name for name in records.SPLITS if name in used]
     for name, images in converted.counts().items():
         parts = []
-        for kind in conversion.SUPERVISION:
+        for kind in table_survey.SUPERVISION:
             by_split = [images[split, kind] for split in splits]
             total = sum(n for (_, of), n in images.items() if of == kind)
             detail = f" ({'/'.join(map(str, by_split))})" if splits and total else ""

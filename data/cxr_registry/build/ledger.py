@@ -11,6 +11,7 @@ from typing import Any
 
 from data.cxr_registry.build import card, encode, folds, plan, shards, versions
 from data.cxr_registry.guard import checks, formulas
+from data.cxr_registry.labels import settling
 from data.cxr_registry.tables import records
 
 BUILD_FILE = "build.json"
@@ -181,10 +182,9 @@ def _evidence(
 
 
 def _decider(evidence: str) -> str:
-    """The source that decided, with which the evidence of settling.settle begins."""
-    if evidence.startswith("codes:") and " against report:" in evidence:
-        return "none: codes against report"
-    return evidence.partition(":")[0].partition(",")[0]
+    """The source that decided, in the words of build.json."""
+    decider = settling.decider(evidence)
+    return "none: codes against report" if decider == settling.CONFLICT else decider
 
 
 def _label_counts(

@@ -9,6 +9,8 @@ import enum
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+CONFLICT = "conflict"  # what `decider` gives where codes and report contradict
+
 
 class Weight(enum.IntEnum):
     """How much the statement of a source counts."""
@@ -62,6 +64,22 @@ def settle(statements: Sequence[Statement]) -> tuple[int, str]:
     return decider.label, f"{decider.source}: {decider.evidence}"
 
 
+def decider(evidence: str) -> str:
+    """The source that decided a label, out of the label's evidence.
+
+    Args:
+        evidence: of `settle`; or "region", perhaps with what the box overrules.
+
+    >>> decider("codes: S2241XA (right)"), decider("region, against column")
+    ('codes', 'region')
+    >>> decider("codes: S2241XA (right) against report: 4-16 (negation)")
+    'conflict'
+    """
+    if evidence.startswith("region"):
+        return "region"
+    return CONFLICT if " against " in evidence else evidence.partition(":")[0]
+
+
 def contradicted_by(count: Statement, statements: Sequence[Statement]) -> str:
     """The source of the label that a number of lesions contradicts; "" for none.
 
@@ -75,7 +93,7 @@ def contradicted_by(count: Statement, statements: Sequence[Statement]) -> str:
     label, why = settle(statements)
     if label in (-1, count.label) or settle([*statements, count])[0] == count.label:
         return ""
-    return why.partition(":")[0]
+    return decider(why)
 
 
 def conflicts(statements: Sequence[Statement]) -> Iterator[tuple[str, str]]:
