@@ -60,8 +60,8 @@ def settle(statements: Sequence[Statement]) -> tuple[int, str]:
         return statements[0].label, "column"
     if any(True for _ in conflicts(statements)):
         return -1, " against ".join(f"{s.source}: {s.evidence}" for s in statements)
-    decider = max(statements, key=lambda statement: statement.weight)
-    return decider.label, f"{decider.source}: {decider.evidence}"
+    strongest = max(statements, key=lambda statement: statement.weight)
+    return strongest.label, f"{strongest.source}: {strongest.evidence}"
 
 
 def decider(evidence: str) -> str:
