@@ -19,7 +19,7 @@ from pathlib import Path
 
 from data.cxr_registry.dicom import codestream
 from data.cxr_registry.guard import checks
-from data.public import conversion, convert_command, download, readers
+from data.public import conversion, convert_command, official_files, readers
 
 OFFICIAL = "NIH ChestX-ray14 (nihcc.app.box.com/v/ChestXray-NIHCC)"
 FINDINGS = (
@@ -69,7 +69,7 @@ def convert(
     """
     problems, notes = checks.Problems(allow), _Notes()
     folders = [root / "images", *root.glob("images_*/images")]
-    images = download.find_images(root, folders, suffix=".png", problems=problems)
+    images = official_files.find_images(root, folders, suffix=".png", problems=problems)
     entries = _Entries(root, images, problems, notes)
     boxes = _boxes(root, images, entries.by_image, problems, notes)
     split_of = None
@@ -93,7 +93,7 @@ def convert(
         findings=FINDINGS,
         studies=studies,
         regions=regions,
-        notes={**notes, **download.allowed_notes(problems)},
+        notes={**notes, **official_files.allowed_notes(problems)},
     )
 
 
@@ -113,7 +113,7 @@ class _Entries:
         if len(present) > 1:
             text = f"{_ENTRIES[1]} is there too and differs in labels; move one away"
             problems.add(self._file, None, text, check="columns")
-        sheet = download.read_sheet(
+        sheet = official_files.read_sheet(
             root / self._file, columns=_COLUMNS, official=OFFICIAL, problems=problems
         )
         self._sex = next((name for name in _SEX if name in sheet.header), "")
@@ -159,7 +159,9 @@ class _Entries:
         )
 
     def _labels(self, row: int, cell: str) -> dict[str, int]:
-        named = {download.slug(part, names=_SPELLINGS) for part in cell.split("|")}
+        named = {
+            official_files.slug(part, names=_SPELLINGS) for part in cell.split("|")
+        }
         if not named <= {*FINDINGS, _NONE} or {_NONE} < named:
             text = 'Finding Labels is neither "No Finding" nor findings split by "|"'
             self._problems.add(self._file, row, text, check="bad_value")
@@ -190,7 +192,7 @@ def _boxes(
     The header is "Image Index,Finding Label,Bbox [x,y,w,h],,,". The commas in its last
     name make four columns of it, so the four numbers are taken by their place.
     """
-    sheet = download.read_sheet(
+    sheet = official_files.read_sheet(
         root / "BBox_List_2017.csv",
         columns=("Image Index", "Finding Label"),
         official=OFFICIAL,
@@ -198,7 +200,7 @@ def _boxes(
     )
     boxes: dict[str, list[tuple[str, readers.Box]]] = {}
     for row, (name, label, *numbers) in sheet.rows:
-        site = download.slug(label, names=_SPELLINGS)
+        site = official_files.slug(label, names=_SPELLINGS)
         if site not in FINDINGS:
             text = f"finding must be one of {', '.join(BOXED)}"
             problems.add(sheet.file, row, text, check="unknown_site")
@@ -210,7 +212,7 @@ def _boxes(
             problems.add(sheet.file, row, text, check="box_outside")
         else:
             try:
-                box = download.parse_box(numbers[:4], as_size=True)
+                box = official_files.parse_box(numbers[:4], as_size=True)
                 inside = _clip(box)
             except ValueError:
                 text = "must be a box inside the image: x, y, width, height in pixels"
@@ -241,7 +243,7 @@ def _official(
     It gives None for an image that is not in exactly one of the two lists.
     """
     train, test = (
-        download.read_names(root / name, official=OFFICIAL, problems=problems)
+        official_files.read_names(root / name, official=OFFICIAL, problems=problems)
         for name in ("train_val_list.txt", "test_list.txt")
     )
 
