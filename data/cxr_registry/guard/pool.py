@@ -168,7 +168,7 @@ def _serve(pipe: Any, function: Callable[[Any], Any], memory_bytes: int) -> None
     cv2.setNumThreads(1)  # one core a process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     keep_memory()
-    _bound_memory(memory_bytes)
+    _limit_memory(memory_bytes)
     with contextlib.suppress(EOFError, OSError):  # the parent has ended
         pipe.send("ready")
         while True:
@@ -193,7 +193,7 @@ def keep_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
-def _bound_memory(memory_bytes: int) -> None:
+def _limit_memory(memory_bytes: int) -> None:
     sizes = Path("/proc/self/statm")
     if sizes.exists():
         used = int(sizes.read_text().split()[0]) * resource.getpagesize()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.cxr_registry.guard import checks
-from data.cxr_registry.tables.bounds import UnreadableTable, bounded_lines
+from data.cxr_registry.tables.limits import UnreadableTable, lines_within_limits
 
 SUFFIXES = (".csv", ".parquet", ".xlsx")
 
@@ -129,7 +129,7 @@ def _lines(path: Path, add: Callable[[int | None, str], None]) -> Iterator[Any]:
         add(None, text)
         return
     try:
-        yield from bounded_lines(path, reader)
+        yield from lines_within_limits(path, reader)
     except UnreadableTable as error:
         add(None, str(error))
 

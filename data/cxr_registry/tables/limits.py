@@ -21,7 +21,9 @@ class UnreadableTable(ValueError):
     """Why a file can't be read as a table, in one line without the file's name."""
 
 
-def bounded_lines(path: Path, reader: Callable[[Path], Iterator[Any]]) -> Iterator[Any]:
+def lines_within_limits(
+    path: Path, reader: Callable[[Path], Iterator[Any]]
+) -> Iterator[Any]:
     """The reader's lines, as long as the file is within the limits.
 
     Args:
