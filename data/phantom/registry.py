@@ -28,7 +28,6 @@ from data.cxr_registry.guard import pool
 from data.phantom import anatomy, dicom_file, fractures
 
 draw = anatomy.draw
-Drawing = anatomy.Drawing
 
 # Conspicuity of the fractures: 0 = they change no pixel, 1 = plain to see, 3 = glaring.
 DIFFICULTIES: Mapping[str, float] = MappingProxyType(
