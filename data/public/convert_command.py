@@ -70,7 +70,8 @@ def run(convert: Callable[..., conversion.Conversion], flags: dict[str, Any]) ->
     folder = flags.pop("out") or flags["download"]
     try:
         if barred := set(flags["allow"]) - set(ALLOWABLE):
-            raise ValueError(f"--allow {', '.join(sorted(barred))}: see --help")
+            names = ", ".join(sorted(barred))
+            raise ValueError(f"--allow {names}: not a converter's check; see --help")
         root = flags.pop("download")
         if not root.is_dir():
             raise ValueError("the folder of --download does not exist")

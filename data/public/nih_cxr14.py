@@ -127,7 +127,7 @@ class _Entries:
     def _add(self, row: int, cells: dict[str, str]) -> None:
         name = cells["Image Index"]
         if name in self.by_image:
-            text = f"image is the one of row {self.by_image[name][0]}"
+            text = f"image is also in row {self.by_image[name][0]}"
             self._problems.add(self._file, row, text, check="duplicate_image")
         elif name in self._images:
             self.by_image[name] = row, cells

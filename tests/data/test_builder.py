@@ -277,7 +277,7 @@ def test_killed_build_goes_on_after_its_finished_shards(built, tmp_path, monkeyp
 
 
 def test_a_shard_whose_file_was_lost_is_made_again(tmp_path):
-    """Drafts of a killed writer are no shards, whatever they hold."""
+    """Drafts of a killed writer are not shards, whatever they hold."""
     options = datasets.options(registry(tmp_path / "registry"), tmp_path)
     planned = plan.make(options)
     shard = planned.shards[0]

@@ -113,7 +113,7 @@ IMAGES: dict[str, Callable[[], bytes]] = {
     "a number of frames that is text": lambda: swapped(
         b"IS\2\x001 ", b"IS\2\x00x(", raw(NumberOfFrames=1)
     ),
-    "a window that is no number": lambda: swapped(
+    "a window that is not a number": lambda: swapped(
         b"2047.0", b"   nan", raw(WindowCenter=2047.0)
     ),
     "a slope that is text": lambda: swapped(

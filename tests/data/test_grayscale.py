@@ -214,7 +214,7 @@ def test_function_of_no_known_name_is_the_linear_one(tmp_path):
 
 
 MALFORMED = {
-    "a center that is no number": {"WindowCenter": "nan", "WindowWidth": "10"},
+    "a center that is not a number": {"WindowCenter": "nan", "WindowWidth": "10"},
     "a width without end": {"WindowCenter": "10", "WindowWidth": "inf"},
     "a slope of 0": {"RescaleSlope": "0", "RescaleIntercept": "5"},
     "an intercept without end": {"RescaleSlope": "1", "RescaleIntercept": "-inf"},

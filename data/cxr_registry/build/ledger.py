@@ -144,8 +144,8 @@ def _check_share(
     if len(refused) <= max_bad_share * total:
         return
     head = (
-        f"{len(refused)} of {total} images are unusable, more than max_bad_share lets "
-        "pass; mend them or raise it"
+        f"{len(refused)} of {total} images are unusable, more than max_bad_share "
+        "allows; mend them, or raise max_bad_share"
     )
     rows = [f"{table} row {study.row}: {study.reason}" for study in sorted(refused)]
     lines = checks.list_first(rows, bullet="  ", hint=": --mode=audit lists all")

@@ -50,7 +50,7 @@ class CodeLabel(NamedTuple):
 
 
 def split_codes(cell: str) -> tuple[list[str], list[str]]:
-    """The codes of a cell, in upper case without dots, and the parts that are none."""
+    """The codes of a cell, in upper case without dots, and the parts that aren't."""
     parts = [part for part in re.split(r"[;,|/\s]+", cell.strip().upper()) if part]
     # dagger, asterisk and exclamation mark are ICD-10's marks beside a code
     parts = [part.rstrip("+*!†") for part in parts]

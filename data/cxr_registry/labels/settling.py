@@ -88,7 +88,7 @@ def contradicted_by(count: Statement, statements: Sequence[Statement]) -> str:
 
     Args:
         count: of the same image.
-        statements: as of `settle`, without the count.
+        statements: as for `settle`, without the count.
     """
     label, why = settle(statements)
     if label in (-1, count.label) or settle([*statements, count])[0] == count.label:

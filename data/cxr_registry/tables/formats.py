@@ -101,7 +101,7 @@ def scan_table(path: Path, problems: checks.Problems) -> Table:
         return Table(path.name, (), [])
     named = [name for name in columns if name]  # Excel keeps formatted empty columns
     if len(set(named)) < len(named):
-        add(None, "two columns of one name; rename one")
+        add(None, "two columns have the same name; rename one")
     rows = []
     for number, line in enumerate(lines, start=2):
         cells = [_text(cell) for cell in line]

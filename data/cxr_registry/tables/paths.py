@@ -46,7 +46,7 @@ class Paths:
             text = "image does not exist or is not a file; check the path"
             self._refuse(row, "unreadable", text)
         elif path in self.rows:
-            text = f"image is the one of row {self.rows[path]}; keep one row per image"
+            text = f"image is also in row {self.rows[path]}; keep one row per image"
             self._refuse(row, "duplicate_image", text)
         else:
             self.rows[path] = row

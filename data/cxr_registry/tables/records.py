@@ -155,7 +155,7 @@ def scan_registry(
     """Reads what can be read of a registry; `problems` takes all that is wrong.
 
     Args:
-        root: as of `read_registry`.
+        root: as for `read_registry`.
         findings: None takes those that the table defines.
         problems: nothing is raised here. Rows with a problem that stands are checked
             further; rows that an allowed one leaves out are not.

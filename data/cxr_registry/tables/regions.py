@@ -149,6 +149,6 @@ class _Shapes:
                 self.by_row[row] = reader.stored_shape(image)
             except reader.UnreadableRadiograph as error:
                 self.by_row[row] = None
-                text = f"its image has boxes and {error}"
+                text = f"its image has boxes but can't be read: {error}"
                 self._problems.add(self._studies, row, text, check="unreadable")
         return self.by_row[row]
