@@ -41,8 +41,8 @@ def test_words_of_others_are_not_told(name):
 
 def test_our_own_words_are_told_with_the_way_there():
     error = caught(folds.fold_splits, 7)
-    assert failures.message(error) == "fold=7 is none of 0..4"
-    assert "ValueError: fold=7 is none" in failures.trace(error)
+    assert failures.message(error) == "fold=7 must be 0 to 4"
+    assert "ValueError: fold=7 must be" in failures.trace(error)
     assert "in fold_splits" in failures.trace(error)
 
 
@@ -75,7 +75,7 @@ def test_a_chain_is_shown_without_foreign_words():
 
     trace = failures.trace(caught(fail))
     assert SECRET not in trace
-    assert trace.index("ValueError: (its text") < trace.index("fold=7 is none of")
+    assert trace.index("ValueError: (its text") < trace.index("fold=7 must be")
 
 
 def test_values_of_variables_are_never_shown():

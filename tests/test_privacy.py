@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import struct
@@ -252,7 +253,8 @@ def test_no_word_is_in_anything_that_a_run_writes(ran):
     written = {path.suffix or path.name for path in ran.rglob("*") if path.is_file()}
     assert {".json", ".jsonl", ".html", ".csv", ".npy", "stderr"} <= written
     assert any("array_record" in suffix for suffix in written)
-    assert "DEBUG:jax" in (ran / "everything.log").read_text()
+    # what a library says while launch.py runs; JAX is held back by then
+    assert "DEBUG:matplotlib" in (ran / "everything.log").read_text()
     assert SEARCH.below(ran) == {}
 
 
@@ -395,7 +397,7 @@ def test_an_audit_says_nothing(registry, tmp_path):
 
 def test_too_many_bad_files_name_rows_and_nobody(registry, tmp_path):
     error = told(prepare, registry, tmp_path, max_bad_share=0.01)
-    assert "studies.csv row 73: has no number in" in str(error)
+    assert re.search(r"studies\.csv row 73: \w+ must be one integer", str(error))
     assert SEARCH.below(tmp_path) == {}
 
 

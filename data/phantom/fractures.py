@@ -21,8 +21,8 @@ CLAVICLE_COUNTS = np.array([0.93, 0.07])
 # 1024 px frame, taken for a 430 mm detector behind a body magnified 1.07 times. The
 # spread of the logarithm follows from the quartiles.
 BOX_SIDE_MM = 77 / 1024 * 430 / 1.07
-CALLUS_MM = 16.0  # of bone, at conspicuity 2
 BOX_LOG_SPREAD = float(np.log(93 / 62) / (2 * 0.6745))
+CALLUS_MM = 16.0  # of bone, at conspicuity 2
 
 
 @dataclass(frozen=True)

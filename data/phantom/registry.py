@@ -28,7 +28,6 @@ from data.cxr_registry.guard import pool
 from data.phantom import anatomy, dicom_file, fractures
 
 draw = anatomy.draw
-Drawing = anatomy.Drawing
 
 # Conspicuity of the fractures: 0 = they change no pixel, 1 = plain to see, 3 = glaring.
 DIFFICULTIES: Mapping[str, float] = MappingProxyType(
@@ -152,7 +151,7 @@ def _is_complete(root: Path, options: PhantomOptions) -> bool:
         return False
     file = root / _RECORD
     if not file.is_file():
-        raise ValueError(f"{root} is no phantom; name a new folder or remove it")
+        raise ValueError(f"{root} is not a phantom; name a new folder or remove it")
     wanted, record = options.record, json.loads(file.read_text())
     differing = [name for name in wanted if record.get(name) != wanted[name]]
     if differing:

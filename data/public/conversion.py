@@ -12,7 +12,6 @@ from data.cxr_registry.guard import atomic, formulas
 from data.public import readers
 
 _CELLS = {1: "1", 0: "0", -1: ""}  # a label as the registry's column has it
-SUPERVISION = ("R", "P", "N", "unknown")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

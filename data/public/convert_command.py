@@ -8,6 +8,7 @@ from typing import Any
 
 from data.cxr_registry.build.options import split_names
 from data.cxr_registry.guard import checks, failures
+from data.cxr_registry.survey import table_survey
 from data.cxr_registry.tables import records
 from data.public import conversion
 
@@ -69,7 +70,8 @@ def run(convert: Callable[..., conversion.Conversion], flags: dict[str, Any]) ->
     folder = flags.pop("out") or flags["download"]
     try:
         if barred := set(flags["allow"]) - set(ALLOWABLE):
-            raise ValueError(f"--allow {', '.join(sorted(barred))}: see --help")
+            names = ", ".join(sorted(barred))
+            raise ValueError(f"--allow {names}: not a converter's check; see --help")
         root = flags.pop("download")
         if not root.is_dir():
             raise ValueError("the folder of --download does not exist")
@@ -90,7 +92,7 @@ def report(converted: conversion.Conversion) -> str:
     splits = [name for name in records.SPLITS if name in used]
     for name, images in converted.counts().items():
         parts = []
-        for kind in conversion.SUPERVISION:
+        for kind in table_survey.SUPERVISION:
             by_split = [images[split, kind] for split in splits]
             total = sum(n for (_, of), n in images.items() if of == kind)
             detail = f" ({'/'.join(map(str, by_split))})" if splits and total else ""

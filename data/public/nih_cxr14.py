@@ -19,7 +19,7 @@ from pathlib import Path
 
 from data.cxr_registry.dicom import codestream
 from data.cxr_registry.guard import checks
-from data.public import conversion, convert_command, download, readers
+from data.public import conversion, convert_command, official_files, readers
 
 OFFICIAL = "NIH ChestX-ray14 (nihcc.app.box.com/v/ChestXray-NIHCC)"
 FINDINGS = (
@@ -69,7 +69,7 @@ def convert(
     """
     problems, notes = checks.Problems(allow), _Notes()
     folders = [root / "images", *root.glob("images_*/images")]
-    images = download.find_images(root, folders, suffix=".png", problems=problems)
+    images = official_files.find_images(root, folders, suffix=".png", problems=problems)
     entries = _Entries(root, images, problems, notes)
     boxes = _boxes(root, images, entries.by_image, problems, notes)
     split_of = None
@@ -93,7 +93,7 @@ def convert(
         findings=FINDINGS,
         studies=studies,
         regions=regions,
-        notes={**notes, **download.allowed_notes(problems)},
+        notes={**notes, **official_files.allowed_notes(problems)},
     )
 
 
@@ -113,7 +113,7 @@ class _Entries:
         if len(present) > 1:
             text = f"{_ENTRIES[1]} is there too and differs in labels; move one away"
             problems.add(self._file, None, text, check="columns")
-        sheet = download.read_sheet(
+        sheet = official_files.read_sheet(
             root / self._file, columns=_COLUMNS, official=OFFICIAL, problems=problems
         )
         self._sex = next((name for name in _SEX if name in sheet.header), "")
@@ -127,7 +127,7 @@ class _Entries:
     def _add(self, row: int, cells: dict[str, str]) -> None:
         name = cells["Image Index"]
         if name in self.by_image:
-            text = f"image is the one of row {self.by_image[name][0]}"
+            text = f"image is also in row {self.by_image[name][0]}"
             self._problems.add(self._file, row, text, check="duplicate_image")
         elif name in self._images:
             self.by_image[name] = row, cells
@@ -159,7 +159,9 @@ class _Entries:
         )
 
     def _labels(self, row: int, cell: str) -> dict[str, int]:
-        named = {download.slug(part, names=_SPELLINGS) for part in cell.split("|")}
+        named = {
+            official_files.slug(part, names=_SPELLINGS) for part in cell.split("|")
+        }
         if not named <= {*FINDINGS, _NONE} or {_NONE} < named:
             text = 'Finding Labels is neither "No Finding" nor findings split by "|"'
             self._problems.add(self._file, row, text, check="bad_value")
@@ -170,7 +172,7 @@ class _Entries:
         """Years, from "58" (v2020) or "058Y", "011M", "001D" (2017)."""
         match = re.fullmatch(r"(\d{1,4})([YMWD]?)", cell)
         if not match:
-            text = "Patient Age is no number of years"
+            text = "Patient Age is not a number of years"
             self._problems.add(self._file, row, text, check="bad_value")
             return ""
         years = int(match[1]) if match[2] in ("", "Y") else 0
@@ -190,7 +192,7 @@ def _boxes(
     The header is "Image Index,Finding Label,Bbox [x,y,w,h],,,". The commas in its last
     name make four columns of it, so the four numbers are taken by their place.
     """
-    sheet = download.read_sheet(
+    sheet = official_files.read_sheet(
         root / "BBox_List_2017.csv",
         columns=("Image Index", "Finding Label"),
         official=OFFICIAL,
@@ -198,9 +200,9 @@ def _boxes(
     )
     boxes: dict[str, list[tuple[str, readers.Box]]] = {}
     for row, (name, label, *numbers) in sheet.rows:
-        site = download.slug(label, names=_SPELLINGS)
+        site = official_files.slug(label, names=_SPELLINGS)
         if site not in FINDINGS:
-            text = f"finding is none of {', '.join(BOXED)}"
+            text = f"finding must be one of {', '.join(BOXED)}"
             problems.add(sheet.file, row, text, check="unknown_site")
         elif name not in entries:
             text = "its image is in no usable row of the label file"
@@ -210,10 +212,10 @@ def _boxes(
             problems.add(sheet.file, row, text, check="box_outside")
         else:
             try:
-                box = download.parse_box(numbers[:4], as_size=True)
+                box = official_files.parse_box(numbers[:4], as_size=True)
                 inside = _clip(box)
             except ValueError:
-                text = "is no box inside the image: x, y, width, height in pixels"
+                text = "must be a box inside the image: x, y, width, height in pixels"
                 problems.add(sheet.file, row, text, check="box_outside")
                 continue
             notes["boxes cut at the image's border"] += inside != box
@@ -241,7 +243,7 @@ def _official(
     It gives None for an image that is not in exactly one of the two lists.
     """
     train, test = (
-        download.read_names(root / name, official=OFFICIAL, problems=problems)
+        official_files.read_names(root / name, official=OFFICIAL, problems=problems)
         for name in ("train_val_list.txt", "test_list.txt")
     )
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.cxr_registry.guard import checks
-from data.public import conversion, convert_command, download, readers
+from data.public import conversion, convert_command, official_files, readers
 
 OFFICIAL = "VinDr-CXR 1.0.0 (physionet.org/content/vindr-cxr)"
 NAMES = {"rib_fracture": "rib", "clavicle_fracture": "clavicle"}  # the registry's words
@@ -68,7 +68,7 @@ def convert(
         RegistryError: file, row and check of each problem, no image's name.
     """
     if agree < 1 or not 0 < min_iou <= 1:
-        raise ValueError(f"agree={agree}, min_iou={min_iou}: >= 1 and in (0, 1] work")
+        raise ValueError(f"agree={agree} must be >= 1, min_iou={min_iou} in (0, 1]")
     problems, notes = checks.Problems(allow), _Notes()
     train, test = (
         _read_part(root, name, problems, notes) for name in ("train", "test")
@@ -94,7 +94,7 @@ def convert(
         findings=findings,
         studies=tuple(studies),
         regions=tuple(regions),
-        notes={**notes, **download.allowed_notes(problems)},
+        notes={**notes, **official_files.allowed_notes(problems)},
     )
 
 
@@ -145,23 +145,23 @@ def _read_part(
     """Labels and boxes of all readers of one part."""
     folder = root / "annotations"
     named = ("rad_id",) if name == "train" else ()
-    labels = download.read_sheet(
+    labels = official_files.read_sheet(
         folder / f"image_labels_{name}.csv",
         columns=("image_id", *named),
         official=OFFICIAL,
         problems=problems,
     )
-    boxes = download.read_sheet(
+    boxes = official_files.read_sheet(
         folder / f"annotations_{name}.csv",
         columns=("image_id", *named, "class_name", *_CORNERS),
         official=OFFICIAL,
         problems=problems,
     )
-    files = download.find_images(
+    files = official_files.find_images(
         root, [root / name], suffix=".dicom", problems=problems
     )
     columns = {
-        column: download.slug(column, names=NAMES)
+        column: official_files.slug(column, names=NAMES)
         for column in labels.header
         if column not in ("image_id", "rad_id")
     }
@@ -174,7 +174,7 @@ def _read_part(
 
 def _read_labels(
     part: _OfficialSplit,
-    sheet: download.Sheet,
+    sheet: official_files.Sheet,
     columns: dict[str, str],
     files: Collection[str],
     problems: checks.Problems,
@@ -203,12 +203,12 @@ def _read_labels(
 
 def _read_boxes(
     part: _OfficialSplit,
-    sheet: download.Sheet,
+    sheet: official_files.Sheet,
     problems: checks.Problems,
     notes: _Notes,
 ) -> None:
     for row, cells in sheet.records():
-        finding = download.slug(cells["class_name"], names=NAMES)
+        finding = official_files.slug(cells["class_name"], names=NAMES)
         who = cells.get("rad_id", _CONSENSUS)
         marks = part.marks.get(cells["image_id"], {}).get(who)
         corners = [cells[name] for name in _CORNERS]
@@ -220,7 +220,7 @@ def _read_boxes(
         elif finding == "no_finding":
             continue
         elif finding not in part.findings:
-            text = f"class_name is no column of image_labels_{part.name}.csv"
+            text = f"class_name is not a column of image_labels_{part.name}.csv"
             problems.add(sheet.file, row, text, check="unknown_site")
         else:
             mark = marks.get(finding, readers.Mark(False))
@@ -228,10 +228,12 @@ def _read_boxes(
             notes[unsaid] += not mark.is_positive
             try:
                 box = (
-                    [download.parse_box(corners, as_size=False)] if any(corners) else []
+                    [official_files.parse_box(corners, as_size=False)]
+                    if any(corners)
+                    else []
                 )
             except ValueError:
-                text = f"{', '.join(_CORNERS)} are no box of some area"
+                text = f"{', '.join(_CORNERS)} must be a box with an area"
                 problems.add(sheet.file, row, text, check="box_outside")
                 continue
             marks[finding] = readers.Mark(True, (*mark.boxes, *box))

@@ -14,6 +14,7 @@ from aals_jax.commands.command_line import MODES, UsageError
 from aals_jax.metrics import definitions, matching
 from data.cxr_registry.labels import report_text
 from data.cxr_registry.tables import records
+from tests.support.command_line import launch
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:the load_module:DeprecationWarning"  # ml_collections' way to load a config
@@ -31,16 +32,6 @@ FLAGS = {
     "study": ("sweep", "results", "out", "workdir"),
 }
 SHARED = {"mode", "traceback", "verbosity", "help"}
-
-
-def launch(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "launch.py"), *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 @pytest.fixture

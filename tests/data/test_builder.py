@@ -159,7 +159,7 @@ def test_box_encloses_its_bright_rectangle_in_the_square(tmp_path):
 def test_too_many_bad_files_fail_and_leave_nothing(tmp_path):
     root = registry(tmp_path / "registry")
     (root / "images/003.dcm").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"studies\.csv row 5: is no DICOM") as caught:
+    with pytest.raises(ValueError, match=r"studies\.csv row 5: is not a") as caught:
         build(root, tmp_path)
     assert str(tmp_path) not in str(caught.value)
     assert not finished_datasets(tmp_path)
@@ -167,7 +167,7 @@ def test_too_many_bad_files_fail_and_leave_nothing(tmp_path):
     with pytest.raises(ValueError, match=r"1 of 24 images are unusable"):
         build(root, tmp_path)  # it is finished, and this call allows less
     lines = (path / ledger.QUARANTINE_FILE).read_text().splitlines()
-    assert lines[0] == "row,reason" and '5,"is no DICOM' in lines[1]
+    assert lines[0] == "row,reason" and '5,"is not a DICOM' in lines[1]
 
 
 def test_one_image_under_two_patients_stops_the_build(tmp_path):
@@ -277,7 +277,7 @@ def test_killed_build_goes_on_after_its_finished_shards(built, tmp_path, monkeyp
 
 
 def test_a_shard_whose_file_was_lost_is_made_again(tmp_path):
-    """Drafts of a killed writer are no shards, whatever they hold."""
+    """Drafts of a killed writer are not shards, whatever they hold."""
     options = datasets.options(registry(tmp_path / "registry"), tmp_path)
     planned = plan.make(options)
     shard = planned.shards[0]

@@ -113,7 +113,7 @@ def test_what_is_no_number_of_lesions_is_told_without_the_cell(tmp_path, cell):
         read(tmp_path)
     (problem,) = caught.value.problems
     assert problem.check == "bad_value" and cell not in str(problem)
-    assert problem.text == "rib_count is no whole number from 0 to 100 or empty"
+    assert problem.text == "rib_count must be a whole number from 0 to 100, or empty"
     assert read(tmp_path, allow=["bad_value"]) == (1, "column", -1)
 
 

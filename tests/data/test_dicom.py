@@ -1,4 +1,4 @@
-"""Laws of the reader: orientation, geometry, bounds, refusal."""
+"""Laws of the reader: orientation, geometry, limits, refusal."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,15 +55,15 @@ def test_missing_transfer_syntax_is_read_when_the_length_proves_it(tmp_path):
 
 REFUSED = {
     "several frames": {"NumberOfFrames": 2},
-    "no radiograph by its Modality": {"Modality": "CT"},
+    "Modality must be one of CR, DX, RG": {"Modality": "CT"},
     "FOR PROCESSING": {"PresentationIntentType": "FOR PROCESSING"},
     "neither MONOCHROME1": {"PhotometricInterpretation": "PALETTE COLOR"},
-    "over the bound of": {"Rows": 60000, "Columns": 60000},
+    "over the limit of": {"Rows": 60000, "Columns": 60000},
     "states no image size": {"Rows": 0},
     "no decoder reads": {"PixelData": b"\0" * 10},
-    "highest bit elsewhere": {"HighBit": 15},
-    "no whole bytes": {"BitsAllocated": 12},
-    "whether its pixels have a sign": {"PixelRepresentation": None},
+    "HighBit must be BitsStored - 1": {"HighBit": 15},
+    "BitsAllocated must be 1, 8, 16, 32 or 64": {"BitsAllocated": 12},
+    "PixelRepresentation must be 0 or 1": {"PixelRepresentation": None},
 }
 
 
@@ -78,9 +78,9 @@ def test_refusal_is_one_line_with_its_reason(tmp_path, reason):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is no DICOM"),
-        (b"a note about the patient" * 20, "is no DICOM|damaged"),
-        (codestream.PNG + b"\0" * 8 + b"\0\0\xff\xff" * 2, "over the bound"),
+        (b"", "is not a DICOM"),
+        (b"a note about the patient" * 20, "is not a DICOM|damaged"),
+        (codestream.PNG + b"\0" * 8 + b"\0\0\xff\xff" * 2, "over the limit"),
         (codestream.PNG + b"\0" * 8 + b"\0\0\0\x08" * 2, "damaged PNG"),
         (b"\0" * 128 + b"DICM" + b"\xff" * 50, "damaged|without pixels"),
     ],

@@ -22,7 +22,7 @@ from pyarrow import parquet
 from benchmarks import fuzz, fuzz_inputs
 from data.cxr_registry.dicom import codestream, headers, reader
 from data.cxr_registry.guard import pool
-from data.cxr_registry.tables import bounds, formats
+from data.cxr_registry.tables import formats, limits
 from tests.support.registry_files import WINDOW, dataset, film, write
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -113,7 +113,7 @@ IMAGES: dict[str, Callable[[], bytes]] = {
     "a number of frames that is text": lambda: swapped(
         b"IS\2\x001 ", b"IS\2\x00x(", raw(NumberOfFrames=1)
     ),
-    "a window that is no number": lambda: swapped(
+    "a window that is not a number": lambda: swapped(
         b"2047.0", b"   nan", raw(WindowCenter=2047.0)
     ),
     "a slope that is text": lambda: swapped(
@@ -223,8 +223,8 @@ TABLES: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_found_are_refused(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(bounds, "MAX_UNPACKED", 10 << 20)
-    monkeypatch.setattr(bounds, "MAX_CELLS", 100_000)
+    monkeypatch.setattr(limits, "MAX_UNPACKED", 10 << 20)
+    monkeypatch.setattr(limits, "MAX_CELLS", 100_000)
     path = tmp_path / name
     path.write_bytes(TABLES[name]())
     assert path.stat().st_size < 1 << 20
@@ -242,7 +242,7 @@ def test_half_a_character_is_no_path(tmp_path):
 
 
 def test_a_bound_is_held_while_the_cells_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(bounds, "MAX_CELLS", 1000)
+    monkeypatch.setattr(limits, "MAX_CELLS", 1000)
     path = tmp_path / "a.csv"
     path.write_text("image\n" + "x\n" * 98)
     assert len(formats.read_table(path).rows) == 98

@@ -45,7 +45,7 @@ def test_a_problem_says_where_it_is_and_never_an_empty_place():
 
 def test_an_allowed_problem_is_counted_and_the_others_are_raised_together():
     problems = checks.Problems(["bad_date"])
-    assert problems.add("b.csv", 2, "no date", check="bad_date")
+    assert problems.add("b.csv", 2, "not a date", check="bad_date")
     problems.raise_if_any()
     assert not problems.add("b.csv", 3, "no number", check="bad_value")
     assert not problems.add("a.csv", None, "no rows", check="columns")
@@ -53,7 +53,7 @@ def test_an_allowed_problem_is_counted_and_the_others_are_raised_together():
         problems.raise_if_any()
     assert [problem.file for problem in caught.value.problems] == ["a.csv", "b.csv"]
     assert problems.allowed == {"bad_date": 1}
-    with pytest.raises(ValueError, match="are no checks"):
+    with pytest.raises(ValueError, match="are not checks"):
         checks.Problems(["no_such_check"])
 
 

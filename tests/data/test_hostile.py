@@ -50,7 +50,7 @@ PATHS = {
     "up from below": (f"images/../../{OUTSIDE}", "leaves the registry's folder"),
     "absolute": ("{}", "leaves the registry's folder"),
     "the root": ("/", "leaves the registry's folder"),
-    "the folder itself": (".", "is no file"),
+    "the folder itself": (".", "is not a file"),
     "a device": ("/dev/zero", "leaves the registry's folder"),
     "a home": (f"~/{OUTSIDE}", "does not exist"),
     "backslashes": (f"..\\{OUTSIDE}", "does not exist"),
@@ -62,7 +62,7 @@ PATHS = {
     "one-dot leaders": (f"\u2024\u2024/{OUTSIDE}", "does not exist"),
     "a division slash": (f"..\u2215{OUTSIDE}", "does not exist"),
     "a variable": ("$HOME/x", "does not exist"),
-    "too long": ("a" * 5000, "is no file"),
+    "too long": ("a" * 5000, "is not a file"),
 }
 
 

@@ -101,10 +101,10 @@ WRONG = {
     "in a folder of all": (
         lambda path: path.parent.chmod(0o777), PermissionError, "could replace the key",
     ),
-    "a link": (link, ValueError, "is a link or no plain file"),
-    "a link to itself": (loop, ValueError, "is a link or no plain file"),
-    "a folder": (folder, ValueError, "is a link or no plain file"),
-    "a pipe": (pipe, ValueError, "is a link or no plain file"),
+    "a link": (link, ValueError, "is a link or not a regular file"),
+    "a link to itself": (loop, ValueError, "is a link or not a regular file"),
+    "a folder": (folder, ValueError, "is a link or not a regular file"),
+    "a pipe": (pipe, ValueError, "is a link or not a regular file"),
 }  # fmt: skip
 
 

@@ -128,7 +128,7 @@ def test_a_broken_off_run_leaves_nothing_that_looks_complete(tmp_path):
     phantom.generate(folder, dataclasses.replace(OPTIONS, images=2), workers=1)
     assert (folder / "phantom.json").is_file()
     (folder / "phantom.json").unlink()
-    with pytest.raises(ValueError, match="no phantom"):
+    with pytest.raises(ValueError, match="not a phantom"):
         phantom.generate(folder, dataclasses.replace(OPTIONS, images=2), workers=1)
 
 

@@ -323,7 +323,7 @@ def test_missing_folder_table_and_column_are_told_apart(tmp_path):
 
 
 def test_unknown_check_in_allow_lists_the_checks(tmp_path):
-    with pytest.raises(ValueError, match="are no checks"):
+    with pytest.raises(ValueError, match="are not checks"):
         read(registry(tmp_path), allow=["everything"])
 
 
@@ -364,6 +364,6 @@ def test_half_of_a_place_is_told(tmp_path, head, row):
     root = registry(tmp_path / "registry")
     rows = [("image", "site", *head), ("images/000.dcm", "rib", *row)]
     table(root / "regions.csv", rows)
-    with pytest.raises(checks.RegistryError, match="no numbers") as caught:
+    with pytest.raises(checks.RegistryError, match="not numbers") as caught:
         read(root)
     assert problems_of(caught) == [("regions.csv", 2, "bad_value")]

@@ -270,7 +270,7 @@ def test_a_language_without_patterns_names_those_that_are():
     "change", [{"read": "maybe"}, {"silence": "positive"}], ids=["read", "silence"]
 )
 def test_options_out_of_range_name_the_values(change):
-    with pytest.raises(ValueError, match="is none of"):
+    with pytest.raises(ValueError, match="must be one of"):
         report_text.ReportOptions(**change)
 
 

@@ -1,8 +1,6 @@
 """Scoring anybody's tables: files in, numbers and a page out, or nothing at all."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +10,7 @@ import pytest
 from aals_jax.evaluation import score, submissions
 from aals_jax.metrics import readings
 from aals_jax.metrics.draws import Bootstrap
+from tests.support.command_line import launch
 
 ROOT = Path(__file__).parents[2]
 
@@ -182,16 +181,6 @@ def test_faults_leave_nothing_behind(tmp_path):
     with pytest.raises(submissions.SubmissionError, match="row 52"):
         run(tmp_path, "a")
     assert not (tmp_path / "out").exists()
-
-
-def launch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "launch.py"), *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def test_the_command_line_scores_and_tells_what_is_missing(tmp_path):

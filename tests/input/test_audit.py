@@ -6,8 +6,6 @@ With AALS_SHARED_DATA set, the 1,000 real films of its nih_cxr_pneumonia are aud
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -23,6 +21,7 @@ from data.cxr_registry.guard import checks
 from data.cxr_registry.survey import duplicates, looks, table_survey
 from data.cxr_registry.tables import records
 from data.phantom import registry as phantom
+from tests.support.command_line import launch
 from tests.support.registry_files import (
     REGIONS_HEAD,
     STUDIES_HEAD,
@@ -387,15 +386,8 @@ def test_the_phantom_audits_cleanly_and_is_named_one(tmp_path):
 
 def test_the_command_fails_when_a_fault_stands(tmp_path):
     root = broken(tmp_path / "registry")
-    launcher = str(Path(__file__).parents[2] / "launch.py")
     flags = ("--registry", str(root), "--nopixels", "--out=out", "--workers=0")
-    told = subprocess.run(
-        [sys.executable, launcher, "--mode=audit", *flags],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    told = launch("--mode=audit", *flags, cwd=tmp_path)
     assert told.returncode == 1
     assert "studies.csv row 26: 9 cells under 7 columns" in told.stderr
     assert "CANARY" not in told.stderr + told.stdout

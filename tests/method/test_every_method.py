@@ -23,14 +23,10 @@ REMEMBERING = ["temporal_ensembling", "self_training"]
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory):
-    """A folder for all runs here, which also share what they compile."""
-    folder = tmp_path_factory.mktemp("methods")
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
+def scratch(compiled_once):
+    """A folder for all runs here, which share what they compile, however short."""
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    yield folder
-    jax.config.update("jax_compilation_cache_dir", before)
+    yield compiled_once
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 

@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -18,6 +16,8 @@ from aals_jax.runs import checkpoints, evaluate, loop, run
 from aals_jax.runs.workdir import check_data
 from aals_jax.runtime import log
 from tests.support import registry_files
+from tests.support.command_line import launch
+from tests.support.datasets import contents
 from tests.support.small_runs import small_config
 
 ROOT = Path(__file__).parents[2]
@@ -29,13 +29,9 @@ METRICS = {
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory):
+def scratch(compiled_once):
     """A folder for all runs here, which also share what they compile."""
-    folder = tmp_path_factory.mktemp("runs")
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
-    yield folder
-    jax.config.update("jax_compilation_cache_dir", before)
+    return compiled_once
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +48,6 @@ def result_of(workdir: Path) -> dict:
 def without_commit(workdir: Path) -> dict:
     """The commit may change while tests run; nothing else may."""
     return {k: v for k, v in result_of(workdir).items() if k != "commit"}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def final_states(workdir: Path) -> list[np.ndarray]:
@@ -461,16 +452,6 @@ def test_too_many_unreadable_files_are_refused_without_naming_anybody(
     assert "3 of 24 images are unusable" in text
     assert "studies.csv row 5" in text
     assert not any(word in text for word in ("PATIENT", ".dcm", "images/", "registry/"))
-
-
-def launch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "launch.py"), *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def test_help_mentions_the_config_and_the_workdir(tmp_path):

@@ -21,6 +21,7 @@ from aals_jax.study.blocks import BLOCKS
 from aals_jax.study.kept import Study
 from aals_jax.study.plan import NO_SHARPENING, Plan, PlannedTrial, arms
 from tests.support import fake_studies
+from tests.support.datasets import contents
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,11 +67,6 @@ def rows(text):
     """Cells of all table lines."""
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
-def contents(folder):
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def plan_of(*trials):

@@ -106,7 +106,7 @@ def overlap(a, b):
 
 
 def badness(rule, place, lesion):
-    """How bad a hit would be, the lower the better; None is no hit."""
+    """How bad a hit would be, the lower the better; None is not a hit."""
     x, y = center(place)
     away = math.dist((x, y), center(lesion))
     if rule == "iou":

@@ -9,11 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from aals_jax import sweeps
 from aals_jax.method.methods import METHODS
 from aals_jax.runs import identity, sharing
 from aals_jax.runtime import cores
@@ -39,13 +39,9 @@ def get_sweep():
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory):
+def scratch(compiled_once):
     """A folder for datasets and for what is compiled, shared by the runs here."""
-    folder = tmp_path_factory.mktemp("sweeps")
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(folder / "runs/.xla"))
-    yield folder
-    jax.config.update("jax_compilation_cache_dir", before)
+    return compiled_once
 
 
 def job_of(folder: Path, scratch: Path, fields: dict, **options) -> driver.Job:
@@ -374,6 +370,9 @@ def test_without_ray_it_says_what_to_install_and_the_way_without(
 ):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setitem(sys.modules, "optuna", None)
+    # the collection of doctests may have imported it already
+    monkeypatch.delitem(sys.modules, "aals_jax.sweeps.ray_engine", raising=False)
+    monkeypatch.delattr(sweeps, "ray_engine", raising=False)
     job = job_of(tmp_path, scratch, {"seed": [0]})
     with pytest.raises(ValueError, match=r"requirements/sweep\.txt.*--list"):
         driver.run(job)

@@ -108,18 +108,24 @@ def _add_input(add: Callable[..., Any]) -> None:
         help="secret key of the pseudonyms; made where none is needed yet",
     )
     add("--side", type=int, default=512, help="side of the images in pixels (512)")
-    add("--bits", type=int, default=8, choices=(8, 16), help="bits per pixel (8)")
+    add(
+        "--bits",
+        type=int,
+        default=BuildOptions.bits,
+        choices=(8, 16),
+        help="bits per pixel (%(default)s)",
+    )
     add(
         "--seed",
         type=int,
-        default=0,
-        help="seed of the assignment of patients to the ten parts (0)",
+        default=BuildOptions.seed,
+        help="seed of the assignment of patients to the ten parts (%(default)s)",
     )
     add(
         "--max_bad_share",
         type=float,
-        default=0.02,
-        help="share of unusable images that may be left out (0.02)",
+        default=BuildOptions.max_bad_share,
+        help="share of unusable images that may be left out (%(default)s)",
     )
     add("--allow", type=split_names, default=(), help="checks that may pass, see below")
     add(
@@ -135,8 +141,9 @@ def _add_input(add: Callable[..., Any]) -> None:
     add(
         "--point_radius",
         type=float,
-        default=32.0,
-        help="half side of the box around a point annotation, in stored pixels (32)",
+        default=records.ReadingOptions.point_radius,
+        help="half side of the box around a point annotation, in stored pixels "
+        "(%(default)g)",
     )
 
 
@@ -144,13 +151,13 @@ def _add_reports(add: Callable[..., Any]) -> None:
     add(
         "--reports",
         choices=report_text.READ,
-        default="auto",
+        default=report_text.ReportOptions.read,
         help="labels from the column report (auto: where nothing else gives them)",
     )
     add(
         "--report_languages",
         type=split_names,
-        default=("en",),
+        default=report_text.ReportOptions.languages,
         help="languages of the reports, comma-separated: en, de (en)",
     )
     add(
@@ -161,9 +168,9 @@ def _add_reports(add: Callable[..., Any]) -> None:
     add(
         "--report_silence",
         choices=report_text.SILENCE,
-        default="negative",
+        default=report_text.ReportOptions.silence,
         help="what a report on the image means that does not mention the finding "
-        "(negative)",
+        "(%(default)s)",
     )
 
 
@@ -171,11 +178,21 @@ def _add_machine(add: Callable[..., Any]) -> None:
     add(
         "--workers",
         type=int,
-        default=2,
-        help="processes; 0: this one, without the two limits below (2)",
+        default=BuildOptions.workers,
+        help="processes; 0: this one, without the two limits below (%(default)s)",
     )
-    add("--timeout_s", type=float, default=60.0, help="seconds for one file (60)")
-    add("--memory_gib", type=float, default=4.0, help="GiB for one process (4)")
+    add(
+        "--timeout_s",
+        type=float,
+        default=BuildOptions.timeout_s,
+        help="seconds for one file (%(default)g)",
+    )
+    add(
+        "--memory_gib",
+        type=float,
+        default=BuildOptions.memory_gib,
+        help="GiB for one process (%(default)g)",
+    )
     add(
         "--beam",
         type=shlex.split,

@@ -1,6 +1,6 @@
 """Shards made by an Apache Beam runner; each is written by the worker that makes it.
 
-TFDS's own Beam path sends every encoded image through a shuffle, starts anew after a
+TFDS's own Beam path sends every encoded image through a shuffle, starts over after a
 failure and cuts its shards by another rule than the local build. Here an element of the
 pipeline is a shard's number: the worker makes the same plan from the same tables and
 writes the shard with the same function, unless it is there. So the bytes are the local

@@ -14,8 +14,6 @@ from data.cxr_registry.dicom import reader
 from data.cxr_registry.guard import pool, privacy
 from data.cxr_registry.tables import records
 
-_LOST = "took longer than"  # begins the reason of a study whose process was lost
-
 
 class Encoded(NamedTuple):
     """An example ready to write, and what the build counts beside it."""
@@ -30,11 +28,7 @@ class Refused(NamedTuple):
 
     row: int
     reason: str
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether its process was lost, which may be the machine's fault alone."""
-        return self.reason.startswith(_LOST)
+    is_lost: bool = False  # its process was lost, perhaps by the machine's fault alone
 
 
 def encode_study(study: records.Study, *, options: BuildOptions, key: bytes) -> Encoded:
@@ -121,10 +115,11 @@ def encode_all(
 
 def _refuse_lost(study: records.Study, *, options: BuildOptions) -> Refused:
     reason = (
-        f"{_LOST} {options.timeout_s:g} s, or more than {options.memory_gib:g} "
-        "GiB, or crashed its decoder; convert it"
+        f"took longer than {options.timeout_s:g} s, or more than "
+        f"{options.memory_gib:g} GiB, or crashed its decoder; re-export the file, or "
+        "leave its row out"
     )
-    return Refused(study.row, reason)
+    return Refused(study.row, reason, is_lost=True)
 
 
 def serializer(options: BuildOptions) -> Callable[[Any], bytes]:

@@ -24,7 +24,7 @@ def fold_splits(fold: int) -> dict[str, list[int]]:
     {'train': [1, 2, 3, 4, 5, 6, 7], 'validation': [0], 'test': [8, 9]}
     """
     if not 0 <= fold < NUM_FOLDS:
-        raise ValueError(f"fold={fold} is none of 0..{NUM_FOLDS - 1}")
+        raise ValueError(f"fold={fold} must be 0 to {NUM_FOLDS - 1}")
     test = [2 * fold, 2 * fold + 1]
     validation = [(2 * fold + 2) % NUM_PARTS]
     train = [k for k in range(NUM_PARTS) if k not in test + validation]
@@ -100,7 +100,7 @@ def read_parts(path: Path) -> dict[str, int]:
     words = lines[0].split() if lines else []
     body = "".join(lines[2:])
     if words[:4] != ["#", "parts", "version", "1"] or len(words) != 6:
-        raise ValueError(f"{path.name}: is no table of parts, version 1")
+        raise ValueError(f"{path.name}: is not a table of parts, version 1")
     if hashlib.sha256(body.encode()).hexdigest() != words[5]:
         raise ValueError(f"{path.name}: was edited; its hash does not fit its rows")
     return {name: int(part) for name, part in csv.reader(body.splitlines())}

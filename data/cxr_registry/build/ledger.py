@@ -11,6 +11,7 @@ from typing import Any
 
 from data.cxr_registry.build import card, encode, folds, plan, shards, versions
 from data.cxr_registry.guard import checks, formulas
+from data.cxr_registry.labels import settling
 from data.cxr_registry.tables import records
 
 BUILD_FILE = "build.json"
@@ -46,9 +47,13 @@ class Ledger:
         """Writes the tables, build.json and the data card into the dataset's folder."""
         for split, examples in self._written.items():
             if not examples:
-                raise ValueError(f"no image of {split} could be read; see the registry")
+                raise ValueError(
+                    f"no readable image is left in split {split}; --mode=audit lists "
+                    "why"
+                )
         refused = sorted(self._refused)
-        _write_csv(folder / QUARANTINE_FILE, [("row", "reason"), *refused])
+        quarantine = [(study.row, study.reason) for study in refused]
+        _write_csv(folder / QUARANTINE_FILE, [("row", "reason"), *quarantine])
         _write_csv(folder / AUDIT_FILE, self._audit_rows())
         parts = self._plan.parts
         parts_hash = folds.write_parts(folder / PARTS_FILE, parts) if parts else None
@@ -138,13 +143,13 @@ def _check_share(
 ) -> None:
     if len(refused) <= max_bad_share * total:
         return
-    rows = "\n".join(
-        f"  {table} row {row}: {reason}" for row, reason in sorted(refused)[:50]
+    head = (
+        f"{len(refused)} of {total} images are unusable, more than max_bad_share "
+        "allows; mend them, or raise max_bad_share"
     )
-    raise ValueError(
-        f"{len(refused)} of {total} images are unusable, more than max_bad_share lets "
-        f"pass; mend them or raise it\n{rows}"
-    )
+    rows = [f"{table} row {study.row}: {study.reason}" for study in sorted(refused)]
+    lines = checks.list_first(rows, bullet="  ", hint=": --mode=audit lists all")
+    raise ValueError("\n".join([head, *lines]))
 
 
 def _pixels(
@@ -177,10 +182,9 @@ def _evidence(
 
 
 def _decider(evidence: str) -> str:
-    """The source that decided, with which the evidence of settling.settle begins."""
-    if evidence.startswith("codes:") and " against report:" in evidence:
-        return "none: codes against report"
-    return evidence.partition(":")[0].partition(",")[0]
+    """The source that decided, in the words of build.json."""
+    decider = settling.decider(evidence)
+    return "none: codes against report" if decider == settling.CONFLICT else decider
 
 
 def _label_counts(

@@ -13,7 +13,7 @@ _PLAIN_NAME = re.compile(r"[\w -]+")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """What a dataset is built from, and how.
+    """What a dataset is built from, and how; the command line's defaults are these.
 
     Raises:
         ValueError: a value is out of range, or the key lies among the datasets.

@@ -45,7 +45,7 @@ def declared(data: bytes) -> Frame | None:
 
 
 def image_shape(data: bytes) -> tuple[int, int] | None:
-    """Rows and columns that a stream declares; None as of `declared`."""
+    """Rows and columns that a stream declares; None as for `declared`."""
     frame = declared(data)
     return None if frame is None else (frame.rows, frame.columns)
 

@@ -62,7 +62,7 @@ def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -
     if modalities is not None and modality and modality not in modalities:
         accepted = ", ".join(sorted(modalities))
         raise UnreadableRadiograph(
-            f"is no radiograph by its Modality; accepted are {accepted}"
+            f"is not a radiograph: Modality must be one of {accepted}, or empty"
         )
     if header.get("PresentationIntentType") == "FOR PROCESSING":
         raise UnreadableRadiograph(
@@ -70,7 +70,7 @@ def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -
             "export the FOR PRESENTATION one"
         )
     if int(header.get("NumberOfFrames") or 1) > 1:
-        raise UnreadableRadiograph("has several frames; export one frame a file")
+        raise UnreadableRadiograph("has several frames; export one frame per file")
     headers.size(header)
     kind = str(header.get("PhotometricInterpretation") or "")
     samples = int(header.get("SamplesPerPixel") or 1)
@@ -80,20 +80,18 @@ def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -
         )
     bits = header.get("BitsStored") or 0
     if not 1 <= bits <= 16:
-        raise UnreadableRadiograph("stores more than 16 bits a pixel or states 0")
+        raise UnreadableRadiograph("BitsStored must be 1 to 16; export it again")
     if header.get("BitsAllocated") not in _ALLOCATED or bits > header.BitsAllocated:
         raise UnreadableRadiograph(
-            "allocates no whole bytes for its bits stored; export it again"
+            "BitsAllocated must be 1, 8, 16, 32 or 64 and at least BitsStored; export "
+            "it again"
         )
     if header.get("PixelRepresentation") not in (0, 1):
         raise UnreadableRadiograph(
-            "doesn't say whether its pixels have a sign; export it again"
+            "PixelRepresentation must be 0 or 1; export it again"
         )
     if header.get("HighBit", bits - 1) != bits - 1:
-        raise UnreadableRadiograph(
-            "has its highest bit elsewhere than on top of its bits stored; export it "
-            "again"
-        )
+        raise UnreadableRadiograph("HighBit must be BitsStored - 1; export it again")
 
 
 def _transfer_syntax(header: pydicom.Dataset) -> uid.UID:

@@ -68,16 +68,16 @@ _PIXEL_VRS = frozenset({"OB", "OW", "UN", None})  # None: implicit, the dictiona
 
 
 class UnreadableRadiograph(ValueError):
-    """A file that is no usable radiograph: the reason and the remedy, in one line."""
+    """A file that is not a usable radiograph: reason and remedy, in one line."""
 
 
-class _Bounded(io.BytesIO):
-    """Bytes that a parser may read from so many times, and never to their end."""
+class _LimitedReads(io.BytesIO):
+    """A file that allows _MAX_READS reads, and none of "all the rest"."""
 
     reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        # pydicom asks for the rest to inflate it, without a bound: 1 MB may become 1 GB
+        # pydicom asks for the rest to inflate it, without a limit: 1 MB may become 1 GB
         if size is None or size < 0:
             raise UnreadableRadiograph(
                 "has the deflated transfer syntax; convert it to Explicit VR Little "
@@ -95,13 +95,13 @@ def read_header(data: bytes) -> pydicom.Dataset:
     """Parses the whitelisted fields, all values read, the pixels undecoded.
 
     Raises:
-        UnreadableRadiograph: no DICOM, no pixels, or a field that can't be read.
+        UnreadableRadiograph: not DICOM, no pixels, or a field that can't be read.
     """
     has_preamble = data[128:132] == b"DICM"
     with quiet_pydicom():
         try:
             header = pydicom.dcmread(
-                _Bounded(data), force=True, specific_tags=list(WHITELIST)
+                _LimitedReads(data), force=True, specific_tags=list(WHITELIST)
             )
             _read_values(header)
         except UnreadableRadiograph:
@@ -114,7 +114,7 @@ def read_header(data: bytes) -> pydicom.Dataset:
         raise UnreadableRadiograph(
             "is DICOM without pixels, or cut off before them; export the image itself"
             if has_preamble
-            else "is no DICOM, PNG or JPEG file; remove its row or export it again"
+            else "is not a DICOM, PNG or JPEG file; remove its row or export it again"
         )
     return header
 
@@ -127,7 +127,7 @@ def _read_values(header: pydicom.Dataset) -> None:
         if keyword == "PixelData":
             if raw.VR not in _PIXEL_VRS:
                 raise UnreadableRadiograph(
-                    "has pixels of no value kind for pixels; export it again"
+                    "PixelData has an unexpected VR; export it again"
                 )
             continue
         # a sequence of undefined length is read already, within _MAX_READS
@@ -139,7 +139,7 @@ def _read_values(header: pydicom.Dataset) -> None:
     for element in header.iterall():
         if element.keyword in _INTEGERS and not isinstance(element.value, int | None):
             raise UnreadableRadiograph(
-                f"has no number in {element.keyword}; export it again"
+                f"{element.keyword} must be one integer; export it again"
             )
 
 
@@ -154,8 +154,8 @@ def check_size(shape: tuple[int, int] | None) -> tuple[int, int]:
         raise UnreadableRadiograph("states no image size; export it again")
     if shape[0] * shape[1] > MAX_PIXELS:
         raise UnreadableRadiograph(
-            f"{shape[0]} x {shape[1]} pixels, over the bound of {MAX_PIXELS}; "
-            "export a single radiograph a file"
+            f"has {shape[0]} x {shape[1]} pixels, over the limit of {MAX_PIXELS}; "
+            "export one radiograph per file"
         )
     return shape
 

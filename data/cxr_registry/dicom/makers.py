@@ -51,7 +51,7 @@ OTHER = "other"
 
 
 def name_of(manufacturer: str) -> str:
-    """The maker's name; "other" for what is none of the table, "" for an empty field.
+    """The maker's name; "other" for one not in the table, "" for an empty field.
 
     >>> name_of('"GE Healthcare"'), name_of("FUJIFILM Corporation"), name_of("A. Smith")
     ('GE', 'Fujifilm', 'other')

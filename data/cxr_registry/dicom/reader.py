@@ -80,9 +80,11 @@ def read_radiograph(
     with headers.quiet_pydicom():  # a field is converted when it is asked for
         try:
             return _show(header, stored)
+        except UnreadableRadiograph:
+            raise
         except Exception as error:  # a hostile field raises anything, and quotes itself
             raise UnreadableRadiograph(
-                f"its lookup table, window or another field is malformed "
+                "has a malformed lookup table, window or other field "
                 f"({type(error).__name__}); export it again"
             ) from None
 
@@ -153,8 +155,8 @@ def _read_bytes(path: Path) -> bytes:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UnreadableRadiograph(
-                f"{size >> 20} MiB, over the bound of {MAX_BYTES >> 20} MiB; "
-                "export a single image a file"
+                f"is {size >> 20} MiB, over the limit of {MAX_BYTES >> 20} MiB; "
+                "export one image per file"
             )
         return path.read_bytes()
     except OSError as error:  # its own text holds the path

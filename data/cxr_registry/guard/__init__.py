@@ -1,1 +1,1 @@
-"""What keeps input from doing harm: privacy, problems, processes with bounds."""
+"""What keeps input from doing harm: privacy, problems, processes with limits."""

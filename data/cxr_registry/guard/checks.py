@@ -8,7 +8,9 @@ import collections
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
-# Check -> what happens to the row when it is allowed to pass.
+# Check -> what happens to the row when it is allowed to pass. Three more can't be
+# allowed: "table" (of a file), "columns" (of a whole table), "quarantine" (of too many
+# unusable images).
 CHECKS = {
     "bad_value": "the cell counts as empty",
     "bad_date": "the date counts as unknown",
@@ -23,8 +25,6 @@ CHECKS = {
     "same_pixels": "both images are kept",
     "burned_in": "images flagged as having burned-in text are kept",
 }
-# Checks that can't be allowed: of a file, of a whole table, of too many images.
-ALWAYS = ("table", "columns", "quarantine")
 _LISTED = 50  # problems in a message; an error's `problems` holds all of them
 
 
@@ -33,7 +33,7 @@ class Problem(NamedTuple):
 
     file: str  # the file's name; "" where the problem is in no file
     row: int | None  # as a spreadsheet numbers it; None for the whole file
-    check: str  # a key of CHECKS, one of ALWAYS, or "" outside of a registry
+    check: str  # a key of CHECKS or one that can't be allowed; "" outside of a registry
     text: str  # what is wrong and what to do
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class Problems:
         error: makes the exception out of all problems.
 
     Raises:
-        ValueError: `allow` names something that is no check.
+        ValueError: `allow` names something that is not a check.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Problems:
         error: Callable[[Sequence[Problem]], Exception] = RegistryError,
     ):
         if unknown := sorted(set(allow) - CHECKS.keys()):
-            raise ValueError(f"allow={unknown} are no checks; they are {list(CHECKS)}")
+            raise ValueError(f"allow={unknown} are not checks; use {list(CHECKS)}")
         self.allow = frozenset(allow)
         self.standing: list[Problem] = []  # in the order in which they were found
         self.allowed: collections.Counter[str] = collections.Counter()  # by check

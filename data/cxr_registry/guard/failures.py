@@ -18,6 +18,8 @@ _OURS = frozenset({"aals_jax", "configs", "data", "launch", "__main__"})
 _SEE_NO_PATIENT = frozenset(
     {"absl", "flax", "jax", "jaxlib", "ml_collections", "optax", "orbax"}
 )
+_CAUSE = "The above exception was the direct cause of the following exception:"
+_CONTEXT = "During handling of the above exception, another exception occurred:"
 
 
 def message(error: BaseException) -> str:
@@ -44,11 +46,11 @@ def trace(error: BaseException) -> str:
         visited.add(id(current))
         chain.append((current, link))
         if current.__cause__ is not None:
-            current, link = current.__cause__, "It was the direct cause of:"
+            current, link = current.__cause__, _CAUSE
         elif current.__suppress_context__:
             current = None
         else:
-            current, link = current.__context__, "While it was handled, there came:"
+            current, link = current.__context__, _CONTEXT
     parts = []
     for exception, follows in reversed(chain):
         parts += ["Traceback (most recent call last):\n"]

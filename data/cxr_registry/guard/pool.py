@@ -113,7 +113,7 @@ class _Lost(Exception):
 
 
 class _Process:
-    """A child that does one task after the other, and is started anew when lost."""
+    """A child that does one task after the other, and is restarted when lost."""
 
     def __init__(self, function: Callable[[Any], Any], memory_bytes: int, gate: _Gate):
         self._arguments = (function, memory_bytes)
@@ -165,10 +165,10 @@ def _has_answer(pipe: Any) -> bool:
 
 
 def _serve(pipe: Any, function: Callable[[Any], Any], memory_bytes: int) -> None:
-    cv2.setNumThreads(1)  # one core a process
+    cv2.setNumThreads(1)  # one core per process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     keep_memory()
-    _bound_memory(memory_bytes)
+    _limit_memory(memory_bytes)
     with contextlib.suppress(EOFError, OSError):  # the parent has ended
         pipe.send("ready")
         while True:
@@ -193,7 +193,7 @@ def keep_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
-def _bound_memory(memory_bytes: int) -> None:
+def _limit_memory(memory_bytes: int) -> None:
     sizes = Path("/proc/self/statm")
     if sizes.exists():
         used = int(sizes.read_text().split()[0]) * resource.getpagesize()

@@ -63,7 +63,8 @@ def load_key(path: Path) -> bytes:
     """Reads a key and checks who else could read it; see `load_or_create_key`."""
     if not stat.S_ISREG(path.lstat().st_mode):
         raise ValueError(
-            "the key file is a link or no plain file; give the path of the file itself"
+            "the key file is a link or not a regular file; give the path of the file "
+            "itself"
         )
     folder = path.resolve().parent.stat().st_mode
     if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:

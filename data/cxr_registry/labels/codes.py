@@ -33,7 +33,7 @@ _NOT_ACUTE = re.compile(r"S\d\w*[DGKPS]")
 # rib. So S22.31 means "right" only with what -CM alone has: an X, or a sixth digit.
 _RIB_SIDE = re.compile(r"S22[34]([1239])X\w?")
 _CLAVICLE_SIDE = re.compile(r"S420[0-3](\d)\w?")
-# The dot has a fixed place: 81.0 is 081.0 (typhus) cut by a spreadsheet, no clavicle.
+# The dot has a fixed place: 81.0 is 081.0 (typhus) cut by a spreadsheet, not 810.
 _CODE = re.compile(
     r"[A-Z]\d[0-9A-Z](?:\.?[0-9A-Z]{1,4})?"
     r"|\d{3}(?:\.?\d{1,2})?|E\d{3}(?:\.?\d)?"
@@ -50,7 +50,7 @@ class CodeLabel(NamedTuple):
 
 
 def split_codes(cell: str) -> tuple[list[str], list[str]]:
-    """The codes of a cell, in upper case without dots, and the parts that are none."""
+    """The codes of a cell, in upper case without dots, and the parts that aren't."""
     parts = [part for part in re.split(r"[;,|/\s]+", cell.strip().upper()) if part]
     # dagger, asterisk and exclamation mark are ICD-10's marks beside a code
     parts = [part.rstrip("+*!†") for part in parts]

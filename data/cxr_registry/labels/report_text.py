@@ -41,10 +41,10 @@ class ReportOptions:
 
     def __post_init__(self):
         if self.read not in READ:
-            raise ValueError(f"read={self.read!r} is none of {', '.join(READ)}")
+            raise ValueError(f"read={self.read!r}: must be one of {', '.join(READ)}")
         if self.silence not in SILENCE:
             have = ", ".join(SILENCE)
-            raise ValueError(f"silence={self.silence!r} is none of {have}")
+            raise ValueError(f"silence={self.silence!r}: must be one of {have}")
 
 
 class Mention(NamedTuple):

@@ -9,6 +9,8 @@ import enum
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+CONFLICT = "conflict"  # what `decider` gives where codes and report contradict
+
 
 class Weight(enum.IntEnum):
     """How much the statement of a source counts."""
@@ -58,8 +60,24 @@ def settle(statements: Sequence[Statement]) -> tuple[int, str]:
         return statements[0].label, "column"
     if any(True for _ in conflicts(statements)):
         return -1, " against ".join(f"{s.source}: {s.evidence}" for s in statements)
-    decider = max(statements, key=lambda statement: statement.weight)
-    return decider.label, f"{decider.source}: {decider.evidence}"
+    strongest = max(statements, key=lambda statement: statement.weight)
+    return strongest.label, f"{strongest.source}: {strongest.evidence}"
+
+
+def decider(evidence: str) -> str:
+    """The source that decided a label, out of the label's evidence.
+
+    Args:
+        evidence: of `settle`; or "region", perhaps with what the box overrules.
+
+    >>> decider("codes: S2241XA (right)"), decider("region, against column")
+    ('codes', 'region')
+    >>> decider("codes: S2241XA (right) against report: 4-16 (negation)")
+    'conflict'
+    """
+    if evidence.startswith("region"):
+        return "region"
+    return CONFLICT if " against " in evidence else evidence.partition(":")[0]
 
 
 def contradicted_by(count: Statement, statements: Sequence[Statement]) -> str:
@@ -70,12 +88,12 @@ def contradicted_by(count: Statement, statements: Sequence[Statement]) -> str:
 
     Args:
         count: of the same image.
-        statements: as of `settle`, without the count.
+        statements: as for `settle`, without the count.
     """
     label, why = settle(statements)
     if label in (-1, count.label) or settle([*statements, count])[0] == count.label:
         return ""
-    return why.partition(":")[0]
+    return decider(why)
 
 
 def conflicts(statements: Sequence[Statement]) -> Iterator[tuple[str, str]]:

@@ -115,11 +115,11 @@ def _fault(row: PatternRow) -> str:
     if kind in MODIFIERS or row.kind == "all":
         scopes = SCOPES if kind in MODIFIERS else ("terminate",)
         if row.scope not in scopes:
-            return f"scope {row.scope!r} is none of {', '.join(scopes)}"
+            return f"scope {row.scope!r}: must be one of {', '.join(scopes)}"
     elif row.scope:
         return f"{row.kind} takes no scope"
     if kind == "section" and name not in SECTIONS:
-        return f"section {name!r} is none of {', '.join(SECTIONS)}"
+        return f"section {name!r}: must be one of {', '.join(SECTIONS)}"
     named = kind in ("word", "section", *MENTIONS)
     plain = row.kind in ("all", "unsplit", *MODIFIERS)
     if not (named and name) and not plain:

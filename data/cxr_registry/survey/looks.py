@@ -108,5 +108,8 @@ def look_at_all(
 
 
 def _late(study: records.Study, *, timeout_s: float) -> Refused:
-    reason = f"took longer than {timeout_s:g} s or crashed its decoder; convert it"
-    return Refused(study.row, reason)
+    reason = (
+        f"took longer than {timeout_s:g} s or crashed its decoder; re-export the file, "
+        "or leave its row out"
+    )
+    return Refused(study.row, reason, is_lost=True)

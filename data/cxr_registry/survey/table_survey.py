@@ -8,9 +8,10 @@ import numpy as np
 
 from data.cxr_registry.build import encode, folds
 from data.cxr_registry.dicom import reader
+from data.cxr_registry.labels import settling
 from data.cxr_registry.tables import records
 
-SUPERVISION = ("R", "P", "N", "unknown")
+SUPERVISION = ("R", "P", "N", "unknown")  # of records.Study.supervision
 _BINS = 24  # of the histogram of boxes
 UNKNOWN, OTHER = "unknown", "other"
 
@@ -40,7 +41,7 @@ def tables(registry: records.Registry) -> dict[str, Any]:
             name: supervision(registry.studies, name) for name in registry.findings
         },
         "evidence": {
-            name: _counted(_source(s.evidence[name]) for s in registry.studies)
+            name: _counted(settling.decider(s.evidence[name]) for s in registry.studies)
             for name in registry.findings
         },
         "years": crossed(registry, lambda s: str(s.year or UNKNOWN)),
@@ -179,10 +180,3 @@ def _boxes(registry: records.Registry, finding: str) -> dict[str, Any]:
 
 def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(collections.Counter(values))
-
-
-def _source(evidence: str) -> str:
-    """`codes` for "codes: S2241XA (right)"; `conflict` where two sources disagree."""
-    if evidence.startswith("region"):
-        return "region"
-    return "conflict" if " against " in evidence else evidence.partition(":")[0]

@@ -12,7 +12,7 @@ from data.cxr_registry.tables import formats
 
 LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
 COUNT = "_count"  # ends the name of the column with a finding's number of lesions
-MOST_LESIONS = 100  # a larger number is no count: a year, a record number
+MOST_LESIONS = 100  # a larger number is not a count but a year, a record number
 Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each row
 
 
@@ -68,7 +68,7 @@ class Cells:
                 date = parse_date(cells["study_date"])
             except ValueError:
                 date = None
-                text = "study_date is no date; write YYYY-MM-DD, or leave it empty"
+                text = "study_date is not a date; write YYYY-MM-DD, or leave it empty"
                 self._problems.add(self._table.name, row, text, check="bad_date")
             dates[row] = date
             if date is not None:
@@ -150,7 +150,7 @@ class Cells:
         valid, bad = codes.split_codes(cells.get("diagnosis_codes", ""))
         if bad:
             total = len(valid) + len(bad)
-            text = f"diagnosis_codes: {len(bad)} of {total} are no codes"
+            text = f"diagnosis_codes: {len(bad)} of {total} are not codes"
             self._problems.add(self._table.name, row, text, check="bad_value")
         report = {}
         if self._reader:
@@ -204,7 +204,7 @@ class Cells:
         match = re.fullmatch(r"([0-9]{1,3})(?:\.0+)?", cell)
         count = int(match[1]) if match else MOST_LESIONS + 1
         if cell and count > MOST_LESIONS:
-            text = f"{column} is no whole number from 0 to {MOST_LESIONS} or empty"
+            text = f"{column} must be a whole number from 0 to {MOST_LESIONS}, or empty"
         elif cell and (
             contradicted := settling.contradicted_by(_counted(count), statements)
         ):
@@ -226,7 +226,7 @@ class Cells:
             return values[cell if cell in values else cell.upper()]
         if cell:
             names = ", ".join(str(value) for value in values if value)
-            text = f"{column} is none of {names} or empty"
+            text = f"{column} must be one of {names}, or empty"
             self._problems.add(self._table.name, row, text, check="bad_value")
         return None
 
@@ -238,7 +238,7 @@ class Cells:
             if years <= 130:
                 return years
         if cell:
-            text = "age is no number of years from 0 to 130"
+            text = "age must be a number of years from 0 to 130, or empty"
             self._problems.add(self._table.name, row, text, check="bad_value")
         return None
 
@@ -264,5 +264,5 @@ def parse_date(cell: str) -> datetime.date | None:
         return None
     match = re.fullmatch(r"(\d{4})([-/]?)(\d{2})\2(\d{2})(?:[T ][\d:.]*)?", cell)
     if not match:
-        raise ValueError("no date")
+        raise ValueError("not a date")
     return datetime.date(int(match[1]), int(match[3]), int(match[4]))

@@ -24,7 +24,7 @@ def check(
     reader: cells.Cells,
 ) -> None:
     """Reports what is wrong with the table as a whole."""
-    have = table.name_columns(_contract(findings))
+    have = table.name_columns(_described(findings))
 
     def report(text: str) -> None:
         problems.add(table.name, None, text, check="columns")
@@ -34,7 +34,9 @@ def check(
             report(f"no column {name}; the columns are {have}; unchecked: {needing}")
     for name in findings:
         if name.endswith(cells.COUNT):
-            report(f"{name} is a number of lesions by its ending; rename the column")
+            report(
+                f"{name}: {cells.COUNT} marks a number of lesions; rename the column"
+            )
         if not reader.defines(name):
             report(f"nothing defines the finding {name}; the columns are {have}")
     if not findings:
@@ -51,12 +53,12 @@ def check(
 def missing(table: formats.Table, findings: Sequence[str]) -> dict[str, int]:
     """Column -> its empty cells, in order.
 
-    One that is nothing of the contract is named by its place: it may be a patient's
-    cell, in a table without a header.
+    A column that README.md does not describe is called by its position: in a table
+    without a header its name may be a patient's cell.
     """
-    contract = _contract(findings)
+    described = _described(findings)
     return {
-        name if name in contract else f"column {place}": sum(
+        name if name in described else f"column {place}": sum(
             not line[name] for _, line in table.numbered()
         )
         for place, name in enumerate(table.columns, start=1)
@@ -86,7 +88,7 @@ def sites(table: formats.Table, findings: Sequence[str]) -> set[str]:
     return {*_free(table), *findings, *codes.POSITIVE}
 
 
-def _contract(findings: Sequence[str]) -> set[str]:
+def _described(findings: Sequence[str]) -> set[str]:
     """The columns that README.md describes, for these findings."""
     return {*RESERVED, *findings, *(name + cells.COUNT for name in findings)}
 

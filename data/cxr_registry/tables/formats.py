@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.cxr_registry.guard import checks
-from data.cxr_registry.tables.bounds import UnreadableTable, bounded_lines
+from data.cxr_registry.tables.limits import UnreadableTable, lines_within_limits
 
 SUFFIXES = (".csv", ".parquet", ".xlsx")
 
@@ -80,7 +80,7 @@ def read_table(path: Path) -> Table:
 
 
 def _table_error(problems: Iterable[checks.Problem]) -> ValueError:
-    """Outside of a registry no check has a name."""
+    """ValueError of all problems, without check names: those belong to registries."""
     unnamed = [problem._replace(check="") for problem in problems]
     return ValueError("\n".join(checks.list_first(unnamed)))
 
@@ -101,7 +101,7 @@ def scan_table(path: Path, problems: checks.Problems) -> Table:
         return Table(path.name, (), [])
     named = [name for name in columns if name]  # Excel keeps formatted empty columns
     if len(set(named)) < len(named):
-        add(None, "two columns of one name; rename one")
+        add(None, "two columns have the same name; rename one")
     rows = []
     for number, line in enumerate(lines, start=2):
         cells = [_text(cell) for cell in line]
@@ -125,11 +125,11 @@ def _lines(path: Path, add: Callable[[int | None, str], None]) -> Iterator[Any]:
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        text = f"is none of {', '.join(readers)} by its ending; save it as one"
+        text = f"its ending must be one of {', '.join(readers)}; save it as one of them"
         add(None, text)
         return
     try:
-        yield from bounded_lines(path, reader)
+        yield from lines_within_limits(path, reader)
     except UnreadableTable as error:
         add(None, str(error))
 
@@ -145,7 +145,7 @@ def _csv_lines(path: Path) -> Iterator[list[str]]:
     except UnicodeDecodeError:
         raise UnreadableTable("is not UTF-8; save it as UTF-8") from None
     except csv.Error as error:
-        raise UnreadableTable(f"is no CSV ({error}); save it again") from None
+        raise UnreadableTable(f"is not valid CSV ({error}); save it again") from None
 
 
 def _parquet_lines(path: Path) -> Iterator[Any]:
@@ -182,6 +182,6 @@ def _coco_lines(path: Path) -> Iterator[list[Any]]:
             yield [image, site, x, y, x + width, y + height]
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableTable(
-            f"is no COCO file ({type(error).__name__}); it needs images, categories "
+            f"is not a COCO file ({type(error).__name__}); it needs images, categories "
             "and annotations with bbox"
         ) from None

@@ -16,7 +16,7 @@ class Paths:
         self.left_out: set[int] = set()  # rows that an allowed check leaves out
 
     def locate(self, cell: str) -> Path | None:
-        """The path that a cell means, links followed; None where it is no path."""
+        """The path that a cell means, links followed; None where it is not a path."""
         if not cell or "\0" in cell:
             return None
         try:
@@ -37,16 +37,16 @@ class Paths:
             return None
         path = self.locate(line["image"])
         if path is None:
-            text = "is no path; check the cell" if line["image"] else "is empty"
+            text = "is not a path; check the cell" if line["image"] else "is empty"
             self._refuse(row, "unreadable", f"image {text}")
         elif not path.is_relative_to(self._root):
             text = "image leaves the registry's folder; copy the file into it"
             self._refuse(row, "leaves_folder", text)
         elif not _is_file(path):
-            text = "image does not exist or is no file; check the path"
+            text = "image does not exist or is not a file; check the path"
             self._refuse(row, "unreadable", text)
         elif path in self.rows:
-            text = f"image is the one of row {self.rows[path]}; keep one row an image"
+            text = f"image is also in row {self.rows[path]}; keep one row per image"
             self._refuse(row, "duplicate_image", text)
         else:
             self.rows[path] = row

@@ -14,7 +14,7 @@ from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import report_text, settling
 from data.cxr_registry.tables import cells, columns, formats, paths, regions
 
-OTHER_VIEW = "OTHER"  # stands for a word that is no known view: it may be a name
+OTHER_VIEW = "OTHER"  # stands for a word that is not a known view: it may be a name
 SPLITS = ("train", "validation", "test")
 _SEXES = {"M": "M", "MALE": "M", "F": "F", "FEMALE": "F", "": "", "U": "", "O": "O"}
 
@@ -54,7 +54,7 @@ class Study:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadingOptions:
-    """How the tables of a registry become labels and boxes; no check depends on it."""
+    """How the tables of a registry become labels and boxes."""
 
     keep_non_acute: bool = False  # codes of later encounters and sequelae count too
     point_radius: float = 32.0  # half side of the box around a point, stored pixels
@@ -155,7 +155,7 @@ def scan_registry(
     """Reads what can be read of a registry; `problems` takes all that is wrong.
 
     Args:
-        root: as of `read_registry`.
+        root: as for `read_registry`.
         findings: None takes those that the table defines.
         problems: nothing is raised here. Rows with a problem that stands are checked
             further; rows that an allowed one leaves out are not.
@@ -231,7 +231,8 @@ def _open(root: Path, problems: checks.Problems) -> tuple[formats.Table, bool]:
     table = formats.open_table(root, "studies", problems)
     if table is None:
         raise FileNotFoundError(
-            "the registry has no studies.csv, .parquet or .xlsx; see the data card"
+            "the registry has no studies.csv, .parquet or .xlsx; see "
+            "data/cxr_registry/README.md"
         )
     return table, bool(table.columns) or not problems.standing
 
@@ -280,7 +281,7 @@ def _check_splits(
     first: dict[str, Study] = {}
     for study in studies:
         if study.split is None:
-            text = f"split is no split; write one of {', '.join(SPLITS)} in every row"
+            text = "split must be train, validation or test in every row"
             problems.add(file, study.row, text, check="columns")
             continue
         if not study.patient:

@@ -11,7 +11,7 @@ from data.cxr_registry.labels import codes
 from data.cxr_registry.tables import formats, paths
 
 _UNBOUNDED = (math.inf, math.inf)  # rows, columns of an image whose size is unknown
-_NO_NUMBERS = "its coordinates are no numbers; write them with a decimal point"
+_NO_NUMBERS = "its coordinates are not numbers; write them with a decimal point"
 _EDGE = 0.51  # pixels that a box may cross the border: annotation tools round
 
 
@@ -67,7 +67,7 @@ def read_regions(
             if problems.add(table.name, row, text, check="box_without_study"):
                 continue
         if studies.columns and cells["site"] not in sites:
-            text = f"site is no finding's name, such as {', '.join(codes.POSITIVE)}"
+            text = f"site must be a finding's name, such as {', '.join(codes.POSITIVE)}"
             if problems.add(table.name, row, text, check="unknown_site"):
                 continue
         shape = shapes.read(path, study) if path and study else None
@@ -149,6 +149,6 @@ class _Shapes:
                 self.by_row[row] = reader.stored_shape(image)
             except reader.UnreadableRadiograph as error:
                 self.by_row[row] = None
-                text = f"its image has boxes and {error}"
+                text = f"its image has boxes but can't be read: {error}"
                 self._problems.add(self._studies, row, text, check="unreadable")
         return self.by_row[row]

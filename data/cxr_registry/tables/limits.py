@@ -18,10 +18,12 @@ _KINDS = {".csv": "CSV", ".parquet": "Parquet", ".xlsx": "Excel", ".json": "COCO
 
 
 class UnreadableTable(ValueError):
-    """Why a file is no table of its kind, in one line without the file's name."""
+    """Why a file can't be read as a table, in one line without the file's name."""
 
 
-def bounded_lines(path: Path, reader: Callable[[Path], Iterator[Any]]) -> Iterator[Any]:
+def lines_within_limits(
+    path: Path, reader: Callable[[Path], Iterator[Any]]
+) -> Iterator[Any]:
     """The reader's lines, as long as the file is within the limits.
 
     Args:
@@ -49,8 +51,8 @@ def bounded_lines(path: Path, reader: Callable[[Path], Iterator[Any]]) -> Iterat
     except Exception as error:  # a hostile file may raise anything
         kind = _KINDS.get(path.suffix.lower(), "table")
         raise UnreadableTable(
-            f"is no {kind} file, or can't be opened ({type(error).__name__}); save it "
-            "again"
+            f"is not a valid {kind} file, or can't be opened "
+            f"({type(error).__name__}); save it again"
         ) from None
 
 

@@ -42,7 +42,7 @@ def read_sheet(
     """
     empty = Sheet(path.name, (), ())
     if not path.is_file():
-        text = f"is missing; it is needed, an official file of {official}"
+        text = f"is missing; it is one of the official files of {official}"
         problems.add(path.name, None, text, check="columns")
         return empty
     try:
@@ -54,7 +54,7 @@ def read_sheet(
                 if line
             ]
     except (UnicodeDecodeError, csv.Error) as error:
-        text = f"is no CSV in UTF-8 ({type(error).__name__}); download it again"
+        text = f"is not CSV in UTF-8 ({type(error).__name__}); download it again"
         problems.add(path.name, None, text, check="columns")
         return empty
     header = rows[0][1] if rows else ()
@@ -70,7 +70,7 @@ def read_names(
 ) -> dict[str, int]:
     """Name -> row, of a file with one name per line."""
     if not path.is_file():
-        text = f"is missing; it is needed, an official file of {official}"
+        text = f"is missing; it is one of the official files of {official}"
         problems.add(path.name, None, text, check="columns")
         return {}
     lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -105,7 +105,7 @@ def parse_box(cells: Sequence[str], *, as_size: bool) -> readers.Box:
         as_size: whether the last two are width and height.
 
     Raises:
-        ValueError: they are no numbers, or the box has no area.
+        ValueError: they are not numbers, or the box has no area.
     """
     x0, y0, x1, y1 = (float(cell) for cell in cells)
     if as_size:
