@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
 import paper_step  # noqa: E402
 
 from aals_jax.method import steps  # noqa: E402
@@ -23,17 +24,24 @@ from aals_jax.runs import stages  # noqa: E402
 from configs import clavicle  # noqa: E402
 
 
-def compiled_hlo() -> str:
+def lowered() -> jax.stages.Lowered:
+    """The distillation step of the laptop's net, traced and not compiled yet."""
     config = clavicle.get_config()
     side, counts = config.data.side, config.batch
     model = stages.make_model(config, axis_name=None)
     tx = stages.make_tx(config.distill)
     state = jax.eval_shape(
-        lambda key: steps.init_state(model, tx, key, side=side), jax.random.key(0)
+        lambda key, image: steps.restart(model.init(key, image, train=False), tx),
+        jax.random.key(0),
+        jax.ShapeDtypeStruct((1, side, side, 1), jnp.float32),
     )
     batch = paper_step.shapes(counts.region + counts.negative, counts.image_level, side)
     step = jax.jit(stages.make_distill(config, axis_name=None))
-    hlo = step.lower(state, batch).compile().as_text()
+    return step.lower(state, batch)
+
+
+def compiled_hlo() -> str:
+    hlo = lowered().compile().as_text()
     assert hlo is not None
     return hlo
 

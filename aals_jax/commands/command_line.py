@@ -234,7 +234,11 @@ def parse(command: Command) -> None:
     except flags.UnrecognizedFlagError as error:
         raise UsageError(_unknown_flag(command, error.flagname)) from None
     except flags.Error as error:
-        raise UsageError(" ".join(str(error).split())) from None
+        text = " ".join(str(error).split())
+        text = text.replace(
+            "invalid literal for int() with base 10", "a whole number is needed, not"
+        )
+        raise UsageError(text) from None
     if rest:
         raise UsageError(
             f"{' '.join(rest)}: not a flag, and no flag before it takes a value; "
@@ -255,7 +259,7 @@ def _unknown_flag(command: Command, name: str) -> str:
     if owners:
         return (
             f"--{name} is a flag of {' and '.join(owners)}, not of "
-            f"--mode={command.mode}"
+            f"--mode={command.mode}; see --mode={command.mode} --help"
         )
     text = f"--{name}: --mode={command.mode} has no such flag"
     for near in (command, *others):

@@ -40,4 +40,7 @@ _OUT = COMMAND.group("What is written").path(
 def call() -> None:
     from aals_jax.study import page
 
+    folder = _RESULTS.value
+    if folder and not folder.is_dir() and not _WORKDIR.value:
+        raise ValueError(f"--results={folder}: there is no such folder")
     page.run(_SWEEP.value, _RESULTS.value, _OUT.value, _WORKDIR.value)

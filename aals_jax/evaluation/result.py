@@ -34,6 +34,7 @@ class Result:
     method: str | None = None
     scale: str | None = None
     seed: int | None = None
+    run_version: int | None = None  # of a run: runs.identity.VERSION
     config: Mapping[str, Any] | None = None  # what the numbers depend on
     settings: Mapping[str, Any] | None = None  # only of a scoring
     hardware: str | None = None

@@ -1,1 +1,1 @@
-"""What is measured, with NumPy alone: AUROC, FROC, their intervals, and more."""
+"""What is measured, with NumPy and SciPy: AUROC, FROC, their intervals, and more."""

@@ -147,6 +147,7 @@ def make_result(
         method=config.method,
         scale=config.scale,
         seed=config.seed,
+        run_version=identity.VERSION,
         steps={model.name: model.step for model in models},
         notes=[
             "The test split was scored once, with the checkpoints that validation "

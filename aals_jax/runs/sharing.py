@@ -16,7 +16,7 @@ from aals_jax import types
 from aals_jax.method.methods import METHODS
 from aals_jax.runs import identity
 from aals_jax.runtime import files, log
-from data.cxr_registry.guard import locks
+from data.cxr_registry.guard import atomic, locks
 
 # Fields that stage 1 does not read where the method trains in two stages. Validation,
 # which chooses its checkpoint, reads the others of `evaluation`.
@@ -90,16 +90,17 @@ def _check_data(folder: Path, data_hash: str) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """Copies a file or a tree, whole or not at all; a tree's files by hard links."""
-    aside = target.with_name(target.name + ".partial")
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
+        aside = target.with_name(target.name + ".partial")
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(target, ignore_errors=True)  # left by a run that was killed here
         # checkpoints are never written in place, so that a link is as good as a copy
         shutil.copytree(source, aside, copy_function=_link_file)
+        os.replace(aside, target)
     else:
-        shutil.copyfile(source, aside)  # no link: the run goes on writing its own
-    os.replace(aside, target)
+        with atomic.replacing(target) as draft:
+            shutil.copyfile(source, draft)  # no link: the run goes on writing its own
 
 
 def _link_file(source: str, target: str) -> None:

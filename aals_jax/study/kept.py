@@ -49,6 +49,11 @@ class KeptTrial:
     def hardware(self) -> str:
         return self.record["training"]["hardware"]
 
+    @property
+    def run_version(self) -> int:
+        """The version of the run (identity.VERSION) that made it."""
+        return self.record.get("run_version", 1)  # the first one wrote none
+
     def value(self, metric: str) -> float | None:
         """The metric of the model shown, on the test set."""
         return self.record["metrics"][SHOWN].get(metric, {}).get("value")
@@ -148,6 +153,13 @@ def keep(plan: Plan, workdir: Path, folder: Path) -> int:
             continue
         try:
             trial = _read_trial(plan.trials[name], source)
+            versions = {kept.run_version for kept in results.values()}
+            if versions and trial.run_version not in versions:
+                raise ValueError(
+                    f"version {trial.run_version} of the run made it, and version "
+                    f"{max(versions)} what is kept: give it --results and --out of "
+                    "its own"
+                )
             there, place = results.get(name), folder
             if there and there.hardware != trial.hardware:
                 there, place = repeats.get(name), folder / REPEATS
@@ -230,6 +242,8 @@ def _record(
             **{stage: _training(history, stage) for stage in STAGES},
         },
         "curve": _curve(history),
+        # what has none is of version 1
+        **({"run_version": result["run_version"]} if "run_version" in result else {}),
     }
 
 

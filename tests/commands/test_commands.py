@@ -172,7 +172,10 @@ def test_a_flag_of_another_mode_is_told_with_its_mode(parse, arguments, owner):
             "--config.distil.steps: the config has no such field; did you mean "
             "--config.distill.steps?",
         ),
-        ((f"--config={CLAVICLE}", "--config.seed=one"), "--config.seed=one: invalid"),
+        (
+            (f"--config={CLAVICLE}", "--config.seed=one"),
+            "--config.seed=one: a whole number is",
+        ),
         (("--config.seed=1", f"--config={CLAVICLE}"), "before a value for --config"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value)[-30:],

@@ -8,6 +8,7 @@ import pytest
 
 from aals_jax.method import steps
 from aals_jax.models.detector import Detector
+from benchmarks import convolutions
 from tests.support.small import distill_step, make_batch
 
 SIDE, LABELLED, WEAK = 64, 6, 4
@@ -53,3 +54,7 @@ def test_the_count_is_of_convolutions():
         x, k, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     assert flops(convolve, image, kernel) == 2 * 9 * 8 * 8 * 14 * 14
+
+
+def test_the_benchmark_of_convolutions_still_lowers_the_step():
+    assert "stablehlo.convolution" in convolutions.lowered().as_text()

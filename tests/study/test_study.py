@@ -183,6 +183,23 @@ def test_what_is_new_joins_its_part_and_leaves_the_other_lines_alone(swept, tmp_
     assert contents(folder) == contents(alone)  # whatever the order of keeping
 
 
+def test_a_result_of_another_version_of_the_run_is_not_kept_beside_the_others(
+    swept, tmp_path
+):
+    first, second = swept[1].part("middle")[:2]
+    folder = tmp_path / "kept"
+    fake_studies.finish(first, tmp_path)
+    kept.keep(plan_of(first), tmp_path, folder)
+    before = contents(folder)
+    fake_studies.finish(second, tmp_path, run_version=2)
+    with pytest.raises(ValueError, match="version 2 of the run made it, and version 1"):
+        kept.keep(plan_of(first, second), tmp_path, folder)
+    assert contents(folder) == before
+    kept.keep(plan_of(second), tmp_path, tmp_path / "alone")
+    (trial,) = kept.read_all(tmp_path / "alone").values()
+    assert trial.run_version == 2
+
+
 def test_another_result_of_a_kept_trial_is_told_and_not_taken(swept, tmp_path):
     first, second, third = swept[1].part("middle")[:3]
     folder = tmp_path / "kept"

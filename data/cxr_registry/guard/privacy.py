@@ -11,6 +11,8 @@ import secrets
 import stat
 from pathlib import Path
 
+from data.cxr_registry.guard import atomic
+
 _KEY_BYTES = 32
 _SHOWN_BYTES = 16  # of 32: two collide among 2**64 patients, not before
 
@@ -111,7 +113,8 @@ def check_key(path: Path, key: bytes) -> None:
     """
     expected = pseudonym(key, "check", "")
     if not path.exists():
-        path.write_text(expected + "\n")
+        with atomic.replacing(path) as draft:
+            draft.write_text(expected + "\n")
     elif not hmac.compare_digest(path.read_text().strip(), expected):
         raise ValueError(
             "the key is not the one that the datasets in data_dir were made with: give "
