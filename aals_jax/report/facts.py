@@ -14,6 +14,7 @@ METHOD_TITLES = {"aals": "AALS", "mil": "MIL", "pi_model": "Pi-model"}
 _PLACED = frozenset(
     (
         *("title", "kind", "format", "disclaimer", "finding", "method", "scale"),
+        "run_version",
         *("seed", "commit", "data", "metrics", "config", "settings", "versions"),
         *("notes", "operating_points", "calibration", "subgroups"),
         "differences",
