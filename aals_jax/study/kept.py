@@ -145,6 +145,7 @@ def keep(plan: Plan, workdir: Path, folder: Path) -> int:
     if not (workdir / "trials").is_dir():
         raise ValueError(f"--workdir={workdir}: no sweep has run there")
     results, repeats = read_all(folder), read_all(folder / REPEATS)
+    versions = {kept.run_version for kept in results.values()}
     new: dict[Path, dict[str, KeptTrial]] = {}  # file -> what to add to it
     problems = []
     for name, part in plan.first_part.items():
@@ -153,7 +154,6 @@ def keep(plan: Plan, workdir: Path, folder: Path) -> int:
             continue
         try:
             trial = _read_trial(plan.trials[name], source)
-            versions = {kept.run_version for kept in results.values()}
             if versions and trial.run_version not in versions:
                 raise ValueError(
                     f"version {trial.run_version} of the run made it, and version "
