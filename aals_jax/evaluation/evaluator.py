@@ -64,13 +64,15 @@ class Evaluator:
 
     def maps(self, model: TrainedModel, split: str) -> np.ndarray:
         """f32[n, h, w] probabilities; computed once for these weights."""
-        name = f"{split}-{model.name}-{model.step}-{_digest(model.variables)}"
+        return self.maps_of(model, self.table(split), split)
+
+    def maps_of(self, model: TrainedModel, table: ImageTable, name: str) -> np.ndarray:
+        """`maps` of a table that is no whole split; `name` tells it from others."""
+        name = f"{name}-{model.name}-{model.step}-{_digest(model.variables)}"
         path = self.cache / f"{name}.npy"
         if path.exists():
             return np.load(path)
-        maps = self.predictor.maps(
-            model.variables, self.data.dataset, self.table(split)
-        )
+        maps = self.predictor.maps(model.variables, self.data.dataset, table)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_npy(path, maps)
         return maps

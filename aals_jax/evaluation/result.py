@@ -28,6 +28,7 @@ class Result:
     differences: Sequence[Mapping[str, Any]]  # from `measurement.differences`
     data: Mapping[str, Any]  # what was measured on; no path
     notes: Sequence[str]  # sentences for the reader
+    warnings: Sequence[str] | None = None  # what must not be overlooked; see verdicts
     kind: str | None = None  # "score"; None: a run
     steps: Mapping[str, int] | None = None  # model -> step of its stage, measured here
     finding: str | None = None
@@ -35,6 +36,7 @@ class Result:
     scale: str | None = None
     seed: int | None = None
     run_version: int | None = None  # of a run: runs.identity.VERSION
+    monitors: Mapping[str, Any] | None = None  # of a run: of `monitors.measure`
     config: Mapping[str, Any] | None = None  # what the numbers depend on
     settings: Mapping[str, Any] | None = None  # only of a scoring
     hardware: str | None = None
@@ -100,6 +102,8 @@ def publish(
     if result.kind == "score":
         for row in result.differences:
             log.info("%s", definitions.difference_text(row))
+    for warning in result.warnings or ():
+        log.warning("%s", warning)
     log.info("the %s: %s", path.stem, path)
     log.info("the page: %s", page_path)
     return path

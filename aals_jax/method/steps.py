@@ -15,12 +15,11 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from jax import lax
-from jax.scipy.special import logit
 
-from aals_jax.method import ema, losses, optim, sharpening
+from aals_jax.method import ema, losses, monitors, optim
 from aals_jax.method.methods import BoundMethod
 from aals_jax.runtime import devices
-from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables, Weak
+from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
@@ -185,7 +184,9 @@ def make_distill_step(
         grads = _mean_over_devices(gradients[0], axis_name)
         metrics = {
             **terms,
-            **_target_monitors(guidance, target, weak, center, axis_name),
+            **monitors.of_targets(
+                guidance, target, weak, center=center, axis_name=axis_name
+            ),
             "pseudo/distill_grad_norm": _sharded_norm(gradients[1], axis_name),
             "grad_norm": optax.tree.norm(grads),
             "ema_decay": ema.warmed_decay(state.step, ema_decay),
@@ -253,32 +254,6 @@ def make_eval_step(model: nn.Module) -> Callable[[Variables, jax.Array], jax.Arr
         return jax.nn.sigmoid(logits)
 
     return step
-
-
-def _target_monitors(
-    teacher_logits: Any,  # f32[B, h, w], or what else a guide gives: no monitors then
-    target_logits: Any,  # f32[B, h, w] where teacher_logits is
-    weak: Weak,
-    center: float,
-    axis_name: str | None,
-) -> Metrics:
-    """What the rule is given on P and makes of it, where a teacher's map is its input.
-
-    Shares and means over images; a dead image has its peak below t.
-    """
-    if not isinstance(teacher_logits, jax.Array):
-        return {}
-    peak = sharpening.peak(teacher_logits, weak.valid)[:, 0, 0]
-    raised = (target_logits > teacher_logits).astype(jnp.float32)
-    mean = partial(losses.global_mean, axis_name=axis_name)
-    return {
-        "pseudo/mean_peak": mean(jax.nn.sigmoid(peak)),
-        "pseudo/share_dead": mean((peak < logit(center)).astype(jnp.float32)),
-        "pseudo/share_raised_pixels": mean(losses.image_mean(raised, weak.valid)),
-        "pseudo/mean_target": mean(
-            losses.image_mean(jax.nn.sigmoid(target_logits), weak.valid)
-        ),
-    }
 
 
 def _mean_over_devices(

@@ -16,8 +16,8 @@ _PLACED = frozenset(
         *("title", "kind", "format", "disclaimer", "finding", "method", "scale"),
         "run_version",
         *("seed", "commit", "data", "metrics", "config", "settings", "versions"),
-        *("notes", "operating_points", "calibration", "subgroups"),
-        "differences",
+        *("warnings", "notes", "operating_points", "calibration", "subgroups"),
+        *("differences", "monitors"),
     )
 )
 

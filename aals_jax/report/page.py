@@ -11,6 +11,7 @@ from aals_jax.report import (
     curve_figures,
     facts,
     forest,
+    monitors,
     operating,
     pictures,
     plots,
@@ -38,8 +39,9 @@ def render(
             `kind` is "run" (a training run: facts it owes are shown as "not recorded"
             where they are missing) or "score" (somebody's detections: it shows what it
             has). `operating_points`, `calibration`, `subgroups`, `differences` are
-            described in the modules that draw them; `notes` are sentences for the top
-            of the page, `settings` and `config` are shown field by field.
+            `monitors` are described in the modules that draw them; `warnings` and
+            `notes` are sentences for the top of the page, `settings` and `config` are
+            shown field by field.
         curves: model name -> curves. Models keep one colour all over the page.
         history: rows of metrics.jsonl, each with `stage` and `step`.
         examples: images to show; within a kind the page puts the telling ones first.
@@ -55,6 +57,7 @@ def render(
     galleries = pictures.galleries(examples)
     drawn = [picture for *_, group in galleries for picture in group]
     reliability = result.get("calibration") or {}
+    monitored = result.get("monitors") or {}
     return (
         environment()
         .get_template("page.html")
@@ -64,6 +67,7 @@ def render(
             kind_title=facts.KIND_TITLES[facts.kind(result)],
             lead=facts.lead(result),
             phantom=str(result["data"].get("source")).lower().startswith("phantom"),
+            warnings=[str(warning) for warning in result.get("warnings") or ()],
             notes=[str(note) for note in result.get("notes") or ()],
             blocks=tables.blocks(metrics, slots=slots),
             comparisons=comparison.pairs(result.get("differences") or (), slots=slots),
@@ -77,6 +81,8 @@ def render(
             columns=forest.columns(
                 result.get("subgroups") or {}, metrics=metrics, slots=slots
             ),
+            monitor_tables=monitors.tables(monitored),
+            histograms=monitors.histograms(monitored),
             panels=training.panels(history) if history else [],
             galleries=galleries,
             has_maps=any(picture.heat_uri for picture in drawn),

@@ -26,6 +26,9 @@ MONITORS: Mapping[str, tuple[str, str, bool]] = {
 GROUPS: Mapping[str, tuple[str, str, bool]] = {
     "loss/": ("Losses", "mean over the term's own images", True),
     "validation/": ("Validation", "score, 0 to 1", False),
+    "peak_in_box/": ("Peak in a box, validation", "share of boxed positives", False),
+    "median_peak/": ("Peaks of the maps, validation", "median probability", False),
+    "pseudo/lift_": ("Lift of a target", "above the teacher's map, probability", False),
 }
 UNITS = {"_s": "seconds", "_share": "share", "_per_s": "per second"}
 STAGE_TITLES = {"pretrain": "pre-training", "distill": "distillation"}

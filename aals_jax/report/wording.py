@@ -19,6 +19,15 @@ TITLES: Mapping[str, str] = {
     "false_positives_per_image": "False positives per image",
     "brier_score": "Brier score",
     "expected_calibration_error": "Expected calibration error",
+    "peak_in_box": "Peak in a box, validation",
+    "peak_in_box_p": "Peak in a withheld box of P",
+    "peak_separation": "Peaks of positives above those of negatives, validation",
+    "median_peak_p": "Median peak of P",
+    "median_peak_positive": "Median peak of positives, validation",
+    "median_peak_negative": "Median peak of negatives, validation",
+    "dead_share_p": "P that gets no help",
+    "lift_largest": "Largest lift of a target",
+    "lift_mean": "Mean lift of an image's target",
 }
 LOWER_IS_BETTER = frozenset(
     ("brier_score", "expected_calibration_error", "false_positives_per_image")

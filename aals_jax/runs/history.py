@@ -1,8 +1,8 @@
 """What a stage records of its steps: metrics.jsonl, TensorBoard, and alarms.
 
-Metrics are summed on the device and fetched once a window, from one log point to the
-next. In between, the host waits for the device only so as not to be more than IN_FLIGHT
-steps, and their batches, ahead of it.
+Metrics are summed on the device (of a largest value the larger one stays) and fetched
+once a window, from one log point to the next. In between, the host waits for the device
+only so as not to be more than IN_FLIGHT steps, and their batches, ahead of it.
 """
 
 import collections
@@ -18,15 +18,20 @@ import jax.numpy as jnp
 import numpy as np
 import tensorboardX
 
+from aals_jax.method import monitors
 from aals_jax.runtime import devices, files, log
+from aals_jax.types import Metrics
 
 IN_FLIGHT = 2  # steps
 DEAD_STEPS = 100  # without a distillation gradient, before the alarm
 
 
 @jax.jit
-def _add(a: Any, b: Any) -> Any:
-    return jax.tree.map(jnp.add, a, b)
+def _add(a: Metrics, b: Metrics) -> Metrics:
+    return {
+        name: (jnp.maximum if name == monitors.LARGEST else jnp.add)(a[name], b[name])
+        for name in a
+    }
 
 
 class Window:
@@ -65,13 +70,17 @@ class Window:
             jax.block_until_ready(self._in_flight.popleft())
 
     def close(self, step: int) -> dict[str, float]:
-        """The means of the window that ends with `step`; begins the next one.
+        """The means of the window that ends with `step`, of `monitors.LARGEST` the
+        largest; begins the next one.
 
         Raises:
           FloatingPointError: a loss is not finite.
         """
         sums = devices.to_host(self._sums)
-        values = {name: float(v) / self._steps for name, v in sums.items()}
+        values = {
+            name: float(v) / (1 if name == monitors.LARGEST else self._steps)
+            for name, v in sums.items()
+        }
         elapsed = time.monotonic() - self._started
         if not np.isfinite(values["loss/total"]):
             names = sorted(n for n, v in values.items() if not np.isfinite(v))

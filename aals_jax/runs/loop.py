@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aals_jax import types
 from aals_jax.evaluation import model_maps
 from aals_jax.evaluation.model_maps import Predictor, film
 from aals_jax.input import augment, pipeline, views
 from aals_jax.input.dataset import Data
-from aals_jax.metrics import roc
+from aals_jax.metrics import peaks, roc
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.history import History, Window
 from aals_jax.runs.stages import Stage
@@ -135,19 +137,31 @@ def _train(
 def validate(
     state: TrainState, data: Data, predictor: Predictor, pooling: str
 ) -> dict[str, float]:
-    """Validation AUROC of both networks, with image scores as in the evaluation.
+    """Validation AUROC of both networks, with image scores as in the evaluation, and
+    what the peaks of their maps say.
 
     Args:
       state: on the host.
       data: its validation images are read.
       predictor: of the model.
       pooling: from a map to an image's score; one of detection.POOLINGS.
+
+    Returns:
+      Of each network `validation/auroc_*`, the median peak of positives and negatives,
+      `median_peak/*`, and the share of boxed positives whose peak lies in a box,
+      `peak_in_box/*`, where there are any.
     """
     values = {}
     valid = film(data.validation, side=data.dataset.side)
+    truth = model_maps.truth_of(data.validation)
+    boxed = truth.label & data.validation.boxed
     for name in types.NETWORKS:
         maps = predictor.maps(getattr(state, name), data.dataset, data.validation)
         scores = model_maps.image_scores(maps, valid=valid, pooling=pooling)
-        auroc = roc.auroc(scores, data.validation.label == 1)
-        values[f"validation/auroc_{name}"] = float(auroc)
+        values[f"validation/auroc_{name}"] = float(roc.auroc(scores, truth.label))
+        found = peaks.find_peaks(maps, truth, valid=valid)
+        for kind, rows in (("positive", truth.label), ("negative", ~truth.label)):
+            values[f"median_peak/{kind}_{name}"] = float(np.median(found.value[rows]))
+        if boxed.any():
+            values[f"peak_in_box/{name}"] = float(np.mean(found.in_box[boxed]))
     return values

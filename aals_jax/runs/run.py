@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aals_jax import types
-from aals_jax.evaluation import model_maps, replicates, result
+from aals_jax.evaluation import model_maps, monitors, replicates, result
 from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
 from aals_jax.input import prepare
 from aals_jax.input.dataset import Data
@@ -19,7 +19,7 @@ from aals_jax.runs import check, data_options, identity, loop, sharing, stages
 from aals_jax.runs.history import read_history
 from aals_jax.runs.workdir import check_claim, check_data, claim
 from aals_jax.runtime import devices, log, provenance
-from aals_jax.types import SHOWN
+from aals_jax.types import SHOWN, STAGE_1
 
 COMPARED = (("teacher", "pretrained"), ("teacher", "pretrained_average"))
 
@@ -124,11 +124,19 @@ def finish(config: Any, data: Data, models: list[TrainedModel], workdir: Path) -
     replicates.write(
         workdir / "replicates.npz", replicates.replicates_of(measurements[SHOWN])
     )
+    history = read_history(workdir)
+    monitored = monitors.measure(
+        evaluator,
+        models,
+        method=config.method,
+        center=config.distill.center,
+        history=history,
+    )
     shown = next(model for model in models if model.name == SHOWN)
     result.publish(
-        make_result(config, data, models, measurements),
+        make_result(config, data, models, measurements, monitored),
         workdir / result.RUN_FILE,
-        history=read_history(workdir),
+        history=history,
         examples=evaluator.examples(shown, "test", measurements[SHOWN]),
     )
 
@@ -138,6 +146,7 @@ def make_result(
     data: Data,
     models: list[TrainedModel],
     measurements: dict[str, Measurement],
+    monitored: dict[str, Any],
 ) -> result.Result:
     """The record of a run; versions and commit are filled in there."""
     steps_text = ", ".join(f"{m.name} at step {m.step}" for m in models)
@@ -153,7 +162,11 @@ def make_result(
             "The test split was scored once, with the checkpoints that validation "
             f"chose: {steps_text} of its stage."
         ],
+        warnings=monitors.sentences(
+            measurements[STAGE_1].metrics["auroc"], monitored, method=config.method
+        ),
         measurements=measurements,
+        monitors=monitored,
         differences=[
             row
             for a, b in COMPARED

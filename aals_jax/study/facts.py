@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aals_jax.report import markdown, wording
-from aals_jax.study.kept import STAGE_1, KeptTrial, Study
+from aals_jax.study.kept import KeptTrial, Study
 from aals_jax.study.plan import PlannedTrial, label, place
 from aals_jax.study.tables import NOT_RUN
 from aals_jax.sweeps.results import METRICS
-from aals_jax.types import SHOWN, STAGES
+from aals_jax.types import SHOWN, STAGE_1, STAGES
 from data.cxr_registry.tables import records
 
 _Repeat = tuple[PlannedTrial, KeptTrial, KeptTrial]  # trial, result, its repeat

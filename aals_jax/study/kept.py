@@ -23,9 +23,8 @@ from aals_jax.runs import identity
 from aals_jax.runs.history import read_history
 from aals_jax.runtime import files
 from aals_jax.study.plan import Plan, PlannedTrial
-from aals_jax.types import SHOWN, STAGES
+from aals_jax.types import SHOWN, STAGE_1, STAGES
 
-STAGE_1 = "pretrained"  # the model of stage 1 alone, kept beside the one shown
 REPEATS = "repeats"  # folder of trials that other hardware had finished before
 _CURVE = {
     "share_dead": "pseudo/share_dead",

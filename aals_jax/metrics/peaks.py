@@ -1,0 +1,177 @@
+"""The highest point of each map: how high it is, and whether it lies in a lesion's box.
+
+A teacher whose peaks miss the lesions teaches the wrong places, whatever is made of
+its maps. One whose peaks lie below t, or are as high on negatives, leaves little to
+sharpen.
+"""
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+
+from aals_jax.metrics import definitions, detection, intervals, matching, roc
+from aals_jax.metrics.definitions import Entry
+from aals_jax.metrics.draws import Bootstrap, Draws
+from aals_jax.metrics.intervals import Statistic
+from aals_jax.metrics.readings import Truth
+
+BIN_EDGES = np.linspace(0.0, 1.0, 21)  # of `histogram`
+
+
+@dataclasses.dataclass(frozen=True)
+class Peaks:
+    """The peaks of n maps."""
+
+    value: np.ndarray  # f64[n], probabilities; 0 for a map without film
+    in_box: np.ndarray  # bool[n], whether it lies in a box; False where there is none
+
+
+def find_peaks(maps: np.ndarray, truth: Truth, *, valid: np.ndarray) -> Peaks:
+    """The peak of each map; a plateau's is at its centroid, as in `find_detections`.
+
+    Args:
+        maps: f32[n, h, w], probabilities.
+        truth: of the n images; its lesions are boxes in pixels of the map.
+        valid: f32[n, h, w], 1 on film, where alone a peak may lie.
+    """
+    points = [
+        detection.find_detections(
+            values, min_distance=1, threshold=0, max_detections=1, valid=on_film > 0
+        ).rows()
+        if len(boxes)
+        else np.empty((0, 3))
+        for values, on_film, boxes in zip(maps, valid, truth.lesions, strict=True)
+    ]
+    match = matching.match_images(points, truth.lesions)
+    in_box = np.zeros(len(maps), bool)
+    in_box[match.lesion_image[np.isfinite(match.lesion_score)]] = True
+    highest = np.where(valid > 0, maps, 0.0).max(axis=(1, 2), initial=0.0)
+    return Peaks(highest.astype(np.float64), in_box)
+
+
+def histogram(values: np.ndarray) -> list[int]:
+    """How many of the peaks, f64[n] in [0, 1], lie in each bin of BIN_EDGES."""
+    return np.histogram(values, BIN_EDGES)[0].tolist()
+
+
+def of_image_level(
+    truth: Truth, peaks: Peaks, *, center: float, bootstrap: Bootstrap
+) -> dict[str, Entry]:
+    """What the peaks on P say, as result.json holds it.
+
+    Args:
+        truth, peaks: of images of P; the boxes are those that P withholds.
+        center: t in (0, 1).
+        bootstrap: over patients, of the intervals.
+    """
+    entry = partial(_entry, truth, bootstrap=bootstrap)
+    every, boxed = np.arange(len(truth)), _boxed(truth)
+    empty = "P has no image"
+    return {
+        "peak_in_box_p": entry(
+            boxed,
+            partial(_mean, peaks.in_box[boxed]),
+            definition="share of the images of P whose peak lies in a box that P "
+            "withholds; of those images that have one",
+            reason="no image of P has a box in the dataset" if len(truth) else empty,
+        ),
+        "dead_share_p": entry(
+            every,
+            partial(_mean, peaks.value < center),
+            definition=f"share of the images of P whose peak is below t = {center:g}",
+            reason=empty,
+        ),
+        "median_peak_p": entry(
+            every,
+            partial(_median, peaks.value),
+            definition="median peak of the images of P",
+            reason=empty,
+        ),
+    }
+
+
+def of_labelled(
+    truth: Truth, peaks: Peaks, *, bootstrap: Bootstrap
+) -> dict[str, Entry]:
+    """What the peaks on a set with positives and negatives say, as result.json holds
+    it.
+
+    Args:
+        truth, peaks: of the set.
+        bootstrap: over patients, of the intervals.
+    """
+    entry = partial(_entry, truth, bootstrap=bootstrap)
+    every, boxed = np.arange(len(truth)), _boxed(truth)
+    positive, negative = np.flatnonzero(truth.label), np.flatnonzero(~truth.label)
+    return {
+        "peak_in_box": entry(
+            boxed,
+            partial(_mean, peaks.in_box[boxed]),
+            definition="share of the boxed positives whose peak lies in a box",
+            reason="no positive has a box",
+        ),
+        "peak_separation": entry(
+            every,
+            lambda weights: roc.auroc(peaks.value, truth.label, weights=weights),
+            definition="probability that the peak of a positive is higher than that of "
+            "a negative; ties count half",
+            reason=roc.undefined_reason(truth.label),
+        ),
+        "median_peak_positive": entry(
+            positive,
+            partial(_median, peaks.value[positive]),
+            definition="median peak of the positives",
+            reason="no image is positive",
+        ),
+        "median_peak_negative": entry(
+            negative,
+            partial(_median, peaks.value[negative]),
+            definition="median peak of the negatives",
+            reason="no image is negative",
+        ),
+    }
+
+
+def _boxed(truth: Truth) -> np.ndarray:
+    """i64[m], the positives that have a box."""
+    has_box = np.array([len(boxes) > 0 for boxes in truth.lesions], bool)
+    return np.flatnonzero(has_box & truth.label)
+
+
+def _entry(
+    truth: Truth,
+    rows: np.ndarray,
+    statistic: Statistic,
+    *,
+    definition: str,
+    reason: str,
+    bootstrap: Bootstrap,
+) -> Entry:
+    """A statistic of these images with its interval; `reason`: why it has no value."""
+    draws = Draws(truth.patient[rows], **dataclasses.asdict(bootstrap))
+    interval = intervals.patient_bootstrap(draws, statistic, reason=reason)
+    return {
+        **definitions.entry(interval),
+        "definition": definition,
+        **definitions.image_set(truth, rows),
+    }
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Of b[n] with weights f64[r, n]: f64[r], nan without a weight."""
+    return roc.ratio(weights @ values.astype(np.float64), weights.sum(axis=1))
+
+
+def _median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Of f64[n] with weights f64[r, n]: f64[r]; nan where n is 0.
+
+    As `np.median` of each value repeated so often as its weight says.
+    """
+    if not len(values):
+        return np.full(len(weights), np.nan)
+    order = np.argsort(values, kind="stable")
+    upto = 2 * np.cumsum(weights[:, order], axis=1)
+    total = upto[:, -1:] / 2
+    middle = (np.argmax(reached, axis=1) for reached in (upto >= total, upto > total))
+    return np.mean([values[order][place] for place in middle], axis=0)
