@@ -109,6 +109,31 @@ def test_a_run_leaves_the_replicates_of_its_intervals(done):
     np.testing.assert_allclose(auroc, metrics["auroc"]["value"], rtol=1e-6)
 
 
+def test_a_run_says_whether_sharpening_can_work(done):
+    """Its monitors agree with the maps, the history and the counts of the data."""
+    result = result_of(done)
+    found, splits = result["monitors"], result["data"]["splits"]
+    assert found["peaks"].keys() == {"pretrained", "teacher"}
+    for model, entries in found["peaks"].items():
+        assert entries["peak_in_box_p"]["n_images"] > 0
+        for name in ("dead_share_p", "median_peak_p"):
+            assert entries[name]["n_images"] == splits["train"]["image_level"]
+        assert entries["peak_in_box"]["n_images"] == splits["validation"]["region"]
+        (file,) = (done / "predictions").glob(f"image_level-{model}-*.npy")
+        peaks = np.load(file).max(axis=(1, 2))
+        assert entries["dead_share_p"]["value"] == np.mean(peaks < found["center"])
+        assert entries["median_peak_p"]["value"] == pytest.approx(np.median(peaks))
+        counts = found["histograms"][model]["P, training"]
+        assert counts == np.histogram(peaks, found["bin_edges"])[0].tolist()
+    rows = [json.loads(x) for x in (done / "metrics.jsonl").read_text().splitlines()]
+    lifts = [row["pseudo/lift_largest"] for row in rows if row["stage"] == "distill"]
+    assert found["targets"]["lift_largest"]["value"] == max(lifts)
+    auroc = result["metrics"]["pretrained"]["auroc"]
+    page = (done / "report.html").read_text()
+    assert auroc["low"] <= 0.5 and "Stage 1 did not learn" in result["warnings"][0]
+    assert page.index("Stage 1 did not learn") < page.index("<nav")
+
+
 def test_a_run_leaves_a_page_with_the_disclaimer(done, scratch):
     page = (done / "report.html").read_text()
     assert "Research only, not a medical device" in page
@@ -130,9 +155,15 @@ def test_a_run_leaves_a_history_with_the_monitors(done):
         "pseudo/share_dead",
         "pseudo/share_raised_pixels",
         "pseudo/distill_grad_norm",
+        "pseudo/lift_largest",
+        "pseudo/lift_mean",
         "time/data_wait_share",
         "validation/auroc_student",
         "validation/auroc_teacher",
+        "peak_in_box/student",
+        "peak_in_box/teacher",
+        "median_peak/positive_teacher",
+        "median_peak/negative_teacher",
     }
     assert (rows[-1]["images/labelled"], rows[-1]["images/image_level"]) == (8, 4)
 

@@ -72,6 +72,16 @@ def test_a_window_gives_the_means_of_its_own_steps():
         np.testing.assert_allclose(closed["grad_norm"], 2 * np.mean(values), rtol=1e-6)
 
 
+def test_of_a_largest_value_a_window_gives_the_largest():
+    window = Window("distill")
+    for values in ([0.1, 0.4, 0.2], [0.1, 0.2]):
+        for value in values:
+            add(window, loss__total=1.0, pseudo__lift_largest=value)
+        closed = window.close(9)
+        np.testing.assert_allclose(closed["pseudo/lift_largest"], max(values))
+        assert closed["loss/total"] == 1.0
+
+
 def test_the_share_of_waiting_is_a_share():
     window = Window("distill")
     with window.waiting():
