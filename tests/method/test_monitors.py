@@ -24,17 +24,17 @@ def of_targets(teacher, target, valid):
 
 
 def test_shares_and_lifts_are_those_counted_by_hand():
-    """Of the first image's four pixels the last is padding; the second is dead."""
-    teacher = [[[0.5, 0.3], [0.1, 0.9]], [[0.2, 0.2], [0.2, 0.1]]]
-    target = [[[0.7, 0.3], [0.05, 0.99]], [[0.2, 0.25], [0.2, 0.1]]]
-    valid = [[[1, 1], [1, 0]], [[1, 1], [1, 1]]]
+    """Of the first image's four pixels the last is padding; the other two are dead."""
+    teacher = [[[0.5, 0.3], [0.1, 0.9]], [[0.2, 0.2], [0.2, 0.1]], [[0.1] * 2] * 2]
+    target = [[[0.7, 0.3], [0.05, 0.99]], [[0.2, 0.25], [0.2, 0.1]], [[0.1] * 2] * 2]
+    valid = [[[1, 1], [1, 0]], [[1, 1], [1, 1]], [[1, 1], [1, 1]]]
     found = of_targets(teacher, target, valid)
     expected = {
-        "pseudo/mean_peak": (0.5 + 0.2) / 2,
-        "pseudo/share_dead": 1 / 2,
-        "pseudo/share_raised_pixels": (1 / 3 + 1 / 4) / 2,
-        "pseudo/mean_target": (1.05 / 3 + 0.75 / 4) / 2,
-        "pseudo/lift_mean": (0.2 + 0.05) / 2,
+        "pseudo/mean_peak": (0.5 + 0.2 + 0.1) / 3,
+        "pseudo/share_dead": 2 / 3,
+        "pseudo/share_raised_pixels": (1 / 3 + 1 / 4) / 3,
+        "pseudo/mean_target": (1.05 / 3 + 0.75 / 4 + 0.1) / 3,
+        "pseudo/lift_mean": (0.2 + 0.05) / 3,
         "pseudo/lift_largest": 0.2,
     }
     assert found.keys() == expected.keys()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aals_jax.report import monitors, page
+from aals_jax.report import monitors, page, plots
 
 REASON = "no image of P has a box in the dataset"
 WARNING = "Sharpening has nothing to sharpen: <b>&"
@@ -76,6 +76,21 @@ def test_a_histogram_names_its_sets_with_their_numbers_and_t():
     assert "half of P, training from 0.00 up" in start.alt
     assert "half of P, training from 0.50 up" in end.alt
     assert start.drawing.body != end.drawing.body
+
+
+def test_a_bin_is_drawn_at_its_share_of_the_set_between_its_edges(monkeypatch):
+    lines, draw_line = [], plots.draw_line
+
+    def draw(axes, line, **options):
+        lines.append(line)
+        draw_line(axes, line, **options)
+
+    monkeypatch.setattr(plots, "draw_line", draw)
+    monitors.histograms(make_monitors())
+    first, *others = lines
+    assert len(others) == 2  # the empty set has no line
+    assert first.x.tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert first.y.tolist() == [0.75, 0.25, 0.0, 0.0, 0.0]
 
 
 def test_the_same_monitors_give_the_same_bytes():
