@@ -85,7 +85,7 @@ def of_image_level(
         "median_peak_p": entry(
             every,
             partial(_median, peaks.value),
-            definition="median peak of the images of P",
+            definition="half of the peaks of P are higher",
             reason=empty,
         ),
     }
@@ -121,13 +121,13 @@ def of_labelled(
         "median_peak_positive": entry(
             positive,
             partial(_median, peaks.value[positive]),
-            definition="median peak of the positives",
+            definition="half of the peaks of the positives are higher",
             reason="no image is positive",
         ),
         "median_peak_negative": entry(
             negative,
             partial(_median, peaks.value[negative]),
-            definition="median peak of the negatives",
+            definition="half of the peaks of the negatives are higher",
             reason="no image is negative",
         ),
     }

@@ -12,7 +12,7 @@ from aals_jax.report import entries, plots, wording
 @dataclasses.dataclass(frozen=True)
 class Cell:
     entry: entries.EntryView
-    images: str  # the set it was measured on, "" where nobody counted
+    facts: tuple[str, ...]  # interval, image set and rejected replicates, where known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,18 +71,20 @@ def _table(
             Row(
                 title=wording.title(name),
                 definition=str(next(filter(None, definitions), wording.UNRECORDED)),
-                cells=tuple(
-                    Cell(
-                        entries.view(cell),
-                        wording.count(cell["n_images"], "image")
-                        if "n_images" in cell
-                        else "",
-                    )
-                    for cell in cells
-                ),
+                cells=tuple(map(_cell, cells)),
             )
         )
     return Table(columns, tuple(rows))
+
+
+def _cell(cell: Mapping) -> Cell:
+    entry = entries.view(cell)
+    facts = [entry.interval] if entry.interval != wording.NOTHING else []
+    if "n_images" in cell:
+        facts.append(wording.count(cell["n_images"], "image"))
+    if entry.num_rejected:
+        facts.append(f"rejected: {entry.rejected}")
+    return Cell(entry, tuple(facts))
 
 
 def histograms(monitors: Mapping) -> list[Histogram]:

@@ -53,7 +53,11 @@ def head_room(
       sharpens: whether the method does; dead_share and lift are about sharpening, and
         not read otherwise.
     """
-    reasons = [_why_not_learnt(auroc), _ceiling(auroc), _misplaced(in_box, images)]
+    reasons = [
+        "stage 1 did not learn" if _why_not_learnt(auroc) else "",
+        _ceiling(auroc),
+        _misplaced(in_box, images),
+    ]
     if sharpens:
         reasons += [_unlifted(lift), _dead(dead_share)]
     said = "; ".join(reason for reason in reasons if reason)

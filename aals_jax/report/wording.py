@@ -25,7 +25,7 @@ TITLES: Mapping[str, str] = {
     "median_peak_p": "Median peak of P",
     "median_peak_positive": "Median peak of positives, validation",
     "median_peak_negative": "Median peak of negatives, validation",
-    "dead_share_p": "P that gets no help",
+    "dead_share_p": "Dead share of P",
     "lift_largest": "Largest lift of a target",
     "lift_mean": "Mean lift of an image's target",
 }

@@ -68,7 +68,7 @@ def test_a_run_that_can_sharpen_is_told_nothing():
 @pytest.mark.parametrize(
     "inside, outside, words",
     [
-        ({"auroc": auroc(0.51, 0.6)}, {"auroc": auroc(0.5, 0.6)}, "includes chance"),
+        ({"auroc": auroc(0.51, 0.6)}, {"auroc": auroc(0.5, 0.6)}, "stage 1 did not"),
         (
             {"auroc": auroc(0.9, 0.99, 0.979)},
             {"auroc": auroc(0.9, 0.99, 0.98)},
