@@ -35,7 +35,7 @@ class Histogram:
     """Peaks of one model on several sets of images."""
 
     model: str
-    moment: str
+    note: str  # when it was the teacher, and where t is
     legend: tuple[tuple[str, int, str], ...]  # images, slot, their number
     alt: str
     drawing: plots.Drawing
@@ -132,16 +132,6 @@ def _histogram(
         middle = edges[np.searchsorted(np.cumsum(counts), number / 2)]
         texts.append(f"half of {name} from {middle:.2f} up")
     axes.axvline(center, color=plots.FAINT, linewidth=1.2, dashes=(2, 2))
-    axes.annotate(
-        f"t = {center:g}",
-        (center, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 7),
-        textcoords="offset points",
-        ha="center",
-        color=plots.INK,
-        fontsize=9,
-    )
     axes.set_xlim(-0.015, 1.015)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(FixedLocator(plots.FIFTHS))
@@ -150,7 +140,7 @@ def _histogram(
     plots.label(axes, x="Peak of the map, probability", y="Share of images")
     return Histogram(
         model=model,
-        moment=moment,
+        note=f"{moment}; the vertical line is t = {center:g}",
         legend=tuple(legend),
         alt=f"Peaks of the maps of {model}; t is {center:g}. {'; '.join(texts)}.",
         drawing=plots.svg(figure, key=key),

@@ -72,7 +72,7 @@ def test_a_histogram_names_its_sets_with_their_numbers_and_t():
     start, end = monitors.histograms(make_monitors())
     assert [name for name, *_ in start.legend] == ["P, training", "negatives"]
     assert [number[0] for *_, number in start.legend] == ["4", "0"]
-    assert "t = 0.4" in start.drawing.body
+    assert start.note == "at the start; the vertical line is t = 0.4"
     assert "half of P, training from 0.00 up" in start.alt
     assert "half of P, training from 0.50 up" in end.alt
     assert start.drawing.body != end.drawing.body
