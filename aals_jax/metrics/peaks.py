@@ -16,6 +16,7 @@ from aals_jax.metrics.draws import Bootstrap, Draws
 from aals_jax.metrics.intervals import Statistic
 from aals_jax.metrics.readings import Truth
 
+_NO_WIDTH = "no width: every replicate gives this value, which is not certainty"
 BIN_EDGES = np.linspace(0.0, 1.0, 21)  # of `histogram`
 
 
@@ -151,6 +152,8 @@ def _entry(
     """A statistic of these images with its interval; `reason`: why it has no value."""
     draws = Draws(truth.patient[rows], **dataclasses.asdict(bootstrap))
     interval = intervals.patient_bootstrap(draws, statistic, reason=reason)
+    if interval.low == interval.high:
+        interval = dataclasses.replace(interval, reason=_NO_WIDTH)
     return {
         **definitions.entry(interval),
         "definition": definition,

@@ -12,7 +12,7 @@ from aals_jax.report import entries, plots, wording
 @dataclasses.dataclass(frozen=True)
 class Cell:
     entry: entries.EntryView
-    facts: tuple[str, ...]  # interval, image set and rejected replicates, where known
+    facts: tuple[str, ...]  # what is known of interval, image set and replicates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +84,8 @@ def _cell(cell: Mapping) -> Cell:
         facts.append(wording.count(cell["n_images"], "image"))
     if entry.num_rejected:
         facts.append(f"rejected: {entry.rejected}")
+    if entry.exact and entry.reason:
+        facts.append(entry.reason)
     return Cell(entry, tuple(facts))
 
 

@@ -87,7 +87,7 @@ def test_the_monitors_of_p_are_those_counted_by_hand():
     assert [e["n_images"] for e in entries.values()] == [3, 4, 4]
     for entry in entries.values():
         assert entry["low"] <= entry["value"] <= entry["high"]
-        assert "patients" in entry["interval"]
+        assert "patients" in entry["interval"] and "reason" not in entry
 
 
 def test_the_monitors_of_a_labelled_set_are_those_counted_by_hand():
@@ -113,6 +113,7 @@ def test_an_interval_draws_patients_not_images():
     entries = peaks.of_image_level(truth, found, center=0.4, bootstrap=BOOTSTRAP)
     for entry in entries.values():
         assert entry["low"] == entry["value"] == entry["high"]
+        assert "no width" in entry["reason"]
 
 
 def test_what_can_not_be_counted_says_why():

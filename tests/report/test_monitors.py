@@ -26,7 +26,10 @@ def make_monitors():
         "moments": {"pretrained": "at the start", "teacher": "at the end"},
         "peaks": {
             "pretrained": {"peak_in_box_p": missing, "peak_in_box": entry(0.613)},
-            "teacher": {"peak_in_box_p": missing, "peak_in_box": entry(0.724)},
+            "teacher": {
+                "peak_in_box_p": missing,
+                "peak_in_box": entry(0.724, reason="no width"),
+            },
         },
         "targets": {"lift_largest": {"value": 0.217, "definition": "the most"}},
         "histograms": {
@@ -51,6 +54,7 @@ def test_each_number_stands_with_its_interval_set_and_definition(html):
     for text in ("0.613", "0.513 to 0.713", "0.724", "37\N{NO-BREAK SPACE}images"):
         assert text in html
     assert "Peak in a box, validation" in html and "a share" in html
+    assert html.count("no width") == 1
     assert "0.217" in html and "the most" in html
 
 
