@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.scipy.special import logit
 
-from aals_jax.method import monitors
+from aals_jax.method import monitors, sharpening
 from aals_jax.method.methods import METHODS
 from aals_jax.runtime import devices
 from tests.support import small
@@ -40,6 +40,20 @@ def test_shares_and_lifts_are_those_counted_by_hand():
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
+
+
+def test_strength_4_at_t_0_4_lifts_a_target_by_a_fifth_at_most():
+    """The operator worked out over a grid of peaks in float64, outside of JAX."""
+    peak = np.linspace(0.4, 0.999, 5000)
+    odds = np.log(peak / (1 - peak))
+    raised = odds + 3 * (1 - peak) * (odds - np.log(0.4 / 0.6))
+    expected = np.max(1 / (1 + np.exp(-raised)) - peak)
+    maps = jnp.asarray(odds, jnp.float32).reshape(-1, 1, 1)
+    target = sharpening.sharpen(maps, max_strength=4.0, center=CENTER)
+    weak = weak_of(np.ones((5000, 1, 1)))
+    found = monitors.of_targets(maps, target, weak, center=CENTER, axis_name=None)
+    np.testing.assert_allclose(found[monitors.LARGEST], expected, rtol=1e-4)
+    assert 0.19 < expected < 0.21
 
 
 def test_a_target_below_the_map_has_no_lift_and_neither_has_an_image_without_film():
