@@ -22,7 +22,7 @@ from aals_jax.models import varying
 
 _FEW = 4  # channels in, up to which a strided convolution is folded
 _COLUMNS = 2  # outputs of a row that lie side by side in the folded channels
-
+_NHWC = ("NHWC", "HWIO", "NHWC")
 _NONE = ((0, 0), (0, 0))
 
 Pair = tuple[int, int]
@@ -45,7 +45,7 @@ def convolve(
       kernel: f[h, w, C, D], of x's type.
       strides: of rows and columns.
       padding: pixels before and after rows and columns, or a name that XLA knows.
-      dimension_numbers: as flax gives them, B H W C.
+      dimension_numbers: of B H W C, as flax gives them; others are left to XLA.
       **options: others of `lax.conv_general_dilated`.
 
     Returns:
@@ -58,7 +58,7 @@ def convolve(
         dimension_numbers=dimension_numbers,
         **options,
     )
-    if x.ndim != 4 or not _is_plain(options):
+    if x.ndim != 4 or not _is_plain(x, kernel, dimension_numbers, options):
         return usual(x, kernel)
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
@@ -73,8 +73,7 @@ def convolve(
     )
     if x.shape[3] <= _FEW and rows.stride > 1 and rows.fits and columns.fits:
         form = partial(_folded, rows=rows, columns=columns)
-        # XLA's gradient of the kernel takes fewer operations, and there is no other:
-        # x is the image
+        # folding costs operations on zeros, which XLA's gradient of the kernel has not
         return _on_cpu(form, usual, gradient=usual)(x, kernel)
     return usual(x, kernel)
 
@@ -82,9 +81,16 @@ def convolve(
 Conv = partial(nn.Conv, conv_general_dilated=convolve)  # as nn.Conv, its variables too
 
 
-def _is_plain(options: dict[str, Any]) -> bool:
-    """Whether nothing but strides and padding is asked for."""
-    return all(
+def _is_plain(
+    x: jax.Array, kernel: jax.Array, dimension_numbers: Any, options: dict[str, Any]
+) -> bool:
+    """Whether the axes are B H W C and h w C D, and nothing but strides and padding is
+    asked for."""
+    asked, plain = (
+        lax.conv_dimension_numbers(x.shape, kernel.shape, numbers)
+        for numbers in (dimension_numbers, _NHWC)
+    )
+    return asked == plain and all(
         value is None or value == 1 or (name.endswith("dilation") and set(value) == {1})
         for name, value in options.items()
     )
@@ -183,6 +189,6 @@ def _folded(x: jax.Array, kernel: jax.Array, rows: _Axis, columns: _Axis) -> jax
         taps.reshape(*taps.shape[:2], -1, columns.outputs * features),
         window_strides=(1, 1),
         padding=(rows.padding, columns.padding),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        dimension_numbers=_NHWC,
     )
     return y.reshape(batch, height // rows.stride, width // columns.stride, features)
