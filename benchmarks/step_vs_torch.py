@@ -2,42 +2,52 @@
 
     pip install torch                      # beside requirements.lock
     python benchmarks/step_vs_torch.py [--rounds 7] [--steps 10] [--threads 2]
+    python benchmarks/step_vs_torch.py --against REVISION    # and an older tree of ours
 
 Same architecture, weights, batch, loss (AALS), optimiser and moving average; PyTorch in
-channels-last. Before anything is timed, the first steps of both must agree in loss,
-gradient norm and peak. Then rounds alternate; the medians and their ratio are printed.
+channels-last. Each side is a process of its own, set up as its program would be. Before
+anything is timed, the first steps must agree in loss, gradient norm and peak. Then the
+sides take turns, and medians and ratios of wall-clock and CPU time are printed; beside
+other work on the machine, only CPU time on one core (`--threads 1`) is worth reading.
 """
 
 import argparse
 import copy
+import json
 import math
 import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The step against PyTorch's.")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=10, help="a round")
-    parser.add_argument("--threads", type=int, default=2, help="CPU cores for both")
+    parser.add_argument("--threads", type=int, default=2, help="CPU cores for each")
+    parser.add_argument("--against", help="an older revision of ours, for git")
+    parser.add_argument("--side", help=argparse.SUPPRESS)  # of a child: jax or torch
+    parser.add_argument("--tree", default=ROOT, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 OPTIONS = arguments()
+sys.path[:0] = [str(OPTIONS.tree), str(Path(OPTIONS.tree) / "benchmarks")]
 if hasattr(os, "sched_setaffinity"):  # before any library counts the cores
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: OPTIONS.threads])
 
 import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+import paper_step  # noqa: E402
+import startup  # noqa: E402
 
 try:
     import torch  # pyright: ignore[reportMissingImports]
@@ -49,6 +59,7 @@ except ImportError:
 from aals_jax.method import steps  # noqa: E402
 from aals_jax.models import detector, resnet  # noqa: E402
 from aals_jax.runs import stages as train  # noqa: E402
+from aals_jax.runtime import devices  # noqa: E402
 from configs import clavicle  # noqa: E402
 
 
@@ -227,10 +238,18 @@ def torch_step(net: Detector, batch: Any, config: Any) -> Callable[[], dict[str,
 def jax_step(state: Any, batch: Any, config: Any) -> Callable[[], dict[str, Any]]:
     function = jax.jit(train.make_distill(config, axis_name=None), donate_argnums=0)
     placed = jax.device_put(batch)
+    started = time.perf_counter()
+    compiled = function.lower(state, placed).compile()
+    memory: Any = compiled.memory_analysis()
+    print(
+        f"compiled in {time.perf_counter() - started:.1f} s, "
+        f"{memory.temp_size_in_bytes / 2**20:.0f} MiB of temporary memory",
+        file=sys.stderr,
+    )
 
     def step() -> dict[str, Any]:
         nonlocal state
-        state, metrics = function(state, placed)
+        state, metrics = compiled(state, placed)
         return metrics
 
     return step
@@ -238,9 +257,6 @@ def jax_step(state: Any, batch: Any, config: Any) -> Callable[[], dict[str, Any]
 
 def random_batch(config: Any) -> Any:
     """Noise of the laptop's shapes; what a step costs does not depend on the pixels."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    import paper_step
-
     counts = config.batch
     return paper_step.random_batch(
         paper_step.shapes(
@@ -249,53 +265,106 @@ def random_batch(config: Any) -> Any:
     )
 
 
-def seconds(step: Callable[[], Any], count: int) -> float:
-    """Of one step, over `count`, until the last one's numbers are on the host."""
-    started = time.perf_counter()
-    metrics = step()
-    for _ in range(count - 1):
-        metrics = step()
-    float(metrics["loss/total"])
-    return (time.perf_counter() - started) / count
-
-
-def main() -> None:
-    torch.set_num_threads(OPTIONS.threads)
+def make_step(side: str) -> Callable[[], dict[str, Any]]:
     config = clavicle.get_config()
     # the schedule's warm-up is not the subject: one learning rate on both sides
     config.distill.update(schedule="constant", warmup_steps=0)
-    stages, block = resnet.DEPTHS[config.model.backbone]
-    assert block == "basic"
     model = train.make_model(config, axis_name=None)
     tx = train.make_tx(config.distill)
     state = steps.init_state(model, tx, jax.random.key(0), side=config.data.side)
+    batch = random_batch(config)
+    if side == "jax":
+        return jax_step(state, batch, config)
+    torch.set_num_threads(OPTIONS.threads)
+    stages, block = resnet.DEPTHS[config.model.backbone]
+    assert block == "basic"
     net = Detector(stages, config.model.width, config.model.fpn_channels)
     load(net, state.student)
-    net = net.to(memory_format=torch.channels_last)
-    batch = random_batch(config)
-    ours, theirs = jax_step(state, batch, config), torch_step(net, batch, config)
-    for number in range(3):
-        a, b = ours(), theirs()
+    return torch_step(net.to(memory_format=torch.channels_last), batch, config)
+
+
+def serve(side: str) -> None:
+    """A child: the numbers of its first steps, then times as it is asked for them."""
+    devices.start()
+    step = make_step(side)
+    first = [{k: float(v) for k, v in step().items()} for _ in range(3)]
+    print(json.dumps(first), flush=True)
+    for line in sys.stdin:
+        count, metrics = int(line), {}
+        clock, cpu = time.perf_counter(), time.process_time()
+        for _ in range(count):
+            metrics = step()
+        float(metrics["loss/total"])  # until the last one's numbers are on the host
+        times = time.perf_counter() - clock, time.process_time() - cpu
+        print(json.dumps([x / count for x in times]), flush=True)
+
+
+class Side:
+    """A child process and its times."""
+
+    def __init__(self, side: str, tree: Path):
+        command = [sys.executable, __file__, f"--side={side}", f"--tree={tree}"]
+        self.process = subprocess.Popen(
+            [*command, f"--threads={OPTIONS.threads}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "JAX_COMPILATION_CACHE_DIR": "", "JAX_PLATFORMS": "cpu"},
+        )
+        self.first = self._answer()
+        self.times: list[tuple[float, float]] = []  # clock and CPU, s a step
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def run(self, count: int) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{count}\n")
+        self.process.stdin.flush()
+        self.times.append(self._answer())
+
+    def medians(self) -> list[float]:
+        return [statistics.median(column) for column in zip(*self.times, strict=True)]
+
+
+def check_agreement(ours: Any, theirs: Any) -> None:
+    for number, (a, b) in enumerate(zip(ours, theirs, strict=True), start=1):
         for name in b:
-            first, second = float(a[name]), float(b[name])
-            print(f"step {number + 1} {name:18} {first:.6f} {second:.6f}")
-            if abs(first - second) > 2e-3 * abs(second) + 1e-6:
+            print(f"step {number} {name:18} {a[name]:.6f} {b[name]:.6f}")
+            if not abs(a[name] - b[name]) <= 2e-3 * abs(b[name]) + 1e-6:
                 sys.exit(f"{name} differs: this is no comparison of the same step")
-    times = {"jax": [], "torch": []}
-    for _ in range(OPTIONS.rounds):
-        times["jax"].append(seconds(ours, OPTIONS.steps))
-        times["torch"].append(seconds(theirs, OPTIONS.steps))
-    medians = {name: statistics.median(found) for name, found in times.items()}
-    for name, found in times.items():
-        shown = " ".join(f"{value * 1e3:.0f}" for value in found)
-        print(f"{name:6} median {medians[name] * 1e3:.0f} ms a step; rounds {shown}")
-    side, threads = config.data.side, OPTIONS.threads
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sides = {"here": Side("jax", ROOT), "PyTorch": Side("torch", ROOT)}
+        check_agreement(sides["here"].first, sides["PyTorch"].first)
+        if OPTIONS.against:
+            tree = startup.unpack(OPTIONS.against, Path(folder) / "before")
+            sides["before"] = Side("jax", tree)
+            check_agreement(sides["before"].first, sides["PyTorch"].first)
+        for _ in range(OPTIONS.rounds):
+            for side in sides.values():
+                side.run(OPTIONS.steps)
+        for side in sides.values():
+            side.process.communicate()
+    report({name: side.medians() for name, side in sides.items()}, sides)
+
+
+def report(medians: dict[str, list[float]], sides: dict[str, Side]) -> None:
+    for name, side in sides.items():
+        clock, cpu = (f"{value * 1e3:.0f}" for value in medians[name])
+        rounds = " ".join(f"{x * 1e3:.0f}" for x, _ in side.times)
+        print(f"{name:8} {clock} ms a step, {cpu} ms of CPU; rounds {rounds}")
+    pairs = [("PyTorch", "here"), *([("here", "before")] * ("before" in sides))]
+    for over, under in pairs:
+        clock, cpu = (a / b for a, b in zip(medians[over], medians[under], strict=True))
+        print(f"{over} / {under} {clock:.2f} by the clock, {cpu:.2f} in CPU time")
     print(
-        f"PyTorch / JAX {medians['torch'] / medians['jax']:.2f} at {side} x {side}, "
-        f"{threads} core(s), jax {jax.__version__}, torch {torch.__version__}"
+        f"{OPTIONS.threads} core(s), jax {jax.__version__}, torch {torch.__version__}"
     )
-    assert jnp.isfinite(ours()["loss/total"])
 
 
 if __name__ == "__main__":
-    main()
+    serve(OPTIONS.side) if OPTIONS.side else main()

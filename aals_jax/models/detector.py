@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from aals_jax.models import fpn, resnet
+from aals_jax.models.convolution import Conv
 
 SIDE_MULTIPLE = 32  # px, the stride of the coarsest level
 PRIOR = 0.01  # probability of the untrained output: positive pixels are rare
@@ -54,7 +55,7 @@ class Detector(nn.Module):
             stages, block, self.width, self.axis_name, self.dtype, name="backbone"
         )(x, train=train)
         x = fpn.FeaturePyramid(self.fpn_channels, self.dtype, name="fpn")(levels)
-        logits = nn.Conv(
+        logits = Conv(
             1,
             (1, 1),
             bias_init=nn.initializers.constant(math.log(PRIOR / (1.0 - PRIOR))),

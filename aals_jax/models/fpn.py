@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from aals_jax.models.convolution import Conv
+
 
 def upsample_nearest(x: jax.Array) -> jax.Array:
     """f32[B, H, W, C] -> f32[B, 2H, 2W, C], each value four times."""
@@ -34,10 +36,10 @@ class FeaturePyramid(nn.Module):
         """
         top = None
         for i, level in reversed(list(enumerate(levels))):
-            lateral = nn.Conv(
-                self.channels, (1, 1), dtype=self.dtype, name=f"inner_{i}"
-            )(level)
+            lateral = Conv(self.channels, (1, 1), dtype=self.dtype, name=f"inner_{i}")(
+                level
+            )
             top = lateral if top is None else lateral + upsample_nearest(top)
-        return nn.Conv(
-            self.channels, (3, 3), padding=1, dtype=self.dtype, name="layer_0"
-        )(top)
+        return Conv(self.channels, (3, 3), padding=1, dtype=self.dtype, name="layer_0")(
+            top
+        )

@@ -13,7 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
+
+from aals_jax.models.convolution import Conv
+from aals_jax.models.norm import BatchNorm
+from aals_jax.models.pooling import max_pool
 
 DEPTHS = {  # name -> (blocks per stage, block)
     "resnet18": ((2, 2, 2, 2), "basic"),
@@ -26,32 +29,14 @@ DEPTHS = {  # name -> (blocks per stage, block)
 EXPANSION = {"basic": 1, "bottleneck": 4}
 
 
-def max_pool(x: jax.Array) -> jax.Array:
-    """3 x 3 maximum with stride 2 and padding 1: f[B, H, W, C] -> f[B, H/2, W/2, C].
-
-    Written as maxima of shifted views, one axis after the other: the gradient of a
-    windowed reduction takes about eight times as long on a CPU.
-    """
-    for axis in (1, 2):
-        width = [(0, 0)] * 4
-        width[axis] = (1, 1)
-        padded = jnp.pad(x, width, constant_values=-jnp.inf)
-        views = [
-            lax.slice_in_dim(padded, i, i + x.shape[axis], stride=2, axis=axis)
-            for i in range(3)
-        ]
-        x = jnp.maximum(jnp.maximum(views[0], views[1]), views[2])
-    return x
-
-
 class Block(nn.Module):
     """A residual block: two 3 x 3 convolutions, or 1 x 1, 3 x 3, 1 x 1."""
 
     kind: str  # "basic" or "bottleneck"
     width: int  # channels of its convolutions but a bottleneck's last
     stride: int  # 1 or 2
-    conv: Any  # makes a convolution, as nn.Conv
-    norm: Any  # makes a normalisation, as nn.BatchNorm
+    conv: Any  # makes a convolution, as Conv
+    norm: Any  # makes a normalisation, as BatchNorm
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -69,8 +54,7 @@ class Block(nn.Module):
                 padding=kernel // 2,
                 name=f"conv{i + 1}",
             )(y)
-            y = self.norm(name=f"bn{i + 1}")(y)
-            y = y if last else nn.relu(y)
+            y = self.norm(name=f"bn{i + 1}", relu=not last)(y)
         if x.shape[-1] != channels or self.stride != 1:
             x = self.conv(
                 channels, (1, 1), strides=self.stride, name="downsample_conv"
@@ -101,22 +85,19 @@ class ResNet(nn.Module):
           train: normalise by the batch's statistics and update the running ones.
         """
         conv = partial(
-            nn.Conv,
+            Conv,
             use_bias=False,
             dtype=self.dtype,
             kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
         )
         norm = partial(
-            nn.BatchNorm,
+            BatchNorm,
             use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
             dtype=self.dtype,
             axis_name=self.axis_name,
         )
         x = conv(self.width, (7, 7), strides=2, padding=3, name="conv1")(x)
-        x = nn.relu(norm(name="bn1")(x))
-        x = max_pool(x)
+        x = max_pool(norm(name="bn1")(x), relu=True)
         levels = []
         for stage, blocks in enumerate(self.stages):
             for i in range(blocks):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from aals_jax.models import fpn, resnet
+from aals_jax.models import fpn, pooling, resnet
 from aals_jax.models.detector import PRIOR, Detector, per_cell
 
 
@@ -78,7 +78,7 @@ def test_untrained_output_is_near_the_prior_and_wrong_sides_are_refused():
 def test_max_pool_equals_the_windowed_reduction():
     x = jax.random.normal(jax.random.key(0), (2, 12, 16, 3))
     expected = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-    np.testing.assert_array_equal(resnet.max_pool(x), expected)
+    np.testing.assert_array_equal(pooling.max_pool(x), expected)
 
 
 def test_upsampling_repeats_each_value():

@@ -1,5 +1,9 @@
 """Laws of how JAX is set up: whose cache it is, and what is compiled in a hurry."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,3 +54,31 @@ def test_a_function_for_one_call_gives_what_jit_gives_but_for_the_last_bits():
     quick, usual = devices.jit_for_one_call(draw)(3), jax.jit(draw)(3)
     for a, b in zip(quick, usual, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-6)
+
+
+MEMORY = """
+import resource
+import jax, jax.numpy as jnp
+from aals_jax.runtime import devices
+
+devices.start()
+shape = (3000, 3000)  # 36 MB, and two of them at a time
+step = jax.jit(lambda x: jnp.sort(jnp.sort(x * jnp.ones(shape), 0) + 1, 1).sum())
+step(1.0).block_until_ready()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+step(2.0).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of GNU's malloc")
+def test_a_step_s_memory_is_kept_for_the_next():
+    """Else the system provides and zeroes some 18,000 pages of 4 KiB at each step."""
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": "",
+    }
+    command = [sys.executable, "-c", MEMORY]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert int(done.stdout) < 1000
