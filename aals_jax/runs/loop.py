@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from aals_jax import types
-from aals_jax.evaluation import model_maps
-from aals_jax.evaluation.model_maps import Predictor, film
+from aals_jax.evaluation.model_maps import Predictor
 from aals_jax.input import augment, pipeline, views
-from aals_jax.input.dataset import Data
+from aals_jax.input.dataset import Data, ImageTable
 from aals_jax.metrics import roc
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.history import History, Window
@@ -78,12 +77,20 @@ def _batches(
         stage.counts,
         seed=(config.seed, stage.number),
         ranges=augment.Ranges(**config.augment),
-        makers=views.makers(jitter_teacher=stage.jitter_teacher),
+        makers=views.makers(
+            jitter_teacher=stage.jitter_teacher,
+            max_boxes=most_boxes(streams["region"]) if stage.has_boxes else None,
+        ),
         start_step=start,
         host=devices.host_index(),
         hosts=devices.host_count(),
         num_threads=config.data.threads,
     )
+
+
+def most_boxes(region: ImageTable) -> int:
+    """K, the boxes of the image of R that has most: no box of R is left out."""
+    return max(len(boxes) for boxes in region.boxes)
 
 
 def _train(
@@ -144,10 +151,11 @@ def validate(
       pooling: from a map to an image's score; one of detection.POOLINGS.
     """
     values = {}
-    valid = film(data.validation, side=data.dataset.side)
     for name in types.NETWORKS:
-        maps = predictor.maps(getattr(state, name), data.dataset, data.validation)
-        scores = model_maps.image_scores(maps, valid=valid, pooling=pooling)
+        prediction = predictor.predict(
+            getattr(state, name), data.dataset, data.validation
+        )
+        scores = prediction.image_scores(pooling)
         auroc = roc.auroc(scores, data.validation.label == 1)
         values[f"validation/auroc_{name}"] = float(auroc)
     return values
