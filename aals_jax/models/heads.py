@@ -1,7 +1,7 @@
 """Heads: what reads the feature pyramid. One row each of HEADS, near the end.
 
 The head "map" gives a logit for each pixel of the finest level. The others predict
-boxes: at each anchor a logit that it is a lesion, and offsets to the lesion's box. Their
+boxes: at each anchor a logit that it is a lesion, and offsets to the lesion's box. The
 anchors are one list, level by level from the finest, in each level row by row.
 
 References: Tian et al., FCOS: A Simple and Strong Anchor-Free Object Detector, TPAMI
