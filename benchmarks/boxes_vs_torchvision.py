@@ -166,7 +166,7 @@ def fcos_losses(rng: np.random.Generator) -> float:
     offsets = rng.normal(size=(1, count, 4)).astype(np.float32)
     images = _labelled(found)
     settings = base.get_config("clavicle").boxes.to_dict()
-    ours = methods.bind("fcos", settings).labelled(
+    ours: Any = methods.bind("fcos", settings).labelled(
         heads.BoxOutputs(*map(jnp.array, (logits, offsets, center))), images
     )
     head = fcos.FCOSHead(32, 1, 1, 1)
@@ -195,7 +195,7 @@ def retinanet_losses(rng: np.random.Generator) -> float:
     logits = rng.normal(size=(1, count)).astype(np.float32)
     offsets = rng.normal(size=(1, count, 4)).astype(np.float32)
     settings = base.get_config("clavicle").boxes.to_dict()
-    ours = methods.bind("retinanet", settings).labelled(
+    ours: Any = methods.bind("retinanet", settings).labelled(
         heads.BoxOutputs(jnp.array(logits), jnp.array(offsets), None), _labelled(found)
     )
     head = retinanet.RetinaNetHead(8, 1, 1)

@@ -52,7 +52,7 @@ def outputs_of(head, *, logits=-2.0, box=None):
 @functools.cache
 def compiled(head):
     """The row's loss, and the gradient of its sum to the outputs."""
-    of_row = small.bound(head).labelled
+    of_row = small.bound(head, finest_stride=4).labelled
     total = jax.grad(lambda *arguments: of_row(*arguments).total.sum())
     return jax.jit(of_row), jax.jit(total)
 

@@ -16,7 +16,7 @@ from aals_jax.report import page
 from aals_jax.runs import loop, run, stages
 from aals_jax.runs.checkpoints import Checkpoints
 from tests.runs.test_end_to_end import final_states
-from tests.support.small import Net
+from tests.support.small import FINEST, Net
 from tests.support.small_runs import small_config
 
 REMEMBERING = ["temporal_ensembling", "self_training"]
@@ -44,6 +44,7 @@ def make_net(config, axis_name):
 def config_of(method, scratch):
     config = small_config(scratch / "data", method=method)
     config.evaluation.replicates = 4
+    config.boxes.finest_stride = FINEST
     return config
 
 

@@ -13,6 +13,7 @@ from aals_jax.models import heads
 from aals_jax.types import Batch, Labelled, Weak
 from configs import base
 
+FINEST = 16  # px, stride of the finest of three levels of a head of boxes
 IDENTITY = np.eye(2, 3, dtype=np.float32)
 
 
@@ -20,7 +21,7 @@ def settings(**changes) -> dict[str, Any]:
     """Those of the config, with cells that fit the smallest map."""
     config = base.get_config("clavicle")
     fields = config.distill.to_dict() | config.boxes.to_dict()
-    return fields | {"cell": 2} | changes
+    return fields | {"cell": 2, "finest_stride": FINEST} | changes
 
 
 def bound(method: str, **changes) -> BoundMethod:
@@ -63,7 +64,8 @@ class Net(nn.Module):
         x = nn.BatchNorm(not train, axis_name=self.axis_name if train else None)(x)
         if self.head == "map":
             return nn.Conv(1, (3, 3))(nn.relu(x))[..., 0]
-        sizes = [(stride // 4,) * 2 for stride in heads.strides_of(self.head, finest=4)]
+        strides = heads.strides_of(self.head, finest=FINEST)
+        sizes = [(stride // 4,) * 2 for stride in strides]
         levels = [nn.avg_pool(x, size, size, "SAME") for size in sizes]
         return heads.HEADS[self.head].predict(levels, convs=1, dtype=jnp.float32)
 
