@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aals_jax import types
 from aals_jax.evaluation.model_maps import Predictor
 from aals_jax.input import augment, pipeline, views
@@ -93,6 +95,24 @@ def most_boxes(region: ImageTable) -> int:
     return max(len(boxes) for boxes in region.boxes)
 
 
+def warn_of_narrow_boxes(region: ImageTable, *, stride: int) -> None:
+    """Says how many boxes of R have a side below `stride` px of the square.
+
+    There is room for such a box between two locations of the finest level.
+    """
+    boxes = np.concatenate(region.boxes)
+    narrow = np.sum((boxes[:, 2:] - boxes[:, :2]).min(axis=1) < stride)
+    if narrow:
+        log.warning(
+            "%d of the %d boxes of R are narrower than boxes.finest_stride=%d px of "
+            "the square and may lie between its locations: a larger data.side mends "
+            "that",
+            narrow,
+            len(boxes),
+            stride,
+        )
+
+
 def _train(
     stage: Stage,
     data: Data,
@@ -110,6 +130,9 @@ def _train(
     # compiled at its first call: doing so in a thread during an earlier stage would
     # gain 1.2 s of 8 minutes on two cores, which are busy training by then
     step_fn = devices.data_parallel(stage.step)
+    if stage.has_boxes:
+        region = data.train.select(data.streams.region)
+        warn_of_narrow_boxes(region, stride=config.boxes.finest_stride)
     batches = _batches(stage, data, config, start)
     history = History(workdir, stage.name, step=start, writes=devices.is_primary())
     window = Window(stage.name)
