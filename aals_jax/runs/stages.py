@@ -44,6 +44,12 @@ class Stage:
 
 def make_model(config: Any, *, axis_name: str | None) -> Detector:
     """The detector of a config; `axis_name` of the devices that share BatchNorm."""
+    # not read for a map, so that runs from before there were boxes can be evaluated
+    of_boxes = (
+        {"finest_stride": config.boxes.finest_stride, "convs": config.boxes.convs}
+        if _has_boxes(config)
+        else {}
+    )
     return Detector(
         backbone=config.model.backbone,
         width=config.model.width,
@@ -53,8 +59,7 @@ def make_model(config: Any, *, axis_name: str | None) -> Detector:
         axis_name=axis_name,
         cell=config.distill.cell if METHODS[config.method].cells else 1,
         head=METHODS[config.method].head,
-        finest_stride=config.boxes.finest_stride,
-        convs=config.boxes.convs,
+        **of_boxes,
     )
 
 
