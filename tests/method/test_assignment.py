@@ -63,6 +63,8 @@ def test_a_level_has_its_range_of_sizes():
     # at 26 and 38, just 6 px off
     (places,) = by_center((2, 2, 62, 62), size_limit=16.0)
     assert places == {(4, x, y) for x in (7, 8) for y in (7, 8)}
+    # the coarsest has no end: 30 px is more than 0.4 of its stride
+    assert by_center((2, 2, 62, 62), size_limit=0.4) == [{(64, 0, 0)}]
 
 
 def test_the_smaller_of_two_boxes_takes_what_both_could():
