@@ -52,10 +52,11 @@ def strides_of(name: str, *, finest: int) -> tuple[int, ...]:
     >>> strides_of("map", finest=8), strides_of("fcos", finest=8)
     ((4,), (8, 16, 32, 64))
     """
-    if HEADS[name].anchors is None:
-        return (4,)
-    count = (COARSEST // finest).bit_length()
-    return tuple(finest * 2**i for i in range(count))
+    return (4,) if HEADS[name].anchors is None else _strides(finest)
+
+
+def _strides(finest: int) -> tuple[int, ...]:
+    return tuple(finest * 2**i for i in range((COARSEST // finest).bit_length()))
 
 
 def squares(shape: tuple[int, ...], *, finest: int, scale: float) -> np.ndarray:
@@ -88,7 +89,7 @@ def rectangles(shape: tuple[int, ...], *, finest: int, scale: float) -> np.ndarr
 def _anchors(shape: tuple[int, ...], finest: int, sizes: np.ndarray) -> np.ndarray:
     """f32[A, 4]; `sizes` f64[k, 2] are widths and heights in strides."""
     levels = []
-    for stride in strides_of("fcos", finest=finest):
+    for stride in _strides(finest):
         rows, columns = (math.ceil(side / stride) for side in shape)
         y, x = np.mgrid[:rows, :columns] + 0.5
         center = stride * np.stack([x, y], axis=-1)[:, :, None]
@@ -101,7 +102,7 @@ def level_sizes(shape: tuple[int, ...], *, finest: int, each: int) -> tuple[int,
     """Numbers of anchors of the levels; `each`: at a location."""
     return tuple(
         each * math.ceil(shape[0] / stride) * math.ceil(shape[1] / stride)
-        for stride in strides_of("fcos", finest=finest)
+        for stride in _strides(finest)
     )
 
 
@@ -205,35 +206,37 @@ class _Tower(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """A row of the table; the last four fields are of heads of boxes.
+    """A row of the table.
 
     Fields:
       predict: (levels, *, convs, dtype) -> f32[B, h, w] logits, or BoxOutputs.
-      each: anchors at a location.
-      anchors: (shape, *, finest, scale) -> f32[A, 4], px.
-      decode: (anchors, offsets) -> boxes.
+      each: anchors at a location; 0 of a map.
+      anchors: (shape, *, finest, scale) -> f32[A, 4], px; None of a map.
+      decode: (anchors, offsets) -> boxes; None of a map.
     """
 
-    predict: Callable[..., Any] = predict_map
-    each: int = 1
-    anchors: Callable[..., np.ndarray] | None = None
-    decode: Callable[..., jax.Array] | None = None
+    predict: Callable[..., Any]
+    each: int
+    anchors: Callable[..., np.ndarray] | None
+    decode: Callable[..., jax.Array] | None
+
+
+def _of_boxes(
+    each: int,
+    anchors: Callable[..., np.ndarray],
+    decode: Callable[..., jax.Array],
+    *,
+    has_centerness: bool,
+) -> Head:
+    predict = partial(predict_boxes, each=each, has_centerness=has_centerness)
+    return Head(predict, each, anchors, decode)
 
 
 HEADS: Mapping[str, Head] = {
-    "map": Head(),
-    "fcos": Head(
-        predict=partial(predict_boxes, each=1, has_centerness=True),
-        anchors=squares,
-        decode=boxes.from_log_distances,
-    ),
-    "retinanet": Head(
-        predict=partial(
-            predict_boxes, each=len(SCALES) * len(RATIOS), has_centerness=False
-        ),
-        each=len(SCALES) * len(RATIOS),
-        anchors=rectangles,
-        decode=boxes.from_deltas,
+    "map": Head(predict_map, 0, None, None),
+    "fcos": _of_boxes(1, squares, boxes.from_log_distances, has_centerness=True),
+    "retinanet": _of_boxes(
+        len(SCALES) * len(RATIOS), rectangles, boxes.from_deltas, has_centerness=False
     ),
 }
 
