@@ -7,6 +7,8 @@ The same random tensors go through both, in float32 on the CPU; the largest diff
 are printed, and one above 1e-5 (of values of the order of 1) ends with an error.
 """
 
+# pyright: reportMissingImports=false
+
 import importlib.metadata
 import math
 import sys
