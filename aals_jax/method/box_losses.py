@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from aals_jax.method import assignment
-from aals_jax.method.losses import Counted
+from aals_jax.method.losses import Ratio
 from aals_jax.models import boxes, heads
 from aals_jax.models.heads import BoxOutputs
 from aals_jax.types import Labelled
@@ -75,7 +75,7 @@ def fcos(
     size_limit: float,
     focal_alpha: float,
     focal_gamma: float,
-) -> Counted:
+) -> Ratio:
     """Focal loss of all locations on film; GIoU and centre-ness of those with a box.
 
     Args:
@@ -120,7 +120,7 @@ def retinanet(
     anchor_scale: float,
     focal_alpha: float,
     focal_gamma: float,
-) -> Counted:
+) -> Ratio:
     """Focal loss of all anchors that are not ignored; smooth L1 of those with a box.
 
     Args:
@@ -161,7 +161,7 @@ def _summed(
     of_box: Callable[..., Any],
     focal_alpha: float,
     focal_gamma: float,
-) -> Counted:
+) -> Ratio:
     """The sums over the anchors of each image.
 
     `of_box(truth f32[B, A, 4], has_box bool[B, A])` -> f32[B, A] is the loss of anchors
@@ -181,7 +181,7 @@ def _summed(
     is_counted = matched != assignment.IGNORED
     loss = jnp.where(is_counted, of_class, 0.0)
     loss += jnp.where(has_box, of_box(truth, has_box), 0.0)
-    return Counted(
+    return Ratio(
         total=jnp.sum(loss, axis=1),
         count=jnp.sum(has_box, axis=1, dtype=jnp.float32),
     )

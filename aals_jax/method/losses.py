@@ -14,8 +14,11 @@ OFF = -1e9  # a logit off film: no part of any sum of exponentials, and finite
 
 
 @struct.dataclass
-class Counted:
-    """Losses that are a mean over something else than images, such as boxes."""
+class Ratio:
+    """Losses that are a mean over something else than images, such as boxes.
+
+    Their mean over images is the ratio of two sums, not a mean of ratios.
+    """
 
     total: jax.Array  # f32[B], sum over what is counted in each image
     count: jax.Array  # f32[B], how many there are in it
@@ -154,7 +157,7 @@ def global_sum(value: jax.Array, axis_name: str | None) -> jax.Array:
     return value if axis_name is None else lax.psum(value, axis_name)
 
 
-def global_mean(values: jax.Array | Counted, axis_name: str | None) -> jax.Array:
+def global_mean(values: jax.Array | Ratio, axis_name: str | None) -> jax.Array:
     """The mean over all images of all devices, or over what is counted in them.
 
     The reduction sits inside the loss, so that the same step gives the same numbers
@@ -168,7 +171,7 @@ def global_mean(values: jax.Array | Counted, axis_name: str | None) -> jax.Array
       f32[], the same on all devices; 0 where no device has an image. Without anything
       counted, the sum itself.
     """
-    if isinstance(values, Counted):
+    if isinstance(values, Ratio):
         total, count = jnp.sum(values.total), jnp.sum(values.count)
     else:
         total, count = jnp.sum(values), jnp.asarray(values.size, jnp.float32)

@@ -21,8 +21,8 @@ from aals_jax.types import Labelled, TrainState, Variables, Weak
 
 # --- what a method is made of
 
-# (logits f32[B, h, w] or what else the head gives, labelled) -> f32[B] or Counted
-LabelledLoss = Callable[[Any, Labelled], jax.Array | losses.Counted]
+# (logits f32[B, h, w] or what else the head gives, labelled) -> f32[B] or Ratio
+LabelledLoss = Callable[[Any, Labelled], jax.Array | losses.Ratio]
 # (what the guide says: mostly logits f32[B, h, w], weak) -> the target, of that kind
 TargetRule = Callable[[Any, Weak], Any]
 # (target, logits f32[B, h, w], weak) -> f32[B], with a gradient to the logits
