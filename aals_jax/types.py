@@ -55,6 +55,9 @@ class Labelled:
     target: jax.Array  # f32[B, H/4, W/4], 1 inside a box, 0 outside
     valid: jax.Array  # f32[B, H/4, W/4], 1 on film, 0 on padding
     label: jax.Array  # f32[B], 1 in R, 0 in N: what the record says
+    # f32[B, K, 4], (x0, y0, x1, y1) in px of the image, zeros where there are fewer
+    # than K; None where no box is predicted
+    boxes: jax.Array | None
 
 
 @struct.dataclass

@@ -41,6 +41,7 @@ def shapes(labelled: int, image_level: int, side: int) -> Any:
             array(labelled, *pixels),
             array(labelled, *pixels),
             array(labelled),
+            boxes=None,
         ),
         weak=Weak(
             array(image_level, *image),

@@ -35,7 +35,7 @@ def main() -> None:
         evaluate.ModelChoice(options.workdir), ConfigDict, options.data_dir
     )
     data = evaluator.data
-    maps = evaluator.maps(teacher, "test").astype(np.float64)
+    maps = evaluator.predict(teacher, "test").maps.astype(np.float64)
     peak = maps.reshape(len(maps), -1).max(axis=1)
     t, strength = config.distill.center, config.distill.max_strength
     boxed = (data.test.label == 1) & data.test.boxed & (peak > t + 0.05) & (peak < 0.9)

@@ -93,11 +93,31 @@ def fields(finding: str) -> Any:
     # lesions that the record names
     distill.lesion_area = 0.0
 
+    # read by methods with a head of boxes; see aals_jax.models.heads
+    config.boxes = boxes = section()
+    # px, of the finest level of the pyramid; coarser ones follow, each of twice the
+    # stride, up to 64. The nets of the papers have 8, for images of 800 px and more
+    boxes.finest_stride = 4
+    boxes.convs = 2  # of a tower of the head; 4 [FCOS, RetinaNet]
+    # fcos: how near to a box's centre a location has to be, in strides [FCOS]
+    boxes.center_radius = 1.5
+    # fcos: farthest edge of a box that a level finds, in strides, but for the coarsest;
+    # the next level goes on from there [FCOS]
+    boxes.size_limit = 8.0
+    # retinanet: side of the smallest square anchor, in strides [RetinaNet]
+    boxes.anchor_scale = 4.0
+    boxes.focal_alpha = (
+        0.25  # weight of an anchor with a box, 1 - this of others [both]
+    )
+    boxes.focal_gamma = 2.0  # power of the focal loss [both]
+    boxes.top_k = 1_000  # best anchors of each level that are detections [both]
+    boxes.nms_iou = 0.5  # of two detections; the worse one goes above it [RetinaNet]
+
     config.evaluation = evaluation = section()
     evaluation.batch_size = 32  # images
     evaluation.replicates = 2_000  # replicates of the bootstrap, which draws patients
     evaluation.seed = 0  # seed of the bootstrap
-    # how a map becomes the image's score: max, top_k_mean, log_sum_exp
+    # how a map becomes the image's score: max, top_k_mean, log_sum_exp; of boxes, max
     evaluation.pooling = "max"
     evaluation.min_distance = 0.03  # between two detections, as a share of the side
     evaluation.threshold = 0.001  # lowest probability of a detection
@@ -167,6 +187,7 @@ def paper(config: Any) -> None:
     config.model.dtype = "bfloat16"
     config.batch.update(region=8, negative=24, image_level=16)  # 48 in all [recall]
     config.distill.cell = 16  # 16 x 16 cells [recall]
+    config.boxes.update(finest_stride=8, convs=4)  # [FCOS, RetinaNet]
     # 25 epochs [recall] of 0.7 * 65,845 images in batches of 48
     for stage_config in (config.pretrain, config.distill):
         stage_config.update(

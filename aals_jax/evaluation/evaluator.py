@@ -1,5 +1,5 @@
-"""A trained model evaluated on a split; its maps are cached, so that metrics can be had
-again without the network."""
+"""A trained model evaluated on a split; what it says is cached, so that metrics can be
+had again without the network."""
 
 import dataclasses
 import hashlib
@@ -36,7 +36,7 @@ class Evaluator:
     predictor: model_maps.Predictor
     detecting: model_maps.Detecting
     bootstrap: Bootstrap
-    cache: Path  # folder of maps
+    cache: Path  # folder of maps or boxes
 
     def evaluate(self, model: TrainedModel, split: str) -> Measurement:
         """Chooses operating points on validation and measures on `split`."""
@@ -54,28 +54,28 @@ class Evaluator:
 
     def read(self, model: TrainedModel, split: str) -> tuple[Truth, Reading]:
         """The truth of a split and what the model says of it."""
-        table = self.table(split)
-        truth = model_maps.truth_of(table)
-        valid = model_maps.film(table, side=self.data.dataset.side)
-        maps = self.maps(model, split)
-        return truth, model_maps.read_maps(
-            maps, truth, valid=valid, detecting=self.detecting
+        truth = model_maps.truth_of(self.table(split))
+        return truth, model_maps.read_prediction(
+            self.predict(model, split), truth, detecting=self.detecting
         )
 
-    def maps(self, model: TrainedModel, split: str) -> np.ndarray:
-        """f32[n, h, w] probabilities; computed once for these weights."""
-        return self.maps_of(model, self.table(split), split)
+    def predict(self, model: TrainedModel, split: str) -> model_maps.Prediction:
+        """What the model says of a split; computed once for these weights."""
+        return self.predict_table(model, self.table(split), split)
 
-    def maps_of(self, model: TrainedModel, table: ImageTable, name: str) -> np.ndarray:
-        """`maps` of a table that is no whole split; `name` tells it from others."""
+    def predict_table(
+        self, model: TrainedModel, table: ImageTable, name: str
+    ) -> model_maps.Prediction:
+        """`predict` of a table that is no whole split; `name` tells it from others."""
         name = f"{name}-{model.name}-{model.step}-{_digest(model.variables)}"
-        path = self.cache / f"{name}.npy"
+        path, dataset = self.cache / f"{name}.npy", self.data.dataset
         if path.exists():
-            return np.load(path)
-        maps = self.predictor.maps(model.variables, self.data.dataset, table)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_npy(path, maps)
-        return maps
+            outputs = np.load(path)
+        else:
+            outputs = self.predictor.outputs(model.variables, dataset, table)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_npy(path, outputs)
+        return self.predictor.prediction(outputs, table, side=dataset.side)
 
     def table(self, split: str) -> ImageTable:
         """The images of "train", "validation" or "test"."""
@@ -85,7 +85,7 @@ class Evaluator:
         self, model: TrainedModel, split: str, measured: Measurement
     ) -> list[examples.Example]:
         """Pictures for the page."""
-        table, maps = self.table(split), self.maps(model, split)
+        table, maps = self.table(split), self.predict(model, split).maps
         stride = views.MAP_STRIDE * np.eye(2, 3)
 
         def film_of(i: int) -> examples.Film:

@@ -1,6 +1,7 @@
-"""A model's maps of a dataset's images, and the reading that is made of them."""
+"""A model's maps or boxes of a dataset's images, and the reading made of them."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,32 +14,124 @@ from aals_jax.metrics import detection, froc, readings
 from aals_jax.runtime import devices
 from aals_jax.types import Variables
 
-HIT = readings.Hit()  # a local peak of the map lies in the box
+HIT = readings.Hit()  # a local peak, or the centre of a box, lies in the lesion's box
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a model says of n images; coordinates are pixels of the map."""
+
+    maps: np.ndarray  # f32[n, h, w], probabilities, 0 on padding
+    valid: np.ndarray  # f32[n, h, w], 1 on film
+    # n of f32[k, 5], (x0, y0, x1, y1, score), score descending; None: its head is a map
+    boxes: Sequence[np.ndarray] | None
+
+    def image_scores(self, pooling: str) -> np.ndarray:
+        """f64[n], one score per image: its best box's, 0 without any; without boxes,
+        the map pooled over the film (`pooling` is of detection.POOLINGS)."""
+        if self.boxes is not None:
+            scores = [rows[:, 4].max(initial=0.0) for rows in self.boxes]
+        else:
+            pairs = zip(self.maps, self.valid > 0, strict=True)
+            scores = [detection.image_score(m, v, pooling=pooling) for m, v in pairs]
+        return np.array(scores, np.float64)
 
 
 class Predictor:
-    """A model's evaluation step, compiled once for one batch size."""
+    """A model's evaluation step, compiled once for one batch size.
 
-    def __init__(self, model: nn.Module, *, batch_size: int):
+    Args:
+        model: the detector.
+        batch_size: images of a batch, over this host's devices.
+        detect: of a model with a head of boxes, see `steps.make_eval_step`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        batch_size: int,
+        detect: Callable[..., Any] | None = None,
+    ):
         devices.check_divisible(
             {"evaluation.batch_size": batch_size}, devices.local_device_count()
         )
         self._batch_size = batch_size
-        self._step = devices.data_parallel_map(steps.make_eval_step(model))
+        self._has_boxes = detect is not None
+        self._step = devices.data_parallel_map(steps.make_eval_step(model, detect))
 
-    def maps(
+    def predict(
+        self, variables: Variables, dataset: Dataset, table: ImageTable
+    ) -> Prediction:
+        """What the model with these weights says of a table's images."""
+        outputs = self.outputs(variables, dataset, table)
+        return self.prediction(outputs, table, side=dataset.side)
+
+    def outputs(
         self, variables: Variables, dataset: Dataset, table: ImageTable
     ) -> np.ndarray:
-        """f32[n, side/4, side/4] probabilities, 0 on padding, every image once."""
+        """f32[n, h, w] probabilities, 0 on padding, or f32[n, k, 5] boxes in px of the
+        square, zeros where there are fewer; every image once."""
         placed: Any = devices.replicate(variables)
         batches = pipeline.evaluation_batches(
             dataset, table, batch_size=self._batch_size
         )
-        maps = [
+        outputs = [
             devices.gather(self._step(placed, devices.shard(images)))
             for images in batches
         ]
-        return np.concatenate(maps)[: len(table)] * film(table, side=dataset.side)
+        outputs = np.concatenate(outputs)[: len(table)]
+        return outputs if self._has_boxes else outputs * film(table, side=dataset.side)
+
+    def prediction(
+        self, outputs: np.ndarray, table: ImageTable, *, side: int
+    ) -> Prediction:
+        """The record of `outputs`; of boxes, those whose centre is on film."""
+        valid = film(table, side=side)
+        if not self._has_boxes:
+            return Prediction(outputs, valid, None)
+        boxes = [_on_film(*pair) for pair in zip(outputs, valid, strict=True)]
+        maps = [paint(rows, valid.shape[1:]) for rows in boxes]
+        return Prediction(np.stack(maps) * valid, valid, boxes)
+
+
+def _on_film(boxes: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """f32[k, 5] in px of the square -> f32[m, 5] in pixels of the map."""
+    boxes = boxes[boxes[:, 4] > 0] / np.array([views.MAP_STRIDE] * 4 + [1], np.float32)
+    column, row = _middle(boxes, valid.shape)
+    return boxes[valid[row, column] > 0]
+
+
+def _middle(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """i64[2, k], column and row of the pixels that hold the centres of boxes."""
+    center = (boxes[:, :2] + boxes[:, 2:4]) / 2
+    return np.minimum(center, np.array(shape[::-1]) - 1).astype(int).T
+
+
+def paint(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A map of boxes: each pixel has the highest score of those that cover it.
+
+    A box covers the pixels whose centres lie in it, and the one that holds its centre.
+
+    Args:
+        boxes: f32[k, 5], (x0, y0, x1, y1, score) in pixels of the map, score
+            descending.
+        shape: (h, w) of the map.
+
+    Returns:
+        f32[h, w]; 0 where no box is.
+
+    >>> paint(np.array([[1, 0, 3, 1, 0.5], [0, 0, 2, 1, 0.2]]), (1, 4))
+    array([[0.2, 0.5, 0.5, 0. ]], dtype=float32)
+    """
+    values = np.zeros(shape, np.float32)
+    corners = np.ceil(boxes[:, :4] - 0.5).clip(0).astype(int)
+    for (x0, y0, x1, y1), (column, row), score in zip(
+        corners[::-1], _middle(boxes, shape).T[::-1], boxes[::-1, 4], strict=True
+    ):
+        values[y0:y1, x0:x1] = score
+        values[row, column] = score
+    return values
 
 
 def film(table: ImageTable, *, side: int) -> np.ndarray:
@@ -58,9 +151,9 @@ def film(table: ImageTable, *, side: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Detecting:
-    """How detections and image scores are taken from a map; see configs/base.py."""
+    """How detections and image scores are taken; see configs/base.py."""
 
-    min_distance: float  # between detections, share of the map's side
+    min_distance: float  # between peaks of a map, share of its side
     threshold: float  # lowest probability of a detection, 0 .. 1
     max_detections: int  # per image
     pooling: str  # a key of detection.POOLINGS
@@ -78,19 +171,40 @@ def truth_of(table: ImageTable) -> readings.Truth:
     )
 
 
-def read_maps(
-    maps: np.ndarray, truth: readings.Truth, *, valid: np.ndarray, detecting: Detecting
+def read_prediction(
+    prediction: Prediction, truth: readings.Truth, *, detecting: Detecting
 ) -> readings.Reading:
     """The reading of one model.
 
     Args:
-        maps: f32[n, h, w] probabilities, 0 on padding.
-        truth: of the n images.
-        valid: f32[n, h, w], 1 on film.
+        prediction: of n images.
+        truth: of the same images.
         detecting: how detections and image scores are taken.
     """
-    side = maps.shape[1]
-    detections = [
+    rows, maps = truth.judged_rows, prediction.maps
+    area = froc.area_data(
+        maps[rows],
+        [truth.lesions[i] for i in rows],
+        valid=prediction.valid[rows] > 0,
+    )
+    return readings.read(
+        truth,
+        prediction.image_scores(detecting.pooling),
+        _detections(prediction, detecting),
+        hit=HIT,
+        area=area,
+    )
+
+
+def _detections(prediction: Prediction, detecting: Detecting) -> list[np.ndarray]:
+    """n of f[k, 5] boxes, as they are; or f[k, 3] points, the peaks of the map."""
+    if prediction.boxes is not None:
+        return [
+            rows[rows[:, 4] >= detecting.threshold][: detecting.max_detections]
+            for rows in prediction.boxes
+        ]
+    side = prediction.maps.shape[1]
+    return [
         detection.find_detections(
             values,
             min_distance=max(1, round(detecting.min_distance * side)),
@@ -98,17 +212,5 @@ def read_maps(
             max_detections=detecting.max_detections,
             valid=on_film > 0,
         ).rows()
-        for values, on_film in zip(maps, valid, strict=True)
+        for values, on_film in zip(prediction.maps, prediction.valid, strict=True)
     ]
-    rows = truth.judged_rows
-    area = froc.area_data(
-        maps[rows], [truth.lesions[i] for i in rows], valid=valid[rows] > 0
-    )
-    scores = image_scores(maps, valid=valid, pooling=detecting.pooling)
-    return readings.read(truth, scores, detections, hit=HIT, area=area)
-
-
-def image_scores(maps: np.ndarray, *, valid: np.ndarray, pooling: str) -> np.ndarray:
-    """f64[n], one score per image: probabilities f32[n, h, w] pooled over the film."""
-    pairs = zip(maps, valid > 0, strict=True)
-    return np.array([detection.image_score(m, v, pooling=pooling) for m, v in pairs])

@@ -98,9 +98,8 @@ def _look(
     truth = model_maps.truth_of(table)
     if not len(table):
         return truth, Peaks(np.empty(0), np.empty(0, bool))
-    valid = model_maps.film(table, side=evaluator.data.dataset.side)
-    maps = evaluator.maps_of(model, table, name)
-    return truth, peaks.find_peaks(maps, truth, valid=valid)
+    prediction = evaluator.predict_table(model, table, name)
+    return truth, peaks.find_peaks(prediction.maps, truth, valid=prediction.valid)
 
 
 def targets(method: str, history: Sequence[Mapping[str, Any]]) -> dict[str, Entry]:

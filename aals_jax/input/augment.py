@@ -142,6 +142,42 @@ def draw_boxes(
     return target
 
 
+MIN_SHARE = 0.25  # of a box: less than this left in view, and it is no box
+
+
+def move_boxes(
+    boxes: np.ndarray, content: np.ndarray, matrix: np.ndarray, *, side: int
+) -> np.ndarray:
+    """Upright boxes after a geometry, clipped to the film: f32[m, 4], m <= k.
+
+    The upright box round a turned one covers more than the lesion, and the more so the
+    more it is turned. What is followed here is the ellipse inscribed in the box: its
+    own upright box is exact where nothing is turned, and of the same size for a square
+    at any angle. A box of which less than MIN_SHARE stays in view is dropped.
+
+    Args:
+      boxes: f[k, 4] (x0, y0, x1, y1), px of the source square.
+      content: f[4] (x0, y0, x1, y1), the film in the source square, px.
+      matrix: f64[2, 3], output -> source.
+      side: of the square, px.
+    """
+    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    x0, y0, x1, y1 = np.asarray(content, np.float64)
+    corners = np.array([[x0, y0, 1], [x1, y0, 1], [x0, y1, 1], [x1, y1, 1]])
+    film = corners @ inverse.T
+    low, high = film.min(axis=0).clip(0, side), film.max(axis=0).clip(0, side)
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    center = middle @ inverse[:, :2].T + inverse[:, 2]
+    # of an ellipse with half axes a under L: half extents sqrt(sum_j (L_ij a_j)^2)
+    half = np.sqrt(((boxes[:, 2:] - boxes[:, :2]) / 2) ** 2 @ inverse[:, :2].T ** 2)
+    clipped = np.concatenate(
+        [np.clip(center - half, low, high), np.clip(center + half, low, high)], axis=1
+    )
+    left = np.prod(clipped[:, 2:] - clipped[:, :2], axis=1)
+    return clipped[left > MIN_SHARE * np.prod(2 * half, axis=1)].astype(np.float32)
+
+
 def _inside(points: np.ndarray, box: np.ndarray) -> np.ndarray:
     """bool[...]: which points f[..., 2] are in a box, right and lower edge excluded."""
     x0, y0, x1, y1 = box

@@ -38,6 +38,7 @@ def labelled_example(
     ranges: augment.Ranges,
     *,
     label: float,
+    max_boxes: int | None,
 ) -> Labelled:
     """One augmented image of R or N with its target.
 
@@ -46,6 +47,7 @@ def labelled_example(
       rng: of this example; geometry is drawn first, then photometry.
       ranges: of the augmentation.
       label: 1 in R, 0 in N, where no box is drawn: the record calls N negative.
+      max_boxes: K, at least the number of the record's boxes; None: no row of boxes.
 
     Returns:
       The fields of `types.Labelled` without their axis B, as NumPy arrays.
@@ -60,7 +62,12 @@ def labelled_example(
         ),
         "valid": valid,
         "label": np.float32(label),
+        "boxes": None,
     }
+    if max_boxes is not None:
+        moved = augment.move_boxes(boxes, radiograph.content, matrix, side=side)
+        fields["boxes"] = np.zeros((max_boxes, 4), np.float32)
+        fields["boxes"][: len(moved)] = moved
     return Labelled(**fields)
 
 
@@ -110,10 +117,13 @@ def _warped(
     return matrix, augment.warp(to_float(radiograph.image), matrix), valid
 
 
-def makers(*, jitter_teacher: bool) -> Mapping[str, Callable[..., Labelled | Weak]]:
+def makers(
+    *, jitter_teacher: bool, max_boxes: int | None = None
+) -> Mapping[str, Callable[..., Labelled | Weak]]:
     """Stream -> (radiograph, rng, ranges) -> one example of that stream."""
+    labelled = partial(labelled_example, max_boxes=max_boxes)
     return {
-        "region": partial(labelled_example, label=1.0),
-        "negative": partial(labelled_example, label=0.0),
+        "region": partial(labelled, label=1.0),
+        "negative": partial(labelled, label=0.0),
         "image_level": partial(weak_example, jitter_teacher=jitter_teacher),
     }

@@ -6,10 +6,22 @@ Everything is float32 and stays in logits. `valid` masks are 1 on film and 0 on 
 import jax
 import jax.numpy as jnp
 import optax
+from flax import struct
 from jax import lax
 from jax.scipy.special import logsumexp
 
 OFF = -1e9  # a logit off film: no part of any sum of exponentials, and finite
+
+
+@struct.dataclass
+class Ratio:
+    """Losses that are a mean over something else than images, such as boxes.
+
+    Their mean over images is the ratio of two sums, not a mean of ratios.
+    """
+
+    total: jax.Array  # f32[B], sum over what is counted in each image
+    count: jax.Array  # f32[B], how many there are in it
 
 
 def image_mean(values: jax.Array, valid: jax.Array) -> jax.Array:
@@ -145,8 +157,8 @@ def global_sum(value: jax.Array, axis_name: str | None) -> jax.Array:
     return value if axis_name is None else lax.psum(value, axis_name)
 
 
-def global_mean(values: jax.Array, axis_name: str | None) -> jax.Array:
-    """The mean over all images of all devices.
+def global_mean(values: jax.Array | Ratio, axis_name: str | None) -> jax.Array:
+    """The mean over all images of all devices, or over what is counted in them.
 
     The reduction sits inside the loss, so that the same step gives the same numbers
     under vmap, pmap and shard_map, whatever each device holds.
@@ -156,8 +168,12 @@ def global_mean(values: jax.Array, axis_name: str | None) -> jax.Array:
       axis_name: of the devices, or None.
 
     Returns:
-      f32[], the same on all devices; 0 where no device has an image.
+      f32[], the same on all devices; 0 where no device has an image. Without anything
+      counted, the sum itself.
     """
-    count = jnp.asarray(values.size, jnp.float32)
-    total, count = (global_sum(x, axis_name) for x in (jnp.sum(values), count))
+    if isinstance(values, Ratio):
+        total, count = jnp.sum(values.total), jnp.sum(values.count)
+    else:
+        total, count = jnp.sum(values), jnp.asarray(values.size, jnp.float32)
+    total, count = (global_sum(x, axis_name) for x in (total, count))
     return total / jnp.maximum(count, 1.0)

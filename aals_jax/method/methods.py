@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import optax
 from jax.scipy.special import logit
 
-from aals_jax.method import ensemble, losses, sharpening
+from aals_jax.method import box_losses, ensemble, losses, sharpening
 from aals_jax.types import Labelled, TrainState, Variables, Weak
 
 # --- what a method is made of
 
-# (logits f32[B, h, w], labelled) -> f32[B]
-LabelledLoss = Callable[[jax.Array, Labelled], jax.Array]
+# (logits f32[B, h, w] or what else the head gives, labelled) -> f32[B] or Ratio
+LabelledLoss = Callable[[Any, Labelled], jax.Array | losses.Ratio]
 # (what the guide says: mostly logits f32[B, h, w], weak) -> the target, of that kind
 TargetRule = Callable[[Any, Weak], Any]
 # (target, logits f32[B, h, w], weak) -> f32[B], with a gradient to the logits
@@ -32,7 +32,7 @@ Apply = Callable[[Variables, jax.Array], jax.Array]
 
 
 class Configured:
-    """A function whose constants are fields of `config.distill`.
+    """A function whose constants are fields of `config.distill` or `config.boxes`.
 
     Args:
       function: its constants are keywords.
@@ -324,6 +324,7 @@ class Method:
     # stage 1 already trains with this method's losses, on P too
     from_start: bool = False
     cells: bool = False  # logits are averaged over cells distill.cell pixels wide
+    head: str = "map"  # of the net, of heads.HEADS
 
 
 METHODS: Mapping[str, Method] = {
@@ -338,6 +339,29 @@ METHODS: Mapping[str, Method] = {
         weak=Configured(any_cell, "cell"),
         from_start=True,
         cells=True,
+    ),
+    "fcos": Method(
+        labelled=Configured(
+            box_losses.fcos,
+            "finest_stride",
+            "center_radius",
+            "size_limit",
+            "focal_alpha",
+            "focal_gamma",
+        ),
+        from_start=True,
+        head="fcos",
+    ),
+    "retinanet": Method(
+        labelled=Configured(
+            box_losses.retinanet,
+            "finest_stride",
+            "anchor_scale",
+            "focal_alpha",
+            "focal_gamma",
+        ),
+        from_start=True,
+        head="retinanet",
     ),
     "pi_model": Method(
         guide="second_view", weak=squared_error, ramps=True, jitter_teacher=True
@@ -393,7 +417,7 @@ def bind(name: str, settings: Mapping[str, Any]) -> BoundMethod:
 
     Args:
       name: of the row.
-      settings: plain values by name, the fields of `config.distill`.
+      settings: plain values by name, the fields of `config.distill` and `config.boxes`.
 
     Raises:
       KeyError: there is no such row, or no such field as one that the row names.

@@ -17,7 +17,7 @@ from flax import linen as nn
 from jax import lax
 
 from aals_jax.method import ema, losses, monitors, optim
-from aals_jax.method.methods import BoundMethod
+from aals_jax.method.methods import BoundMethod, LabelledLoss, dense
 from aals_jax.runtime import devices
 from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables
 
@@ -90,7 +90,7 @@ def _advance(
 
 def _student_pass(
     model: nn.Module, params: optax.Params, state: TrainState, image: jax.Array
-) -> tuple[jax.Array, Variables]:
+) -> tuple[Any, Variables]:
     variables = {**state.student, "params": params}
     return model.apply(variables, image, train=True, mutable=["batch_stats"])  # pyright: ignore[reportReturnType]
 
@@ -101,20 +101,21 @@ def make_pretrain_step(
     *,
     ema_decay: float,
     axis_name: str | None,
+    labelled_loss: LabelledLoss = dense,
 ) -> Step:
-    """Stage 1, and the supervised baseline: dense cross-entropy on R and N alone.
+    """Stage 1, and methods without P: a loss on R and N alone.
 
     Args:
       model: the detector; called with `train=True`.
       tx: the optimiser.
       ema_decay: final decay of the average, in [0, 1).
       axis_name: of the devices, or None.
+      labelled_loss: dense cross-entropy, or that of a head of boxes.
     """
 
     def loss_fn(params, state, batch):
-        logits, stats = _student_pass(model, params, state, batch.labelled.image)
-        target, valid = batch.labelled.target, batch.labelled.valid
-        loss = losses.pixel_cross_entropy(logits, target, valid)
+        outputs, stats = _student_pass(model, params, state, batch.labelled.image)
+        loss = labelled_loss(outputs, batch.labelled)
         return losses.global_mean(loss, axis_name), stats
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -163,7 +164,13 @@ def make_distill_step(
       axis_name: of the devices, or None.
     """
     if method.weak is None:
-        return make_pretrain_step(model, tx, ema_decay=ema_decay, axis_name=axis_name)
+        return make_pretrain_step(
+            model,
+            tx,
+            ema_decay=ema_decay,
+            axis_name=axis_name,
+            labelled_loss=method.labelled,
+        )
     look = method.guide.look if method.guide else None
     remember = method.guide.remember if method.guide else None
     loss_fn = _make_distill_loss(method, model, axis_name)
@@ -238,20 +245,26 @@ def _make_distill_loss(
     return loss_fn
 
 
-def make_eval_step(model: nn.Module) -> Callable[[Variables, jax.Array], jax.Array]:
+def make_eval_step(
+    model: nn.Module, detect: Callable[..., jax.Array] | None = None
+) -> Callable[[Variables, jax.Array], jax.Array]:
     """What a model says of images, by its running statistics.
 
     Args:
       model: the detector; called with `train=False`.
+      detect: of a model with a head of boxes: (outputs, (H, W)) -> f32[B, k, 5], see
+        `heads.detect`.
 
     Returns:
-      (variables, image f32[B, H, W, 1]) -> probabilities f32[B, H/4, W/4]; pure.
+      (variables, image f32[B, H, W, 1]) -> probabilities f32[B, H/4, W/4], or what
+      `detect` returns; pure.
     """
 
     def step(variables: Variables, image: jax.Array) -> jax.Array:
-        logits = model.apply(variables, image, train=False)
-        assert isinstance(logits, jax.Array)
-        return jax.nn.sigmoid(logits)
+        outputs: Any = model.apply(variables, image, train=False)
+        if detect is not None:
+            return detect(outputs, image.shape[1:3])
+        return jax.nn.sigmoid(outputs)
 
     return step
 

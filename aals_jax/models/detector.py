@@ -1,24 +1,21 @@
-"""The dense detector: radiograph in, one logit for each 4 x 4 pixels out."""
+"""The detector: radiograph in, a map of logits or boxes out, as its head says."""
 
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from aals_jax.models import fpn, resnet
-from aals_jax.models.convolution import Conv
+from aals_jax.models import fpn, heads, resnet
 
 SIDE_MULTIPLE = 32  # px, the stride of the coarsest level
-PRIOR = 0.01  # probability of the untrained output: positive pixels are rare
 # ImageNet's mean and standard deviation, which pretrained stems expect, averaged over
 # the three channels.
 INTENSITY_MEAN, INTENSITY_STD = 0.449, 0.226
 
 
 class Detector(nn.Module):
-    """ResNet, feature pyramid, 1 x 1 convolution to a one-channel map of logits."""
+    """ResNet, feature pyramid and a head."""
 
     backbone: str = "resnet50"  # a key of resnet.DEPTHS
     width: int = 64  # channels of the first stage
@@ -29,17 +26,21 @@ class Detector(nn.Module):
     axis_name: str | None = None  # of the devices that share BatchNorm
     dtype: Any = jnp.float32  # type of the computation; params and logits stay float32
     cell: int = 1  # blocks of cell x cell pixels of the map share one logit, their mean
+    head: str = "map"  # a key of heads.HEADS
+    # of heads of boxes alone
+    finest_stride: int = 4  # px, of the finest level that they read; 4, 8, 16 or 32
+    convs: int = 4  # of each of their towers
 
     @nn.compact
-    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """The map of an image.
+    def __call__(self, image: jax.Array, *, train: bool) -> Any:
+        """What the head says of images.
 
         Args:
           image: f32[B, H, W, 1] in [0, 1], 0 = air, 1 = bone; H, W multiples of 32.
           train: normalise by the batch's statistics and update the running ones.
 
         Returns:
-          f32[B, H/4, W/4] logits.
+          f32[B, H/4, W/4] logits of the head "map", heads.BoxOutputs of the others.
 
         Raises:
           ValueError: H or W is not a multiple of 32.
@@ -54,15 +55,14 @@ class Detector(nn.Module):
         levels = resnet.ResNet(
             stages, block, self.width, self.axis_name, self.dtype, name="backbone"
         )(x, train=train)
-        x = fpn.FeaturePyramid(self.fpn_channels, self.dtype, name="fpn")(levels)
-        logits = Conv(
-            1,
-            (1, 1),
-            bias_init=nn.initializers.constant(math.log(PRIOR / (1.0 - PRIOR))),
-            kernel_init=nn.initializers.normal(0.01),
-            name="head",
-        )(nn.relu(x).astype(jnp.float32))
-        return per_cell(logits[..., 0], self.cell)
+        strides = heads.strides_of(self.head, finest=self.finest_stride)
+        levels = fpn.FeaturePyramid(self.fpn_channels, self.dtype, strides, name="fpn")(
+            levels
+        )
+        outputs = heads.HEADS[self.head].predict(
+            levels, convs=self.convs, dtype=self.dtype
+        )
+        return per_cell(outputs, self.cell) if self.cell > 1 else outputs
 
 
 def per_cell(maps: jax.Array, cell: int) -> jax.Array:

@@ -8,7 +8,7 @@ from aals_jax import types
 from aals_jax.input import views
 from aals_jax.method.methods import METHODS
 from aals_jax.metrics import detection
-from aals_jax.models import resnet
+from aals_jax.models import fpn, resnet
 from aals_jax.models.detector import SIDE_MULTIPLE
 from aals_jax.runs import identity, stages
 from aals_jax.runtime import devices
@@ -46,17 +46,26 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "distill.cell": (lambda v: v >= 1, ">= 1"),
     "distill.box_weight": (lambda v: v > 0, "> 0"),
     "distill.pool_sharpness": (lambda v: v > 0, "> 0"),
+    "boxes.convs": (lambda v: v >= 1, ">= 1"),
+    "boxes.center_radius": (lambda v: v > 0, "> 0"),
+    "boxes.size_limit": (lambda v: v > 0, "> 0"),
+    "boxes.anchor_scale": (lambda v: v > 0, "> 0"),
+    "boxes.focal_alpha": (lambda v: 0 <= v <= 1, "between 0 and 1"),
+    "boxes.focal_gamma": (lambda v: v >= 0, ">= 0"),
+    "boxes.top_k": (lambda v: v >= 1, ">= 1"),
+    "boxes.nms_iou": (lambda v: 0 <= v < 1, "at least 0, below 1"),
     "evaluation.batch_size": (lambda v: v >= 1, ">= 1"),
     "evaluation.replicates": (lambda v: v >= 1, ">= 1"),
     "evaluation.threshold": (lambda v: 0 <= v < 1, "at least 0, below 1"),
     "evaluation.min_distance": (lambda v: 0 < v < 1, "between 0 and 1"),
     "evaluation.max_detections": (lambda v: v >= 1, ">= 1"),
 }
-CHOICES: Mapping[str, Collection[str]] = {
+CHOICES: Mapping[str, Collection[Any]] = {
     "method": METHODS,
     "data.reports.read": report_text.READ,
     "data.reports.silence": report_text.SILENCE,
     "distill.dead_zone": ("leave", "raise"),
+    "boxes.finest_stride": fpn.STRIDES,
     "model.backbone": resnet.DEPTHS,
     "evaluation.pooling": detection.POOLINGS,
 }
@@ -84,6 +93,7 @@ def check_fields(config: Any) -> None:
     for name in types.STAGES:
         problems += [f"{name}.{words}" for words in _stage_problems(config, name)]
     problems += _cell_problems(config)
+    problems += _pooling_problems(config)
     if problems:
         raise ValueError("the config can't be run:\n- " + "\n- ".join(problems))
 
@@ -108,6 +118,15 @@ def _cell_problems(config: Any) -> Iterator[str]:
     map_side = config.data.side // views.MAP_STRIDE
     if method and method.cells and cell >= 1 and map_side % cell:
         yield f"distill.cell={cell}: must divide {map_side}, the map's side"
+
+
+def _pooling_problems(config: Any) -> Iterator[str]:
+    method, pooling = METHODS.get(config.method), config.evaluation.pooling
+    if method and method.head != "map" and pooling != "max":
+        yield (
+            f"evaluation.pooling={pooling!r}: an image's score is its best box's with "
+            f"method={config.method!r}; use 'max'"
+        )
 
 
 def _stage_problems(config: Any, name: str) -> Iterator[str]:

@@ -12,9 +12,9 @@ import numpy as np
 
 from aals_jax import types
 from aals_jax.evaluation import model_maps
-from aals_jax.evaluation.model_maps import Predictor, film
+from aals_jax.evaluation.model_maps import Predictor
 from aals_jax.input import augment, pipeline, views
-from aals_jax.input.dataset import Data
+from aals_jax.input.dataset import Data, ImageTable
 from aals_jax.metrics import peaks, roc
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.history import History, Window
@@ -80,12 +80,38 @@ def _batches(
         stage.counts,
         seed=(config.seed, stage.number),
         ranges=augment.Ranges(**config.augment),
-        makers=views.makers(jitter_teacher=stage.jitter_teacher),
+        makers=views.makers(
+            jitter_teacher=stage.jitter_teacher,
+            max_boxes=most_boxes(streams["region"]) if stage.has_boxes else None,
+        ),
         start_step=start,
         host=devices.host_index(),
         hosts=devices.host_count(),
         num_threads=config.data.threads,
     )
+
+
+def most_boxes(region: ImageTable) -> int:
+    """K, the boxes of the image of R that has most: no box of R is left out."""
+    return max(len(boxes) for boxes in region.boxes)
+
+
+def warn_of_narrow_boxes(region: ImageTable, *, stride: int) -> None:
+    """Says how many boxes of R have a side below `stride` px of the square.
+
+    There is room for such a box between two locations of the finest level.
+    """
+    boxes = np.concatenate(region.boxes)
+    narrow = np.sum((boxes[:, 2:] - boxes[:, :2]).min(axis=1) < stride)
+    if narrow:
+        log.warning(
+            "%d of the %d boxes of R are narrower than boxes.finest_stride=%d px of "
+            "the square and may lie between its locations: a larger data.side mends "
+            "that",
+            narrow,
+            len(boxes),
+            stride,
+        )
 
 
 def _train(
@@ -105,6 +131,9 @@ def _train(
     # compiled at its first call: doing so in a thread during an earlier stage would
     # gain 1.2 s of 8 minutes on two cores, which are busy training by then
     step_fn = devices.data_parallel(stage.step)
+    if stage.has_boxes:
+        region = data.train.select(data.streams.region)
+        warn_of_narrow_boxes(region, stride=config.boxes.finest_stride)
     batches = _batches(stage, data, config, start)
     history = History(workdir, stage.name, step=start, writes=devices.is_primary())
     window = Window(stage.name)
@@ -152,14 +181,15 @@ def validate(
       `peak_in_box/*`, where there are any.
     """
     values = {}
-    valid = film(data.validation, side=data.dataset.side)
     truth = model_maps.truth_of(data.validation)
     boxed = truth.label & data.validation.boxed
     for name in types.NETWORKS:
-        maps = predictor.maps(getattr(state, name), data.dataset, data.validation)
-        scores = model_maps.image_scores(maps, valid=valid, pooling=pooling)
+        prediction = predictor.predict(
+            getattr(state, name), data.dataset, data.validation
+        )
+        scores = prediction.image_scores(pooling)
         values[f"validation/auroc_{name}"] = float(roc.auroc(scores, truth.label))
-        found = peaks.find_peaks(maps, truth, valid=valid)
+        found = peaks.find_peaks(prediction.maps, truth, valid=prediction.valid)
         for kind, rows in (("positive", truth.label), ("negative", ~truth.label)):
             values[f"median_peak/{kind}_{name}"] = float(np.median(found.value[rows]))
         if boxed.any():

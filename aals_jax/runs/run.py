@@ -92,7 +92,11 @@ def train_models(
 
 def make_predictor(config: Any) -> model_maps.Predictor:
     model = stages.make_model(config, axis_name=None)
-    return model_maps.Predictor(model, batch_size=config.evaluation.batch_size)
+    return model_maps.Predictor(
+        model,
+        batch_size=config.evaluation.batch_size,
+        detect=stages.make_detect(config),
+    )
 
 
 def make_evaluator(config: Any, data: Data, workdir: Path) -> Evaluator:

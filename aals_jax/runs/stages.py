@@ -1,7 +1,7 @@
 """The two stages of a run: model, optimiser, step, first state and batches of each."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from aals_jax import types
 from aals_jax.input import views
 from aals_jax.method import ensemble, methods, optim, steps
 from aals_jax.method.methods import METHODS
+from aals_jax.models import heads
 from aals_jax.models.detector import Detector
 from aals_jax.runtime import devices
 from aals_jax.types import TrainState
@@ -28,6 +29,7 @@ class Stage:
     initial: TrainState  # on the host
     counts: Mapping[str, int]  # stream -> images per batch, over all devices
     jitter_teacher: bool  # whether the teacher's view of P has photometry too
+    has_boxes: bool  # whether the views of R carry their boxes
 
     @property
     def number(self) -> int:
@@ -42,6 +44,12 @@ class Stage:
 
 def make_model(config: Any, *, axis_name: str | None) -> Detector:
     """The detector of a config; `axis_name` of the devices that share BatchNorm."""
+    # not read for a map, so that runs from before there were boxes can be evaluated
+    of_boxes = (
+        {"finest_stride": config.boxes.finest_stride, "convs": config.boxes.convs}
+        if _has_boxes(config)
+        else {}
+    )
     return Detector(
         backbone=config.model.backbone,
         width=config.model.width,
@@ -50,6 +58,23 @@ def make_model(config: Any, *, axis_name: str | None) -> Detector:
         dtype=jnp.dtype(config.model.dtype),
         axis_name=axis_name,
         cell=config.distill.cell if METHODS[config.method].cells else 1,
+        head=METHODS[config.method].head,
+        **of_boxes,
+    )
+
+
+def make_detect(config: Any) -> Callable[..., jax.Array] | None:
+    """What makes detections of a net's boxes, see `heads.detect`; None: it has none."""
+    if not _has_boxes(config):
+        return None
+    return partial(
+        heads.detect,
+        head=METHODS[config.method].head,
+        finest_stride=config.boxes.finest_stride,
+        anchor_scale=config.boxes.anchor_scale,
+        top_k=config.boxes.top_k,
+        nms_iou=config.boxes.nms_iou,
+        max_detections=config.evaluation.max_detections,
     )
 
 
@@ -94,7 +119,7 @@ def make_distill(
 ) -> steps.Step:
     """The method's step on R, N and P, with the optimiser of `stage`."""
     return steps.make_distill_step(
-        methods.bind(config.method, config.distill.to_dict()),
+        methods.bind(config.method, config.distill.to_dict() | config.boxes.to_dict()),
         make_model(config, axis_name=axis_name),
         make_tx(config[stage]),
         center=config.distill.center,
@@ -118,17 +143,19 @@ def ramp_steps(config: Any) -> int:
 def pretrain_stage(config: Any, side: int) -> Stage:
     """Stage 1: dense cross-entropy on R and N.
 
-    A method that needs no teacher trains with its own loss on R, N and P already here.
+    A method that needs no teacher trains with its own losses already here.
     """
-    from_start = METHODS[config.method].from_start
+    method = METHODS[config.method]
+    from_start = method.from_start
     make = partial(make_distill, stage="pretrain") if from_start else make_pretrain
     return Stage(
         name="pretrain",
         config=config.pretrain,
         step=make(config, axis_name=devices.AXIS),
         initial=initial_state(config, side),
-        counts=_counts(config, uses_p=from_start),
+        counts=_counts(config, uses_p=from_start and method.weak is not None),
         jitter_teacher=False,
+        has_boxes=_has_boxes(config),
     )
 
 
@@ -156,7 +183,12 @@ def distill_stage(config: Any, student: Any, *, images: int, side: int) -> Stage
         initial=steps.restart(student, make_tx(config.distill), memory=memory),
         counts=_counts(config, uses_p=method.weak is not None),
         jitter_teacher=method.jitter_teacher,
+        has_boxes=_has_boxes(config),
     )
+
+
+def _has_boxes(config: Any) -> bool:
+    return heads.HEADS[METHODS[config.method].head].anchors is not None
 
 
 def _counts(config: Any, *, uses_p: bool) -> dict[str, int]:

@@ -40,7 +40,8 @@ def make_set(negative=8, boxed=6, unboxed=4):
 
 def read(maps, truth, *, valid=None):
     valid = np.ones(maps.shape, np.float32) if valid is None else valid
-    return model_maps.read_maps(maps, truth, valid=valid, detecting=DETECTING)
+    prediction = model_maps.Prediction(maps, valid, boxes=None)
+    return model_maps.read_prediction(prediction, truth, detecting=DETECTING)
 
 
 def metrics(maps, truth, *, valid=None, bootstrap=BOOTSTRAP):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aals_jax.evaluation import monitors
+from aals_jax.evaluation import model_maps, monitors
 from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
 from aals_jax.input.dataset import GROUPS, Data, ImageTable, Streams, object_array
 from aals_jax.method.methods import METHODS
@@ -52,12 +52,12 @@ class Placed(Evaluator):
 
     hit: set = dataclasses.field(default_factory=set)  # image ids whose peak is right
 
-    def maps_of(self, model, table, name):
+    def predict_table(self, model, table, name):
         maps = np.zeros((len(table), SIDE // 4, SIDE // 4), np.float32)
         for values, image in zip(maps, table.image_id, strict=True):
             place = (3, 3) if image in self.hit else (6, 6)
             values[place] = 0.8 if model.name == "teacher" else 0.2
-        return maps
+        return model_maps.Prediction(maps, model_maps.film(table, side=SIDE), None)
 
 
 def measured(image_level, hit):

@@ -239,3 +239,49 @@ def test_the_way_to_the_view_undoes_the_way_from_it(seed, point):
     assert forth.dtype == np.float32
     in_view = SIDE * (forth @ [point[0] / SIDE, point[1] / SIDE, 1.0])
     np.testing.assert_allclose(matrix @ [*in_view, 1.0], point, atol=1e-3)
+
+
+WHOLE = np.array([0.0, 0.0, SIDE, SIDE])
+
+
+def corners_of(box):
+    x0, y0, x1, y1 = box
+    return np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]])
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, NEAR, st.integers(2, 10), st.integers(2, 10))
+def test_a_moved_box_is_that_of_the_turned_ellipse(seed, at, a, b):
+    """By points on the ellipse; and never larger than the box round the corners."""
+    matrix = geometry(seed)
+    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
+    box = np.array([[at[0] - a, at[1] - b, at[0] + a, at[1] + b]], np.float32)
+    (got,) = augment.move_boxes(box, WHOLE, matrix, side=SIDE)
+    angle = np.linspace(0, 2 * np.pi, 2_001)
+    points = np.array(at) + np.stack([a * np.cos(angle), b * np.sin(angle)], axis=1)
+    moved = points @ inverse[:2, :2].T + inverse[:2, 2]
+    expected = np.concatenate([moved.min(axis=0), moved.max(axis=0)])
+    np.testing.assert_allclose(got, expected, atol=1e-3)
+    hull = corners_of(box[0]) @ inverse[:2, :2].T + inverse[:2, 2]
+    assert np.all(got[:2] >= hull.min(axis=0) - 1e-3)
+    assert np.all(got[2:] <= hull.max(axis=0) + 1e-3)
+
+
+def test_without_a_geometry_boxes_stay_and_the_film_clips_them():
+    film = np.array([16.0, 0.0, 112.0, 128.0])
+    boxes = np.array([
+        (40, 50, 60, 80),  # inside
+        (8, 50, 28, 60),  # 12 of 20 px are on film
+        (0, 50, 20, 60),  # 4 of 20: dropped
+        (100, 120, 108, 136),  # half of it is below the square
+    ], np.float32)  # fmt: skip
+    got = augment.move_boxes(boxes, film, augment.identity(), side=SIDE)
+    expected = [(40, 50, 60, 80), (16, 50, 28, 60), (100, 120, 108, 128)]
+    np.testing.assert_array_equal(got, np.array(expected, np.float32))
+
+
+def test_a_flip_mirrors_boxes():
+    matrix = np.array([[-1.0, 0, SIDE], [0, 1, 0]])
+    box = np.array([[10, 20, 30, 25]], np.float32)
+    got = augment.move_boxes(box, WHOLE, matrix, side=SIDE)
+    np.testing.assert_array_equal(got, [[SIDE - 30, 20, SIDE - 10, 25]])

@@ -77,7 +77,10 @@ def some(num_batches=6, *, dataset=None, streams=None, ranges=FULL, **options):
         options.pop("counts", COUNTS),
         seed=options.pop("seed", (0, 2)),
         ranges=ranges,
-        makers=views.makers(jitter_teacher=options.pop("jitter_teacher", False)),
+        makers=views.makers(
+            jitter_teacher=options.pop("jitter_teacher", False),
+            max_boxes=options.pop("max_boxes", None),
+        ),
         **options,
     )
     return list(itertools.islice(endless, num_batches))
@@ -233,6 +236,27 @@ def test_unaugmented_target_and_validity_are_the_box_and_the_film():
         np.testing.assert_array_equal(batch.labelled.target[i], expected)
         np.testing.assert_array_equal(batch.labelled.valid[i], valid)
     np.testing.assert_array_equal(batch.weak.valid[0], valid)
+
+
+def test_boxes_are_added_to_what_is_the_same_without_them():
+    """Those of R, as their pixels of the target have them; N has none, though its
+    records have a box."""
+    plain, boxed = some(3), some(3, max_boxes=2)
+    for without, batch in zip(plain, boxed, strict=True):
+        assert without.labelled.boxes is None
+        found = batch.labelled.boxes
+        assert found.shape == (6, 2, 4) and found.dtype == np.float32
+        assert not found[2:].any() and not found[:, 1].any()
+        labelled = batch.labelled.replace(boxes=None)
+        assert_same(batch.replace(labelled=labelled), without)
+        for (x0, y0, x1, y1), target in zip(
+            found[:2, 0] / views.MAP_STRIDE, batch.labelled.target[:2], strict=True
+        ):
+            rows, columns = np.nonzero(target)
+            if x1 > x0:
+                assert abs((columns.mean() + 0.5) - (x0 + x1) / 2) < 1.0
+                assert abs((rows.mean() + 0.5) - (y0 + y1) / 2) < 1.0
+    assert sum(b.labelled.boxes[:2, 0, 2].astype(bool).sum() for b in boxed) >= 3
 
 
 def test_batches_are_float32_in_the_unit_range():

@@ -16,7 +16,7 @@ from aals_jax.report import page
 from aals_jax.runs import loop, run, stages
 from aals_jax.runs.checkpoints import Checkpoints
 from tests.runs.test_end_to_end import final_states
-from tests.support.small import Net
+from tests.support.small import FINEST, Net
 from tests.support.small_runs import small_config
 
 REMEMBERING = ["temporal_ensembling", "self_training"]
@@ -33,13 +33,18 @@ def scratch(compiled_once):
 @pytest.fixture(autouse=True)
 def smallest(monkeypatch):
     """The smallest net, and no page, which is test_end_to_end's."""
-    monkeypatch.setattr(stages, "make_model", lambda config, axis_name: Net(axis_name))
+    monkeypatch.setattr(stages, "make_model", make_net)
     monkeypatch.setattr(page, "render", lambda **arguments: "")
+
+
+def make_net(config, axis_name):
+    return Net(axis_name, METHODS[config.method].head)
 
 
 def config_of(method, scratch):
     config = small_config(scratch / "data", method=method)
     config.evaluation.replicates = 4
+    config.boxes.finest_stride = FINEST
     return config
 
 
@@ -61,7 +66,7 @@ def test_a_method_runs_the_whole_way(scratch, method):
     rows = [json.loads(x) for x in (workdir / "metrics.jsonl").read_text().splitlines()]
     uses_p = METHODS[method].weak is not None
     assert ("images/image_level" in rows[-1]) == uses_p
-    assert ("images/image_level" in rows[0]) == METHODS[method].from_start
+    assert ("images/image_level" in rows[0]) == (uses_p and METHODS[method].from_start)
     assert rows[-1].get("pseudo/distill_grad_norm", 1.0) > 0.0
 
 

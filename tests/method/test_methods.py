@@ -28,26 +28,31 @@ WITH_TEACHER = [n for n in USING_P if METHODS[n].guide in ("average", "first_sta
 
 
 @functools.cache
-def weights():
-    return steps.init_state(Net(), TX, jax.random.key(0), side=32).student
+def weights(head: str = "map"):
+    return steps.init_state(Net(head=head), TX, jax.random.key(0), side=32).student
 
 
 @functools.cache
-def other_weights():
-    return jax.tree.map(lambda x: 1.1 * x, weights())
+def other_weights(head: str = "map"):
+    return jax.tree.map(lambda x: 1.1 * x, weights(head))
 
 
 def fresh_state(method: str):
     """A state whose untrained maps lie about t; its guide is another net."""
-    memory = methods.initial_memory(method, other_weights(), images=IMAGES, side=4)
-    state = steps.restart(weights(), TX, memory=memory)
-    return state.replace(teacher=other_weights())
+    head = METHODS[method].head
+    memory = methods.initial_memory(method, other_weights(head), images=IMAGES, side=4)
+    state = steps.restart(weights(head), TX, memory=memory)
+    return state.replace(teacher=other_weights(head))
 
 
 @functools.cache
 def compiled(method: str, **changes):
     """The step on one device; compiled once for all tests that use it."""
-    return jax.jit(make_step(method, Net(), **changes))
+    return jax.jit(make_step(method, net(method), **changes))
+
+
+def net(method: str, axis_name: str | None = None):
+    return Net(axis_name, METHODS[method].head)
 
 
 def make_step(method: str, net, *, axis_name=None, **changes):
@@ -173,7 +178,7 @@ def test_a_teacher_is_not_normalised_by_its_own_batch(method):
 def test_four_devices_equal_one_with_the_whole_batch(method):
     state, batches = fresh_state(method), [make_batch(), make_batch(seed=1)]
     step = devices.data_parallel(
-        make_step(method, Net(devices.AXIS), axis_name=devices.AXIS)
+        make_step(method, net(method, devices.AXIS), axis_name=devices.AXIS)
     )
     many, one = devices.replicate(state), state
     for batch in batches:
@@ -235,6 +240,8 @@ def test_rows_of_the_table_fit_together():
         assert (row.guide is None) or row.weak is not None
         # stage 1 has no teacher yet
         assert not (row.from_start and row.guide)
+        # what is learnt from P, and the dense loss of stage 1, are of maps
+        assert row.head == "map" or (row.from_start and row.weak is None)
 
 
 # --- what single rows are

@@ -3,6 +3,8 @@
 One table: what goes in, what comes out. Dimensions of one name are equal within a row.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,6 @@ BATCH = small.make_batch(labelled=6, weak=3)
 LABELLED, WEAK = BATCH.labelled, BATCH.weak
 MAP = jax.random.normal(jax.random.key(0), WEAK.valid.shape)
 VALID = jnp.asarray(WEAK.valid)
-ON_RN = jax.random.normal(jax.random.key(1), LABELLED.valid.shape)
 MEMORY = ensemble.empty(5, 4)
 TX = optax.sgd(0.1)
 
@@ -105,14 +106,18 @@ def test_a_function_returns_what_its_docstring_says(name):
 
 
 @pytest.mark.parametrize("method", methods.METHODS)
-def test_every_row_maps_logits_to_a_value_an_image(method):
+def test_every_row_maps_outputs_to_a_value_an_image(method):
     functions = small.bound(method)
     target = functions.target(_guidance(functions), WEAK)
     if isinstance(target, jax.Array):
         check((target,), (Maps,))
     if functions.weak:
         check((functions.weak(target, MAP, WEAK),), (Images,))
-    assert functions.labelled(ON_RN, LABELLED).shape == (len(ON_RN),)
+    net = small.Net(head=methods.METHODS[method].head)
+    start = partial(net.init_with_output, jax.random.key(0), train=False)
+    outputs, _ = jax.eval_shape(start, LABELLED.image)
+    values = jax.eval_shape(functions.labelled, outputs, LABELLED)
+    assert {leaf.shape for leaf in jax.tree.leaves(values)} == {(6,)}
 
 
 def _guidance(functions: methods.BoundMethod):

@@ -5,7 +5,8 @@ import pytest
 from flax import linen as nn
 
 from aals_jax.models import fpn, pooling, resnet
-from aals_jax.models.detector import PRIOR, Detector, per_cell
+from aals_jax.models.detector import Detector, per_cell
+from aals_jax.models.heads import PRIOR
 
 
 def shapes(backbone, *, width=64, fpn_channels=256, side=64, **options):

@@ -352,6 +352,14 @@ def refusal(config, workdir: Path) -> str:
         ({"finding": "skull"}, "finding='skull' is not in the phantom"),
         ({"data.side": 100}, "data.side=100: must be a multiple of 32"),
         (
+            {"method": "fcos", "evaluation.pooling": "top_k_mean"},
+            "an image's score is its best box's with method='fcos'; use 'max'",
+        ),
+        (
+            {"boxes.finest_stride": 6},
+            "boxes.finest_stride=6: use one of [4, 8, 16, 32]",
+        ),
+        (
             {"distill.eval_every": 4},
             "distill.eval_every=4: must be a multiple of log_every=3",
         ),

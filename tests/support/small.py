@@ -2,21 +2,26 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
 
 from aals_jax.method import methods, steps
 from aals_jax.method.methods import BoundMethod
+from aals_jax.models import heads
 from aals_jax.types import Batch, Labelled, Weak
 from configs import base
 
+FINEST = 16  # px, stride of the finest of three levels of a head of boxes
 IDENTITY = np.eye(2, 3, dtype=np.float32)
 
 
 def settings(**changes) -> dict[str, Any]:
     """Those of the config, with cells that fit the smallest map."""
-    return base.get_config("clavicle").distill.to_dict() | {"cell": 2} | changes
+    config = base.get_config("clavicle")
+    fields = config.distill.to_dict() | config.boxes.to_dict()
+    return fields | {"cell": 2, "finest_stride": FINEST} | changes
 
 
 def bound(method: str, **changes) -> BoundMethod:
@@ -51,12 +56,18 @@ class Net(nn.Module):
     """Stride 4 and synchronised BatchNorm."""
 
     axis_name: str | None = None
+    head: str = "map"
 
     @nn.compact
     def __call__(self, image, *, train):
         x = nn.Conv(8, (4, 4), strides=4)(image)
         x = nn.BatchNorm(not train, axis_name=self.axis_name if train else None)(x)
-        return nn.Conv(1, (3, 3))(nn.relu(x))[..., 0]
+        if self.head == "map":
+            return nn.Conv(1, (3, 3))(nn.relu(x))[..., 0]
+        strides = heads.strides_of(self.head, finest=FINEST)
+        sizes = [(stride // 4,) * 2 for stride in strides]
+        levels = [nn.avg_pool(x, size, size, "SAME") for size in sizes]
+        return heads.HEADS[self.head].predict(levels, convs=1, dtype=jnp.float32)
 
 
 def make_batch(labelled=16, weak=8, *, side=32, seed=0):
@@ -77,12 +88,21 @@ def make_batch(labelled=16, weak=8, *, side=32, seed=0):
     label = (np.arange(labelled) < labelled // 2).astype(np.float32)
     boxes = (draw(labelled, *pixels) < 0.1).astype(np.float32)
     views = draw(weak, side, side, 1)
+    # of its own source: the other draws stay what they were
+    corner, size = (
+        np.random.default_rng([seed, 1])
+        .uniform([0, 4], [side / 2, side / 2], size=(labelled, 3, 2, 2))
+        .astype(np.float32)
+        .transpose(3, 0, 1, 2)
+    )
+    found = np.concatenate([corner, corner + size], axis=-1)
     return Batch(
         labelled=Labelled(
             image=draw(labelled, side, side, 1),
             target=boxes * label[:, None, None],
             valid=film(labelled),
             label=label,
+            boxes=found * label[:, None, None],
         ),
         weak=Weak(
             image=views,
