@@ -23,7 +23,6 @@ from data.cxr_registry.guard import atomic, locks
 UNREAD = (
     "method",
     "distill",
-    "boxes",  # of the heads of boxes, which have a stage 1 of their own
     "batch.image_level",
     "evaluation.replicates",
     "evaluation.seed",

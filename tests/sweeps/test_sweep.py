@@ -230,7 +230,7 @@ def test_stage_1_is_shared_by_what_it_does_not_read_and_by_nothing_else():
             continue
         section, _, name = field.partition(".")
         unread = (
-            section in ("distill", "boxes")
+            section == "distill"
             or field == "batch.image_level"
             # validation, which chooses stage 1's checkpoint, makes maps and pools them
             or (section == "evaluation" and name not in ("batch_size", "pooling"))
