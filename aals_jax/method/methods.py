@@ -340,29 +340,6 @@ METHODS: Mapping[str, Method] = {
         from_start=True,
         cells=True,
     ),
-    "fcos": Method(
-        labelled=Configured(
-            box_losses.fcos,
-            "finest_stride",
-            "center_radius",
-            "size_limit",
-            "focal_alpha",
-            "focal_gamma",
-        ),
-        from_start=True,
-        head="fcos",
-    ),
-    "retinanet": Method(
-        labelled=Configured(
-            box_losses.retinanet,
-            "finest_stride",
-            "anchor_scale",
-            "focal_alpha",
-            "focal_gamma",
-        ),
-        from_start=True,
-        head="retinanet",
-    ),
     "pi_model": Method(
         guide="second_view", weak=squared_error, ramps=True, jitter_teacher=True
     ),
@@ -395,6 +372,29 @@ METHODS: Mapping[str, Method] = {
             "lesion_area",
         ),
         weak=divergence,
+    ),
+    "fcos": Method(
+        labelled=Configured(
+            box_losses.fcos,
+            "finest_stride",
+            "center_radius",
+            "size_limit",
+            "focal_alpha",
+            "focal_gamma",
+        ),
+        from_start=True,
+        head="fcos",
+    ),
+    "retinanet": Method(
+        labelled=Configured(
+            box_losses.retinanet,
+            "finest_stride",
+            "anchor_scale",
+            "focal_alpha",
+            "focal_gamma",
+        ),
+        from_start=True,
+        head="retinanet",
     ),
 }
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from flax import traverse_util
 
+from aals_jax.method.methods import METHODS
+
 # Version of the computation. Raise it whenever the same config gives other bytes, such
 # as other last bits of the initial weights: no run is then continued in a workdir that
 # another version began. 2: see runtime.devices.jit_for_one_call.
@@ -40,6 +42,8 @@ def of(config: Any) -> dict[str, Any]:
     for name in MACHINE_FIELDS:
         section, field = name.split(".")
         fields[section].pop(field, None)
+    if config.method in METHODS and METHODS[config.method].head == "map":
+        fields.pop("boxes", None)  # read by heads of boxes alone
     fields["registry"] = "registry" if config.registry else None
     return fields
 

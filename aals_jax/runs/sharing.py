@@ -23,7 +23,6 @@ from data.cxr_registry.guard import atomic, locks
 UNREAD = (
     "method",
     "distill",
-    "boxes",
     "batch.image_level",
     "evaluation.replicates",
     "evaluation.seed",

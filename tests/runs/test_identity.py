@@ -62,3 +62,12 @@ def test_a_workdir_of_another_version_is_refused(tmp_path):
     files.write_json(tmp_path / "config.json", record)
     with pytest.raises(ValueError, match=r"version of the run: 1 there, \d+ now"):
         workdir.check_claim(config, tmp_path)
+
+
+def test_settings_of_boxes_belong_to_methods_that_have_boxes():
+    """So a run of another method is named and continued as before there were any."""
+    for method, decides in (("aals", False), ("fcos", True)):
+        one = identity(method=method)
+        other = identity(method=method, **{"boxes.nms_iou": 0.3})
+        assert ("boxes" in one) == decides
+        assert (one != other) == decides
