@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import grain
+import jax
 import numpy as np
 
 from aals_jax.input import augment, views
@@ -109,13 +110,8 @@ class _Radiographs:
 
 
 def _stack(examples: Sequence[Any]) -> Any:
-    """One record of examples of a kind, with a leading axis B."""
-    first = examples[0]
-    columns = {
-        f.name: np.stack([getattr(e, f.name) for e in examples])
-        for f in dataclasses.fields(first)
-    }
-    return type(first)(**columns)
+    """One record of examples of a kind, with a leading axis B; None stays None."""
+    return jax.tree.map(lambda *values: np.stack(values), *examples)
 
 
 def evaluation_batches(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from aals_jax.input import augment
-from aals_jax.types import Labelled, Weak
+from aals_jax.types import Labelled, Weak, Withheld
 
 MAP_STRIDE = 4  # px of the square for each pixel of the map
 
@@ -27,6 +27,16 @@ class Radiograph:
     lesions: int = -1  # how many the record names; -1 where it doesn't say
 
 
+@dataclasses.dataclass(frozen=True)
+class Extras:
+    """What only some runs have in their examples; by default none of it is drawn."""
+
+    jitter_teacher: bool = False  # the teacher's view has photometry of its own
+    withheld: bool = False  # the boxes that P withholds are drawn: the oracle alone
+    dropout: float = 0.0  # share of the net's last channels that are dropped
+    channels: int = 0  # number of those channels; read where dropout > 0
+
+
 def to_float(image: np.ndarray) -> np.ndarray:
     """Stored grey levels, u8 or u16 of any shape, -> f32 in [0, 1]."""
     return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
@@ -38,14 +48,16 @@ def labelled_example(
     ranges: augment.Ranges,
     *,
     label: float,
+    extras: Extras,
 ) -> Labelled:
     """One augmented image of R or N with its target.
 
     Args:
       radiograph: the record.
-      rng: of this example; geometry is drawn first, then photometry.
+      rng: of this example; geometry is drawn first, then photometry, then dropout.
       ranges: of the augmentation.
       label: 1 in R, 0 in N, where no box is drawn: the record calls N negative.
+      extras: dropout is read.
 
     Returns:
       The fields of `types.Labelled` without their axis B, as NumPy arrays.
@@ -60,6 +72,7 @@ def labelled_example(
         ),
         "valid": valid,
         "label": np.float32(label),
+        "keep": _keep(rng, extras),
     }
     return Labelled(**fields)
 
@@ -69,22 +82,23 @@ def weak_example(
     rng: np.random.Generator,
     ranges: augment.Ranges,
     *,
-    jitter_teacher: bool,
+    extras: Extras,
 ) -> Weak:
     """One image of P: the teacher sees it warped, the student also with photometry.
 
     Args:
       radiograph: the record.
-      rng: of this example; geometry, the student's photometry, then the teacher's.
+      rng: of this example; geometry, the student's photometry, the teacher's, then
+        dropout.
       ranges: of the augmentation.
-      jitter_teacher: whether the teacher's view has photometry of its own too.
+      extras: all are read.
 
     Returns:
       The fields of `types.Weak` without their axis B, as NumPy arrays.
     """
     matrix, image, valid = _warped(radiograph, rng, ranges)
     student_image = augment.photometry(image, rng, ranges)
-    if jitter_teacher:
+    if extras.jitter_teacher:
         image = augment.photometry(image, rng, ranges)
     fields: dict[str, Any] = {
         "image": image[..., None],
@@ -93,6 +107,8 @@ def weak_example(
         "row": np.int32(radiograph.row),
         "lesions": np.int32(radiograph.lesions),
         "to_view": augment.to_view(matrix, side=len(image)),
+        "keep": _keep(rng, extras, 2),
+        "withheld": _withheld(radiograph, matrix) if extras.withheld else None,
     }
     return Weak(**fields)
 
@@ -110,10 +126,30 @@ def _warped(
     return matrix, augment.warp(to_float(radiograph.image), matrix), valid
 
 
-def makers(*, jitter_teacher: bool) -> Mapping[str, Callable[..., Labelled | Weak]]:
+def _withheld(radiograph: Radiograph, matrix: np.ndarray) -> Withheld:
+    side = len(radiograph.image)
+    fields: dict[str, Any] = {
+        "target": augment.draw_boxes(
+            radiograph.boxes, matrix, side=side, map_side=side // MAP_STRIDE
+        ),
+        "boxed": np.float32(len(radiograph.boxes) > 0),
+    }
+    return Withheld(**fields)
+
+
+def _keep(rng: np.random.Generator, extras: Extras, *views: int) -> np.ndarray | None:
+    """f32[*views, C]: 0 for a channel that is dropped, else 1 / (1 - dropout), so that
+    the expectation stays. None where there is no dropout."""
+    if not extras.dropout:
+        return None
+    kept = rng.random((*views, extras.channels)) >= extras.dropout
+    return kept.astype(np.float32) / np.float32(1.0 - extras.dropout)
+
+
+def makers(extras: Extras) -> Mapping[str, Callable[..., Labelled | Weak]]:
     """Stream -> (radiograph, rng, ranges) -> one example of that stream."""
     return {
-        "region": partial(labelled_example, label=1.0),
-        "negative": partial(labelled_example, label=0.0),
-        "image_level": partial(weak_example, jitter_teacher=jitter_teacher),
+        "region": partial(labelled_example, label=1.0, extras=extras),
+        "negative": partial(labelled_example, label=0.0, extras=extras),
+        "image_level": partial(weak_example, extras=extras),
     }

@@ -14,6 +14,7 @@ from aals_jax.evaluation.model_maps import Predictor, film
 from aals_jax.input import augment, pipeline, views
 from aals_jax.input.dataset import Data
 from aals_jax.metrics import roc
+from aals_jax.runs import stages
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.history import History, Window
 from aals_jax.runs.stages import Stage
@@ -78,7 +79,7 @@ def _batches(
         stage.counts,
         seed=(config.seed, stage.number),
         ranges=augment.Ranges(**config.augment),
-        makers=views.makers(jitter_teacher=stage.jitter_teacher),
+        makers=views.makers(stage.extras),
         start_step=start,
         host=devices.host_index(),
         hosts=devices.host_count(),
@@ -119,7 +120,7 @@ def _train(
                     update(number, last)
                 if is_due(number, every=stage.config.eval_every, last=last):
                     host_state = devices.to_host(state)
-                    pooling = config.evaluation.pooling
+                    pooling = stages.pooling_of(config)
                     values |= validate(host_state, data, predictor, pooling)
                     auroc = values[f"validation/auroc_{stage.selected_by}"]
                     # the history first: a checkpoint never lacks its own rows

@@ -13,9 +13,16 @@ from aals_jax import types
 from aals_jax.input import views
 from aals_jax.method import ensemble, methods, optim, steps
 from aals_jax.method.methods import METHODS
+from aals_jax.models.densenet import Classifier
 from aals_jax.models.detector import Detector
 from aals_jax.runtime import devices
 from aals_jax.types import TrainState
+
+# config.distill.start -> the network of stage 1's state; its checkpoint is the one that
+# the student's validation AUROC chose, for either
+STARTS: Mapping[str, str] = {"student": "student", "average": "teacher"}
+# config.distill.teacher_view -> whether that view has photometry of its own
+TEACHER_VIEWS: Mapping[str, bool] = {"plain": False, "photometry": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Stage:
     step: steps.Step  # for one device; not compiled yet
     initial: TrainState  # on the host
     counts: Mapping[str, int]  # stream -> images per batch, over all devices
-    jitter_teacher: bool  # whether the teacher's view of P has photometry too
+    extras: views.Extras  # what its examples have that others have not
 
     @property
     def number(self) -> int:
@@ -40,8 +47,15 @@ class Stage:
         return types.SELECTED_BY[self.name]
 
 
-def make_model(config: Any, *, axis_name: str | None) -> Detector:
-    """The detector of a config; `axis_name` of the devices that share BatchNorm."""
+def make_model(config: Any, *, axis_name: str | None) -> Detector | Classifier:
+    """The net of a config; `axis_name` of the devices that share BatchNorm."""
+    if METHODS[config.method].classifier:
+        return Classifier(
+            backbone=config.model.densenet,
+            stem_channels=config.model.stem_channels,
+            dtype=jnp.dtype(config.model.dtype),
+            axis_name=axis_name,
+        )
     return Detector(
         backbone=config.model.backbone,
         width=config.model.width,
@@ -51,6 +65,12 @@ def make_model(config: Any, *, axis_name: str | None) -> Detector:
         axis_name=axis_name,
         cell=config.distill.cell if METHODS[config.method].cells else 1,
     )
+
+
+def pooling_of(config: Any) -> str:
+    """From a map to an image's score, in validation and testing: the method's own way,
+    else the config's."""
+    return METHODS[config.method].pooling or config.evaluation.pooling
 
 
 def make_tx(stage_config: Any) -> optax.GradientTransformation:
@@ -102,6 +122,7 @@ def make_distill(
         ramp_steps=ramp_steps(config),
         ema_decay=config.ema_decay,
         axis_name=axis_name,
+        image_weights=config.distill.balance == "image",
     )
 
 
@@ -128,20 +149,23 @@ def pretrain_stage(config: Any, side: int) -> Stage:
         step=make(config, axis_name=devices.AXIS),
         initial=initial_state(config, side),
         counts=_counts(config, uses_p=from_start),
-        jitter_teacher=False,
+        extras=_extras(config),
     )
 
 
-def distill_stage(config: Any, student: Any, *, images: int, side: int) -> Stage:
-    """Stage 2 from stage 1's best student: the method's loss on P joins in.
+def distill_stage(
+    config: Any, pretrained: TrainState, *, images: int, side: int
+) -> Stage:
+    """Stage 2 from stage 1's best checkpoint: the method's loss on P joins in.
 
     Args:
-      config: of the run.
-      student: its variables, params and batch_stats.
+      config: of the run; `distill.start` says which of its networks begins.
+      pretrained: the state of that checkpoint.
       images: number of images of P, for methods that keep something of each.
       side: of the square images, px.
     """
     method = METHODS[config.method]
+    student = getattr(pretrained, STARTS[config.distill.start])
     map_side = side // views.MAP_STRIDE
     memory = methods.initial_memory(
         config.method,
@@ -155,8 +179,20 @@ def distill_stage(config: Any, student: Any, *, images: int, side: int) -> Stage
         step=make_distill(config, axis_name=devices.AXIS),
         initial=steps.restart(student, make_tx(config.distill), memory=memory),
         counts=_counts(config, uses_p=method.weak is not None),
-        jitter_teacher=method.jitter_teacher,
+        extras=_extras(
+            config,
+            jitter_teacher=TEACHER_VIEWS.get(
+                config.distill.teacher_view, method.jitter_teacher
+            ),
+            withheld=method.withheld,
+        ),
     )
+
+
+def _extras(config: Any, **options: bool) -> views.Extras:
+    rate = config.model.dropout
+    channels = make_model(config, axis_name=None).dropout_channels if rate else 0
+    return views.Extras(dropout=rate, channels=channels, **options)
 
 
 def _counts(config: Any, *, uses_p: bool) -> dict[str, int]:

@@ -77,7 +77,7 @@ def some(num_batches=6, *, dataset=None, streams=None, ranges=FULL, **options):
         options.pop("counts", COUNTS),
         seed=options.pop("seed", (0, 2)),
         ranges=ranges,
-        makers=views.makers(jitter_teacher=options.pop("jitter_teacher", False)),
+        makers=views.makers(options.pop("extras", views.Extras())),
         **options,
     )
     return list(itertools.islice(endless, num_batches))
@@ -198,7 +198,8 @@ def test_the_student_alone_sees_photometry_and_validity_is_its_geometrys():
 
 
 def test_a_teacher_with_photometry_of_its_own_leaves_all_else_as_it_was():
-    for plain, jittered in zip(some(3), some(3, jitter_teacher=True), strict=True):
+    own = views.Extras(jitter_teacher=True)
+    for plain, jittered in zip(some(3), some(3, extras=own), strict=True):
         assert not np.array_equal(plain.weak.image, jittered.weak.image)
         assert not np.array_equal(jittered.weak.image, jittered.weak.student_image)
         assert_same(

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from aals_jax.method import methods, steps
 from aals_jax.method.methods import BoundMethod
-from aals_jax.types import Batch, Labelled, Weak
+from aals_jax.types import Batch, Labelled, Weak, Withheld
 from configs import base
 
 IDENTITY = np.eye(2, 3, dtype=np.float32)
@@ -83,6 +83,7 @@ def make_batch(labelled=16, weak=8, *, side=32, seed=0):
             target=boxes * label[:, None, None],
             valid=film(labelled),
             label=label,
+            keep=None,
         ),
         weak=Weak(
             image=views,
@@ -91,5 +92,10 @@ def make_batch(labelled=16, weak=8, *, side=32, seed=0):
             row=np.arange(weak, dtype=np.int32)[::-1],
             lesions=np.arange(weak, dtype=np.int32) - 1,
             to_view=np.tile(IDENTITY, (weak, 1, 1)),
+            keep=None,
+            withheld=Withheld(
+                target=(draw(weak, *pixels) < 0.1).astype(np.float32),
+                boxed=(np.arange(weak) % 3 != 2).astype(np.float32),
+            ),
         ),
     )
