@@ -384,21 +384,11 @@ METHODS: Mapping[str, Method] = {
         weak=Configured(image_positive, "pool_sharpness"),
         from_start=True,
     ),
-    "chexnet": Method(
-        labelled=mean_label,
-        weak=mean_positive,
-        from_start=True,
-        classifier=True,
-        pooling="mean_logit",
-    ),
     "mil": Method(
         labelled=Configured(boxed_cells, "cell", "box_weight"),
         weak=Configured(any_cell, "cell"),
         from_start=True,
         cells=True,
-    ),
-    "pooled_label": Method(
-        weak=Configured(pooled_positive, "pool_sharpness", "pooled_weight")
     ),
     "pi_model": Method(
         guide="second_view", weak=squared_error, ramps=True, jitter_teacher=True
@@ -411,11 +401,6 @@ METHODS: Mapping[str, Method] = {
     ),
     "self_training": Method(guide="first_stage", weak=divergence),
     "pseudo_label": Method(guide="average", target=hard, weak=divergence),
-    "dense_teacher": Method(
-        guide="average",
-        target=Configured(top_region, share="region_share"),
-        weak=Configured(quality_focal, focus="focus"),
-    ),
     "temperature": Method(
         guide="average",
         target=Configured(temperature, strength="max_strength"),
@@ -437,6 +422,21 @@ METHODS: Mapping[str, Method] = {
             "lesion_area",
         ),
         weak=divergence,
+    ),
+    "dense_teacher": Method(
+        guide="average",
+        target=Configured(top_region, share="region_share"),
+        weak=Configured(quality_focal, focus="focus"),
+    ),
+    "pooled_label": Method(
+        weak=Configured(pooled_positive, "pool_sharpness", "pooled_weight")
+    ),
+    "chexnet": Method(
+        labelled=mean_label,
+        weak=mean_positive,
+        from_start=True,
+        classifier=True,
+        pooling="mean_logit",
     ),
     "oracle": Method(weak=withheld_boxes, withheld=True),
 }

@@ -62,3 +62,29 @@ def test_a_workdir_of_another_version_is_refused(tmp_path):
     files.write_json(tmp_path / "config.json", record)
     with pytest.raises(ValueError, match=r"version of the run: 1 there, \d+ now"):
         workdir.check_claim(config, tmp_path)
+
+
+def test_a_field_that_came_later_renames_no_run_that_does_not_use_it():
+    """Nested or flat; at another value it counts."""
+    fields = identity()
+    older = {
+        section: {
+            name: value
+            for name, value in inner.items()
+            if f"{section}.{name}" not in identities.LATER
+        }
+        if isinstance(inner, dict)
+        else inner
+        for section, inner in fields.items()
+    }
+    assert identities.flat(older).keys() | identities.LATER.keys() == (
+        identities.flat(fields).keys()
+    )
+    assert identities.digest(older) == identities.digest(fields)
+    flat_older, flat = identities.flat(older), identities.flat(fields)
+    assert identities.digest(flat_older) == identities.digest(flat)
+    assert identities.digest(identity(**{"model.dropout": 0.1})) != (
+        identities.digest(fields)
+    )
+    for name, neutral in identities.LATER.items():  # what the config has by itself
+        assert flat[name] == neutral
