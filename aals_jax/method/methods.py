@@ -370,6 +370,8 @@ class Method:
     # stage 1 already trains with this method's losses, on P too
     from_start: bool = False
     cells: bool = False  # logits are averaged over cells distill.cell pixels wide
+    # untrained probability; about that of a positive image where an image has one logit
+    prior: float = 0.01
     # P shows the boxes that it withholds; only its images that have one carry a loss
     withheld: bool = False
     classifier: bool = False  # the net is a DenseNet with class activation maps
@@ -383,6 +385,8 @@ METHODS: Mapping[str, Method] = {
         labelled=Configured(image_label, "pool_sharpness"),
         weak=Configured(image_positive, "pool_sharpness"),
         from_start=True,
+        cells=True,
+        prior=0.5,
     ),
     "mil": Method(
         labelled=Configured(boxed_cells, "cell", "box_weight"),

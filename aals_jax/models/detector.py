@@ -27,6 +27,7 @@ class Detector(nn.Module):
     stem_channels: int = 1
     axis_name: str | None = None  # of the devices that share BatchNorm
     dtype: Any = jnp.float32  # type of the computation; params and logits stay float32
+    prior: float = PRIOR  # probability of the untrained output
     cell: int = 1  # blocks of cell x cell pixels of the map share one logit, their mean
 
     @property
@@ -60,7 +61,9 @@ class Detector(nn.Module):
         logits = nn.Conv(
             1,
             (1, 1),
-            bias_init=nn.initializers.constant(math.log(PRIOR / (1.0 - PRIOR))),
+            bias_init=nn.initializers.constant(
+                math.log(self.prior / (1.0 - self.prior))
+            ),
             kernel_init=nn.initializers.normal(0.01),
             name="head",
         )(dropped(nn.relu(x).astype(jnp.float32), keep))

@@ -49,7 +49,8 @@ class Stage:
 
 def make_model(config: Any, *, axis_name: str | None) -> Detector | Classifier:
     """The net of a config; `axis_name` of the devices that share BatchNorm."""
-    if METHODS[config.method].classifier:
+    method = METHODS[config.method]
+    if method.classifier:
         return Classifier(
             backbone=config.model.densenet,
             stem_channels=config.model.stem_channels,
@@ -63,7 +64,8 @@ def make_model(config: Any, *, axis_name: str | None) -> Detector | Classifier:
         stem_channels=config.model.stem_channels,
         dtype=jnp.dtype(config.model.dtype),
         axis_name=axis_name,
-        cell=config.distill.cell if METHODS[config.method].cells else 1,
+        prior=method.prior,
+        cell=config.distill.cell if method.cells else 1,
     )
 
 
