@@ -54,9 +54,11 @@ def arms(finding: str, difficulty: str = "") -> dict[str, Any]:
     best validation AUROC is taken. `regularised` also has dropout and stronger
     augmentation. `control` is AALS without sharpening.
     """
-    changes = {name: {"method": name} for name in METHODS}
-    changes["control"] = dict(study.CONTROL)
-    changes["regularised"] = {"method": "supervised", **base.REGULARISED}
+    changes: dict[str, dict[str, Any]] = {
+        **{name: {"method": name} for name in METHODS},
+        "control": study.CONTROL,
+        "regularised": {"method": "supervised", **base.REGULARISED},
+    }
     made = {}
     for name, fields in changes.items():
         config = base.get_config(finding)
