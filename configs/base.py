@@ -119,8 +119,7 @@ def fields(finding: str) -> Any:
     distill.ensemble_side = 64  # largest side of the maps kept for P, px [ours]
     distill.cell = 4  # side of a grid cell, px of the map: 12 x 12 cells [recall]
     distill.box_weight = 5.0  # weight of images with boxes, mil [recall, Li et al.]
-    # r of log-sum-exp over the map's logits [ours, measured: docs/methods.md]; 10 and
-    # above lets so few cells learn that image_level does not begin
+    # r of log-sum-exp over the map's logits [ours, measured: docs/methods.md]
     distill.pool_sharpness = 5.0
     distill.pooled_weight = 0.1  # factor of lambda, pooled_label [ours]
     # share of the film in the confidence region, dense_teacher [recall, Zhou et al.]
