@@ -1,5 +1,7 @@
 """How the config becomes the two stages: where stage 2 starts and what it is shown."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ def second_stage(pretrained=None, **changes):
 def test_stage_2_starts_from_the_network_that_is_named():
     state = stages.initial_state(tiny.tiny(), 64)
     average = jax.tree.map(lambda x: x + 1.0, state.student)
-    state = state.replace(teacher=average)
+    state = dataclasses.replace(state, teacher=average)
     for name, expected in (("student", state.student), ("average", average)):
         initial = second_stage(state, **{"distill.start": name}).initial
         for network in (initial.student, initial.teacher):
