@@ -1,6 +1,7 @@
 """The records that pass between packages, and the names of stages and models.
 
-Records hold arrays alone, and every field is required. Stream names follow the method:
+Records hold arrays alone, and every field is required; None says that the run has no
+use for it. Stream names follow the method:
 R are positives with boxes ("region"), P are positives by their medical record without
 boxes ("image_level"), N are negatives ("negative"). B is the number of images.
 """
@@ -58,6 +59,7 @@ class Labelled:
     # f32[B, K, 4], (x0, y0, x1, y1) in px of the image, zeros where there are fewer
     # than K; None where no box is predicted
     boxes: jax.Array | None
+    keep: jax.Array | None  # f32[B, C], dropout's factors of the net's last channels
 
 
 @struct.dataclass
@@ -70,6 +72,18 @@ class Weak:
     row: jax.Array  # i32[B], the image's number within P, from 0
     lesions: jax.Array  # i32[B], how many the record names; -1 where it doesn't say
     to_view: jax.Array  # f32[B, 2, 3], un-augmented (x, y, 1) -> view, shares of side
+    # dropout's factors as in Labelled, f32[B, 2, C]: of the student's view, and of the
+    # other one where the student itself looks at it
+    keep: jax.Array | None
+    withheld: "Withheld | None"  # for the oracle alone: no other method may know it
+
+
+@struct.dataclass
+class Withheld:
+    """The boxes that P withholds, where the data have them."""
+
+    target: jax.Array  # f32[B, H/4, W/4], 1 inside a box, 0 outside
+    boxed: jax.Array  # f32[B], 1 where the image has a box at all, in view or not
 
 
 @struct.dataclass

@@ -43,7 +43,7 @@ from data.phantom import registry as phantom
 
 PACKAGES = ("numpy", "opencv-python-headless", "grain", "array-record", "torch")
 RANGES = augment.Ranges(20.0, (0.85, 1.2), 0.11, True, 0.1, 0.3, 0.03)  # configs/base
-MAKERS = views.makers(jitter_teacher=False)
+MAKERS = views.makers(views.Extras())
 SIDE, IMAGES, EACH = 1024, 64, 4  # px; of the phantom; of each stream in a batch
 STREAMS = ("region", "negative", "image_level")
 

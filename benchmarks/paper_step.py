@@ -42,6 +42,7 @@ def shapes(labelled: int, image_level: int, side: int) -> Any:
             array(labelled, *pixels),
             array(labelled),
             boxes=None,
+            keep=None,
         ),
         weak=Weak(
             array(image_level, *image),
@@ -50,6 +51,8 @@ def shapes(labelled: int, image_level: int, side: int) -> Any:
             row=array(image_level, dtype=jnp.int32),
             lesions=array(image_level, dtype=jnp.int32),
             to_view=array(image_level, 2, 3),
+            keep=None,
+            withheld=None,
         ),
     )
 

@@ -42,8 +42,8 @@ def work(folder: str, cores: list[int], steps: int, rounds: int, gate: Any) -> N
     made = config(folder)
     data = prepare.open_data(data_options.of(made))
     side, images = data.dataset.side, len(data.streams.image_level)
-    student = stages.initial_state(made, side).student
-    stage = stages.distill_stage(made, student, images=images, side=side)
+    fresh = stages.initial_state(made, side)
+    stage = stages.distill_stage(made, fresh, images=images, side=side)
     step = devices.data_parallel(stage.step)
     state, batches = (
         devices.replicate(stage.initial),

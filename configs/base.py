@@ -11,15 +11,32 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+# What `SCALE+regularised` changes, for any method [ours]; docs/methods.md
+REGULARISED = {
+    "model.dropout": 0.25,
+    "augment.gamma": 0.3,
+    "augment.erase": 0.15,
+    "augment.noise": 0.06,
+}
+
 
 def get_config(finding: str, scale: str = "laptop") -> Any:
-    """The config of one finding at `laptop` or `paper` scale."""
+    """The config of one finding at `laptop` or `paper` scale.
+
+    `laptop+regularised` adds dropout and stronger augmentation.
+    """
     scales = {"laptop": laptop, "paper": paper}
-    if scale not in scales:
-        raise ValueError(f"scale {scale!r} is unknown: use one of {sorted(scales)}")
+    name, plus, extra = scale.partition("+")
+    if name not in scales or (plus and extra != "regularised"):
+        raise ValueError(
+            f"scale {scale!r} is unknown: use one of {sorted(scales)}, alone or with "
+            "+regularised"
+        )
     config = fields(finding)
-    config.scale = scale
-    scales[scale](config)
+    config.scale = name
+    scales[name](config)
+    if extra:
+        config.update_from_flattened_dict(REGULARISED)
     return config
 
 
@@ -55,6 +72,12 @@ def fields(finding: str) -> Any:
     # not built yet
     model.stem_channels = 1
     model.dtype = "float32"  # type of the computation; params are always float32
+    # share of the last channels that training drops, whole and anew for each image
+    # [ours]
+    model.dropout = 0.0
+    model.densenet = (
+        "narrow"  # or densenet121, 169: the net of chexnet, which has no FPN
+    )
 
     config.augment = augment = section()  # kinds [recall], ranges [ours]
     augment.rotation_deg = 20.0  # degrees at most, either way
@@ -64,6 +87,9 @@ def fields(finding: str) -> Any:
     augment.intensity = 0.1  # added or taken away, at most
     augment.contrast = 0.3  # a factor of at most 1 + this, at least 1 / (1 + this)
     augment.noise = 0.03  # largest standard deviation
+    augment.gamma = 0.0  # an exponent of at most 1 + this, at least 1 / (1 + this)
+    # longest side of a rectangle that takes the mean grey, as a share of the side
+    augment.erase = 0.0
 
     config.batch = batch = section()  # images per step, over all devices [ours]
     batch.region = 8  # images of R, positive with boxes
@@ -77,6 +103,15 @@ def fields(finding: str) -> Any:
     distill.weight = 1.0  # lambda, weight of the loss on P [ours]
     # steps over which lambda rises; 0: the method's default (see ramp_share) [ours]
     distill.ramp_steps = 0
+    # what lambda compares: the mean over P with that over R and N (term), or an image
+    # with an image (image). With 8 P beside 8 R + 8 N, `term` gives an image of P twice
+    # the weight of another one; `image` divides that by two [ours]
+    distill.balance = "term"
+    # the network of stage 1 from which stage 2 starts: student, or its average [ours]
+    distill.start = "student"
+    # the teacher's view of P: as the method's row has it (method), without photometry
+    # (plain), with photometry of its own (photometry) [ours]
+    distill.teacher_view = "method"
     # each read by some methods only; see aals_jax.method.methods
     distill.ramp_share = 0.25  # share of the steps, in methods where lambda rises
     # decay of the averaged maps at each visit of an image [2nd, Laine and Aila]
@@ -84,7 +119,12 @@ def fields(finding: str) -> Any:
     distill.ensemble_side = 64  # largest side of the maps kept for P, px [ours]
     distill.cell = 4  # side of a grid cell, px of the map: 12 x 12 cells [recall]
     distill.box_weight = 5.0  # weight of images with boxes, mil [recall, Li et al.]
-    distill.pool_sharpness = 10.0  # r of log-sum-exp over the map's logits [recall]
+    # r of log-sum-exp over the map's logits [ours, measured: docs/methods.md]
+    distill.pool_sharpness = 5.0
+    distill.pooled_weight = 0.1  # factor of lambda, pooled_label [ours]
+    # share of the film in the confidence region, dense_teacher [recall, Zhou et al.]
+    distill.region_share = 0.01
+    distill.focus = 2.0  # exponent of its quality focal loss [recall, Li et al.]
     # our own options of aals, off by default
     # leave, or raise: images whose peak is below t get a t of their own
     distill.dead_zone = "leave"
@@ -117,7 +157,8 @@ def fields(finding: str) -> Any:
     evaluation.batch_size = 32  # images
     evaluation.replicates = 2_000  # replicates of the bootstrap, which draws patients
     evaluation.seed = 0  # seed of the bootstrap
-    # how a map becomes the image's score: max, top_k_mean, log_sum_exp; of boxes, max
+    # how a map becomes the image's score: max, top_k_mean, log_sum_exp, mean_logit;
+    # a method that has one of its own keeps that; of boxes, max
     evaluation.pooling = "max"
     evaluation.min_distance = 0.03  # between two detections, as a share of the side
     evaluation.threshold = 0.001  # lowest probability of a detection
@@ -184,7 +225,7 @@ def paper(config: Any) -> None:
     config.data.side = 1024  # [recall]
     config.data.region_images = None
     config.model.update(backbone="resnet50", width=64, fpn_channels=256)  # [paper]
-    config.model.dtype = "bfloat16"
+    config.model.update(dtype="bfloat16", densenet="densenet121")
     config.batch.update(region=8, negative=24, image_level=16)  # 48 in all [recall]
     config.distill.cell = 16  # 16 x 16 cells [recall]
     config.boxes.update(finest_stride=8, convs=4)  # [FCOS, RetinaNet]

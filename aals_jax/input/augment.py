@@ -24,6 +24,8 @@ class Ranges:
     intensity: float  # uniform in +- this, added; images lie in [0, 1]
     contrast: float  # c: factor about the mean, log-uniform in [1 / (1 + c), 1 + c]
     noise: float  # its standard deviation is uniform in [0, this]
+    gamma: float = 0.0  # g: exponent of the grey levels, log-uniform in [1/(1+g), 1+g]
+    erase: float = 0.0  # longest side of an erased rectangle, as a share of the side
 
 
 def sample_geometry(
@@ -190,6 +192,10 @@ def photometry(
 ) -> np.ndarray:
     """Random contrast, brightness and noise: clip(c (x - mean) + mean + b + noise).
 
+    With `gamma` the grey levels are first raised to a power. With `erase` a rectangle
+    takes the mean at the end; no target changes, so it should be smaller than a lesion
+    with what surrounds it. A range of 0 draws nothing.
+
     Args:
       image: f32[H, W] in [0, 1]; it is not changed.
       rng: the source of all draws.
@@ -197,7 +203,13 @@ def photometry(
 
     Returns:
       f32[H, W] in [0, 1].
+
+    Reference: DeVries and Taylor, Improved Regularization of Convolutional Neural
+    Networks with Cutout, arXiv 1708.04552, 2017, for the rectangle.
     """
+    if ranges.gamma:
+        exponent = np.exp(rng.uniform(-1, 1) * np.log1p(ranges.gamma))
+        image = np.power(image, np.float32(exponent))
     contrast = np.exp(rng.uniform(-1, 1) * np.log1p(ranges.contrast))
     shift = rng.uniform(-1, 1) * ranges.intensity
     noise = rng.uniform(0, 1) * ranges.noise
@@ -210,4 +222,19 @@ def photometry(
         normal = rng.standard_normal(image.shape, dtype=np.float32)
         normal *= np.float32(noise)
         changed += normal
+    if ranges.erase:
+        changed[_rectangle(rng, changed.shape, ranges.erase)] = changed.mean()
     return np.clip(changed, 0.0, 1.0, out=changed)
+
+
+def _rectangle(
+    rng: np.random.Generator, shape: tuple[int, int], longest: float
+) -> tuple[slice, slice]:
+    """A rectangle within an image: its sides uniform in 0 .. `longest` of the image's,
+    its place uniform."""
+    slices = []
+    for side in shape:
+        extent = rng.uniform(0, longest) * side
+        start = rng.uniform(0, side - extent)
+        slices.append(slice(round(start), round(start + extent)))
+    return slices[0], slices[1]

@@ -185,6 +185,11 @@ class Data:
     source: str  # "phantom" or "registry"; never a path
     data_hash: str
 
+    @property
+    def withheld(self) -> int:
+        """How many images of P have a box, which all methods but the oracle ignore."""
+        return int(np.sum(self.train.boxed[self.streams.image_level]))
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of images by split and stream; those of unknown label are in none."""
         train = {name: len(rows) for name, rows in vars(self.streams).items()}

@@ -111,7 +111,7 @@ class _Radiographs:
 
 def _stack(examples: Sequence[Any]) -> Any:
     """One record of examples of a kind, with a leading axis B; None stays None."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *examples)
+    return jax.tree.map(lambda *values: np.stack(values), *examples)
 
 
 def evaluation_batches(

@@ -74,6 +74,12 @@ def open_data(options: DataOptions) -> Data:
     check_counts(
         data.counts(), finding=options.selection.finding, method=options.method
     )
+    if METHODS[options.method].withheld and not data.withheld:
+        raise ValueError(
+            f"method={options.method} learns from the boxes that P withholds, and no "
+            "image of P has one: lower data.region_images, so that images with boxes "
+            "join P, or choose another method"
+        )
     return data
 
 

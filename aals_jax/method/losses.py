@@ -97,6 +97,37 @@ def pixel_squared_error(
     return image_mean(jnp.square(difference), valid)
 
 
+def pixel_quality_focal(
+    target_logits: jax.Array, logits: jax.Array, valid: jax.Array, *, focus: float
+) -> jax.Array:
+    """Quality focal loss: |q - p|^g times the cross-entropy of q and p.
+
+    Summed over film and divided by the sum of q there, so that it is a loss for each
+    pixel that counts as lesion; by 1 where that sum is less. The target carries no
+    gradient.
+
+    Args:
+      target_logits: f32[B, H, W], logit(q); -OFF or below is q = 0.
+      logits: f32[B, H, W], logit(p), the student's.
+      valid: f32[B, H, W] in {0, 1}.
+      focus: g >= 0; 0 is the cross-entropy itself.
+
+    Returns:
+      f32[B] >= 0, in nats.
+
+    Reference: Li et al., Generalized Focal Loss, NeurIPS 2020.
+    """
+    target = lax.stop_gradient(jax.nn.sigmoid(target_logits))
+    cross_entropy = optax.sigmoid_binary_cross_entropy(logits, target)
+    distance = jnp.abs(target - jax.nn.sigmoid(logits))
+    # a power has no finite gradient at 0 where g < 1; its base there is a constant
+    is_apart = distance > 0
+    factor = jnp.where(is_apart, distance, 1.0) ** focus if focus else 1.0
+    terms = jnp.where(is_apart, factor * cross_entropy, 0.0 if focus else cross_entropy)
+    mass = jnp.sum(target * valid, axis=(1, 2))
+    return jnp.sum(terms * valid, axis=(1, 2)) / jnp.maximum(mass, 1.0)
+
+
 def on_film(values: jax.Array, valid: jax.Array) -> jax.Array:
     """f32[B] of images unchanged, but 0 for an image without a valid pixel."""
     return values * jnp.any(valid > 0, axis=(1, 2))

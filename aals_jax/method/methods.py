@@ -138,9 +138,14 @@ def image_label(
     Returns:
       f32[B], in nats; 0 for an image without film.
     """
-    return _image_cross_entropy(
-        logits, labelled.label, labelled.valid, sharpness=pool_sharpness
-    )
+    pooled = losses.pooled_logit(logits, labelled.valid, sharpness=pool_sharpness)
+    return _image_cross_entropy(pooled, labelled.label, labelled.valid)
+
+
+def mean_label(logits: jax.Array, labelled: Labelled) -> jax.Array:
+    """`image_label` with the mean over film as the pooled logit: f32[B], in nats."""
+    pooled = losses.image_mean(logits, labelled.valid)
+    return _image_cross_entropy(pooled, labelled.label, labelled.valid)
 
 
 def boxed_cells(
@@ -194,6 +199,11 @@ def asymmetric(
 ) -> jax.Array:
     """AALS with one `strength` for all images; see `sharpening.sharpen_asymmetric`."""
     return sharpening.sharpen_asymmetric(logits, strength=strength, center=center)
+
+
+def top_region(logits: jax.Array, weak: Weak, *, share: float) -> jax.Array:
+    """y' in the top `share` of the film, 0 elsewhere; see `sharpening.top_region`."""
+    return sharpening.top_region(logits, weak.valid, share=share)
 
 
 def aals(
@@ -269,8 +279,32 @@ def image_positive(
     target: None, logits: jax.Array, weak: Weak, *, pool_sharpness: float
 ) -> jax.Array:
     """`image_label` with what the record says of an image of P: it is positive."""
-    positive = jnp.ones(len(logits), jnp.float32)
-    return _image_cross_entropy(logits, positive, weak.valid, sharpness=pool_sharpness)
+    pooled = losses.pooled_logit(logits, weak.valid, sharpness=pool_sharpness)
+    return _image_cross_entropy(pooled, jnp.ones_like(pooled), weak.valid)
+
+
+def pooled_positive(
+    target: None,
+    logits: jax.Array,
+    weak: Weak,
+    *,
+    pool_sharpness: float,
+    pooled_weight: float,
+) -> jax.Array:
+    """`image_positive` times `pooled_weight`: f32[B].
+
+    Beside a dense loss it is to say that something is there, not to redraw the map, so
+    its weight is small.
+    """
+    return pooled_weight * image_positive(
+        target, logits, weak, pool_sharpness=pool_sharpness
+    )
+
+
+def mean_positive(target: None, logits: jax.Array, weak: Weak) -> jax.Array:
+    """`mean_label` with what the record says of an image of P: f32[B], in nats."""
+    pooled = losses.image_mean(logits, weak.valid)
+    return _image_cross_entropy(pooled, jnp.ones_like(pooled), weak.valid)
 
 
 def any_cell(target: None, logits: jax.Array, weak: Weak, *, cell: int) -> jax.Array:
@@ -291,11 +325,23 @@ def any_cell(target: None, logits: jax.Array, weak: Weak, *, cell: int) -> jax.A
 
 
 def _image_cross_entropy(
-    logits: jax.Array, label: jax.Array, valid: jax.Array, *, sharpness: float
+    pooled: jax.Array, label: jax.Array, valid: jax.Array
 ) -> jax.Array:
-    pooled = losses.pooled_logit(logits, valid, sharpness=sharpness)
     loss = optax.sigmoid_binary_cross_entropy(pooled, label)
     return losses.on_film(loss, valid)
+
+
+def quality_focal(
+    target: jax.Array, logits: jax.Array, weak: Weak, *, focus: float
+) -> jax.Array:
+    """Quality focal loss, see `losses.pixel_quality_focal`: f32[B], in nats."""
+    return losses.pixel_quality_focal(target, logits, weak.valid, focus=focus)
+
+
+def withheld_boxes(target: None, logits: jax.Array, weak: Weak) -> jax.Array:
+    """`dense` on P by the boxes that it withholds, for the oracle: f32[B], in nats."""
+    assert weak.withheld is not None, "the oracle's batches have the withheld boxes"
+    return losses.pixel_cross_entropy(logits, weak.withheld.target, weak.valid)
 
 
 def _cells(maps: jax.Array, cell: int) -> jax.Array:
@@ -325,6 +371,13 @@ class Method:
     from_start: bool = False
     cells: bool = False  # logits are averaged over cells distill.cell pixels wide
     head: str = "map"  # of the net, of heads.HEADS
+    # untrained probability; about that of a positive image where an image has one logit
+    prior: float = 0.01
+    # P shows the boxes that it withholds; only its images that have one carry a loss
+    withheld: bool = False
+    classifier: bool = False  # the net is a DenseNet with class activation maps
+    # from a map to the image's score, of detection.POOLINGS; None: evaluation.pooling
+    pooling: str | None = None
 
 
 METHODS: Mapping[str, Method] = {
@@ -333,6 +386,8 @@ METHODS: Mapping[str, Method] = {
         labelled=Configured(image_label, "pool_sharpness"),
         weak=Configured(image_positive, "pool_sharpness"),
         from_start=True,
+        cells=True,
+        prior=0.5,
     ),
     "mil": Method(
         labelled=Configured(boxed_cells, "cell", "box_weight"),
@@ -373,6 +428,22 @@ METHODS: Mapping[str, Method] = {
         ),
         weak=divergence,
     ),
+    "dense_teacher": Method(
+        guide="average",
+        target=Configured(top_region, share="region_share"),
+        weak=Configured(quality_focal, focus="focus"),
+    ),
+    "pooled_label": Method(
+        weak=Configured(pooled_positive, "pool_sharpness", "pooled_weight")
+    ),
+    "chexnet": Method(
+        labelled=mean_label,
+        weak=mean_positive,
+        from_start=True,
+        classifier=True,
+        pooling="mean_logit",
+    ),
+    "oracle": Method(weak=withheld_boxes, withheld=True),
     "fcos": Method(
         labelled=Configured(
             box_losses.fcos,
@@ -410,6 +481,14 @@ class BoundMethod:
     guide: Guide | None
     target: TargetRule
     weak: WeakLoss | None
+    withheld: bool
+
+    def counted(self, weak: Weak) -> jax.Array:
+        """f32[B], 1 for images of P that carry the loss: all, but for the oracle."""
+        if not self.withheld:
+            return jnp.ones(len(weak.image), jnp.float32)
+        assert weak.withheld is not None, "the oracle's batches have withheld boxes"
+        return weak.withheld.boxed
 
 
 def bind(name: str, settings: Mapping[str, Any]) -> BoundMethod:
@@ -436,6 +515,7 @@ def bind(name: str, settings: Mapping[str, Any]) -> BoundMethod:
         guide=guide,
         target=bound(row.target),
         weak=bound(row.weak),
+        withheld=row.withheld,
     )
 
 

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logit
 
+from aals_jax.method import losses
+
 # A logit that is as good as infinite and still finite: in float32, sigmoid(HARD) is
 # exactly 1, and sigmoid(-HARD) is so small that adding it to 1 leaves 1.
 HARD = 100.0
@@ -191,10 +193,42 @@ def top_center(
     """
     pixels = jnp.sum(valid, axis=(1, 2))
     count = jnp.ceil(lesions * lesion_area * pixels).astype(jnp.int32)
-    film = jnp.where(valid > 0, logits, -jnp.inf).reshape(len(logits), -1)
-    descending = -jnp.sort(-film, axis=1)
     # at least one pixel is above it and at least one on film is not
     index = jnp.clip(count, 1, jnp.maximum(pixels.astype(jnp.int32) - 1, 1))
-    next_logit = jnp.take_along_axis(descending, index[:, None], axis=1)[:, :, None]
+    next_logit = _ranked(logits, valid, index)
     is_known = (lesions >= 1)[:, None, None] & jnp.isfinite(next_logit)
     return jnp.where(is_known, next_logit, center_logit)
+
+
+def top_region(logits: jax.Array, valid: jax.Array, *, share: float) -> jax.Array:
+    """The confidence region of Dense Teacher: a map's top pixels; the rest becomes 0.
+
+    Of m pixels of film the region has the ceil(`share` m) with the highest score, and
+    whatever ties with the last of them. Here the score is the map's one channel, and
+    each image has a region of its own.
+
+    Args:
+      logits: f32[B, H, W], the teacher's.
+      valid: f32[B, H, W], 1 on film, where alone the region may lie.
+      share: in (0, 1], of the film; 1 changes nothing on film.
+
+    Returns:
+      f32[B, H, W], the target's logits: `logits` within the region, elsewhere
+      losses.OFF, the logit of 0.
+
+    Reference: Zhou et al., Dense Teacher, ECCV 2022.
+    """
+    pixels = jnp.sum(valid, axis=(1, 2))
+    count = jnp.ceil(share * pixels).astype(jnp.int32)
+    last = _ranked(logits, valid, jnp.maximum(count - 1, 0))
+    return jnp.where((logits >= last) & (valid > 0), logits, losses.OFF)
+
+
+def _ranked(logits: jax.Array, valid: jax.Array, index: jax.Array) -> jax.Array:
+    """The logit at a rank among those on film, 0 the highest: i32[B] -> f32[B, 1, 1].
+
+    -inf at a rank that the film does not have.
+    """
+    film = jnp.where(valid > 0, logits, -jnp.inf).reshape(len(logits), -1)
+    descending = -jnp.sort(-film, axis=1)
+    return jnp.take_along_axis(descending, index[:, None], axis=1)[:, :, None]

@@ -89,10 +89,18 @@ def _advance(
 
 
 def _student_pass(
-    model: nn.Module, params: optax.Params, state: TrainState, image: jax.Array
+    model: nn.Module,
+    params: optax.Params,
+    state: TrainState,
+    *parts: tuple[jax.Array, jax.Array | None],
 ) -> tuple[Any, Variables]:
-    variables = {**state.student, "params": params}
-    return model.apply(variables, image, train=True, mutable=["batch_stats"])  # pyright: ignore[reportReturnType]
+    """What the student says of images, each part with its factors of dropout."""
+    images, keeps = zip(*parts, strict=True)
+    dropout: Any = {} if keeps[0] is None else {"keep": jnp.concatenate(keeps)}
+    variables: Any = {**state.student, "params": params}
+    images = jnp.concatenate(images)
+    mutable = ["batch_stats"]
+    return model.apply(variables, images, train=True, mutable=mutable, **dropout)  # pyright: ignore[reportReturnType]
 
 
 def make_pretrain_step(
@@ -114,8 +122,10 @@ def make_pretrain_step(
     """
 
     def loss_fn(params, state, batch):
-        outputs, stats = _student_pass(model, params, state, batch.labelled.image)
-        loss = labelled_loss(outputs, batch.labelled)
+        labelled = batch.labelled
+        part = labelled.image, labelled.keep
+        outputs, stats = _student_pass(model, params, state, part)
+        loss = labelled_loss(outputs, labelled)
         return losses.global_mean(loss, axis_name), stats
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -145,6 +155,7 @@ def make_distill_step(
     ramp_steps: int,
     ema_decay: float,
     axis_name: str | None,
+    image_weights: bool = False,
 ) -> Step:
     """Stage 2: the method's loss on P joins its loss on R and N.
 
@@ -162,6 +173,8 @@ def make_distill_step(
       ramp_steps: steps over which that weight rises; 0: full from the start.
       ema_decay: final decay of the average, in [0, 1).
       axis_name: of the devices, or None.
+      image_weights: lambda is of an image of P against one of R or N; else of the mean
+        over P against the mean over R and N, however many images each has.
     """
     if method.weak is None:
         return make_pretrain_step(
@@ -173,7 +186,7 @@ def make_distill_step(
         )
     look = method.guide.look if method.guide else None
     remember = method.guide.remember if method.guide else None
-    loss_fn = _make_distill_loss(method, model, axis_name)
+    loss_fn = _make_distill_loss(method, model, axis_name, image_weights)
     gradient_of = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)
 
     def apply(variables: Variables, image: jax.Array) -> Any:
@@ -198,7 +211,9 @@ def make_distill_step(
             "grad_norm": optax.tree.norm(grads),
             "ema_decay": ema.warmed_decay(state.step, ema_decay),
             "images/labelled": _count(batch.labelled.image, axis_name),
-            "images/image_level": _count(weak.image, axis_name),
+            "images/image_level": losses.global_sum(
+                jnp.sum(method.counted(weak)), axis_name
+            ),
         }
         after = _advance(state, grads, stats, tx, ema_decay)
         if callable(remember) and isinstance(after, MemoryState):
@@ -210,7 +225,7 @@ def make_distill_step(
 
 
 def _make_distill_loss(
-    method: BoundMethod, model: nn.Module, axis_name: str | None
+    method: BoundMethod, model: nn.Module, axis_name: str | None, image_weights: bool
 ) -> Callable[..., Any]:
     """(params, probe, state, batch, target, weight) -> total, (batch_stats, terms,
     the student's logits on P)."""
@@ -223,16 +238,22 @@ def _make_distill_loss(
 
     def loss_fn(params, probe, state, batch, target, weight):
         labelled, weak = batch.labelled, batch.weak
-        images = [labelled.image, weak.student_image]
-        images += [weak.image] if has_second_view else []
-        logits, stats = _student_pass(model, params, state, jnp.concatenate(images))
+        keeps = (None, None) if weak.keep is None else jnp.unstack(weak.keep, axis=1)
+        parts = [(labelled.image, labelled.keep), (weak.student_image, keeps[0])]
+        parts += [(weak.image, keeps[1])] if has_second_view else []
+        logits, stats = _student_pass(model, params, state, *parts)
         split, end = len(labelled.image), len(labelled.image) + len(weak.image)
         # `probe` is zero; its gradient is that of the term on P at the logits
         weak_logits = logits[split:end] + probe
         if has_second_view:
             target = method.target(logits[end:], weak)
         supervised = mean(method.labelled(logits[:split], labelled))
-        distill = mean(weak_loss(target, weak_logits, weak))
+        counted = method.counted(weak)
+        loss = weak_loss(target, weak_logits, weak)
+        distill = mean(losses.Ratio(loss * counted, counted))
+        if image_weights:
+            on_p = losses.global_sum(jnp.sum(counted), axis_name)
+            weight = weight * on_p / _count(labelled.image, axis_name)
         total = supervised + weight * distill
         terms = {
             "loss/supervised": supervised,

@@ -109,6 +109,7 @@ def image_score(
     max:          max_i p_i
     top_k_mean:   mean of the `top_k` largest p_i (of all, when there are fewer)
     log_sum_exp:  log(mean_i exp(r p_i)) / r, between mean (r -> 0) and max
+    mean_logit:   expit(mean_i logit(p_i)), what a class activation map is pooled to
 
     Args:
         probability_map: f[H, W], finite on valid pixels.
@@ -141,7 +142,18 @@ def _log_sum_exp(values: np.ndarray, _: int, sharpness: float) -> float:
     return (special.logsumexp(sharpness * values) - np.log(values.size)) / sharpness
 
 
-POOLINGS = {"max": _max, "top_k_mean": _top_k_mean, "log_sum_exp": _log_sum_exp}
+def _mean_logit(values: np.ndarray, _: int, __: float) -> float:
+    # a probability that rounding made 0 or 1 has no finite logit
+    inside = np.clip(values, 1e-30, 1.0 - 2.0**-24)
+    return float(special.expit(special.logit(inside).mean()))
+
+
+POOLINGS = {
+    "max": _max,
+    "top_k_mean": _top_k_mean,
+    "log_sum_exp": _log_sum_exp,
+    "mean_logit": _mean_logit,
+}
 
 
 def _centers(

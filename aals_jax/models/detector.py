@@ -25,19 +25,28 @@ class Detector(nn.Module):
     stem_channels: int = 1
     axis_name: str | None = None  # of the devices that share BatchNorm
     dtype: Any = jnp.float32  # type of the computation; params and logits stay float32
+    prior: float = heads.PRIOR  # probability of the untrained output
     cell: int = 1  # blocks of cell x cell pixels of the map share one logit, their mean
     head: str = "map"  # a key of heads.HEADS
     # of heads of boxes alone
     finest_stride: int = 4  # px, of the finest level that they read; 4, 8, 16 or 32
     convs: int = 4  # of each of their towers
 
+    @property
+    def dropout_channels(self) -> int:
+        """Number of the channels that dropout may take away, before the last layer."""
+        return self.fpn_channels
+
     @nn.compact
-    def __call__(self, image: jax.Array, *, train: bool) -> Any:
+    def __call__(
+        self, image: jax.Array, *, train: bool, keep: jax.Array | None = None
+    ) -> Any:
         """What the head says of images.
 
         Args:
           image: f32[B, H, W, 1] in [0, 1], 0 = air, 1 = bone; H, W multiples of 32.
           train: normalise by the batch's statistics and update the running ones.
+          keep: f32[B, fpn_channels], dropout's factors; None: no dropout.
 
         Returns:
           f32[B, H/4, W/4] logits of the head "map", heads.BoxOutputs of the others.
@@ -45,12 +54,7 @@ class Detector(nn.Module):
         Raises:
           ValueError: H or W is not a multiple of 32.
         """
-        if image.shape[1] % SIDE_MULTIPLE or image.shape[2] % SIDE_MULTIPLE:
-            raise ValueError(
-                f"image side {image.shape[1:3]} is not a multiple of {SIDE_MULTIPLE}"
-            )
-        x = (image - INTENSITY_MEAN) / INTENSITY_STD
-        x = jnp.repeat(x, self.stem_channels, axis=-1).astype(self.dtype)
+        x = normalised(image, self.stem_channels, self.dtype)
         stages, block = resnet.DEPTHS[self.backbone]
         levels = resnet.ResNet(
             stages, block, self.width, self.axis_name, self.dtype, name="backbone"
@@ -60,9 +64,42 @@ class Detector(nn.Module):
             levels
         )
         outputs = heads.HEADS[self.head].predict(
-            levels, convs=self.convs, dtype=self.dtype
+            [dropped(level, keep) for level in levels],
+            prior=self.prior,
+            convs=self.convs,
+            dtype=self.dtype,
         )
         return per_cell(outputs, self.cell) if self.cell > 1 else outputs
+
+
+def normalised(image: jax.Array, channels: int, dtype: Any) -> jax.Array:
+    """f32[B, H, W, 1] in [0, 1] -> f[B, H, W, channels], as a backbone expects it.
+
+    Raises:
+      ValueError: H or W is not a multiple of 32.
+    """
+    if image.shape[1] % SIDE_MULTIPLE or image.shape[2] % SIDE_MULTIPLE:
+        raise ValueError(
+            f"image side {image.shape[1:3]} is not a multiple of {SIDE_MULTIPLE}"
+        )
+    x = (image - INTENSITY_MEAN) / INTENSITY_STD
+    return jnp.repeat(x, channels, axis=-1).astype(dtype)
+
+
+def dropped(features: jax.Array, keep: jax.Array | None) -> jax.Array:
+    """Channels of each image times their factor: f32[B, H, W, C] -> the same.
+
+    Whole channels are dropped, since neighbouring pixels of one say the same.
+
+    Args:
+      features: f32[B, H, W, C].
+      keep: f32[B, C], 0 for a dropped channel, else 1 / (1 - dropout); it comes with
+        the batch, a function of (seed, step). None: nothing is dropped.
+
+    Reference: Tompson et al., Efficient Object Localization Using Convolutional
+    Networks, CVPR 2015.
+    """
+    return features if keep is None else features * keep[:, None, None, :]
 
 
 def per_cell(maps: jax.Array, cell: int) -> jax.Array:

@@ -110,15 +110,18 @@ def level_sizes(shape: tuple[int, ...], *, finest: int, each: int) -> tuple[int,
 # --- networks; modules made here belong to the net that calls the head
 
 
-def _prior_bias() -> nn.initializers.Initializer:
-    return nn.initializers.constant(math.log(PRIOR / (1.0 - PRIOR)))
+def _prior_bias(prior: float) -> nn.initializers.Initializer:
+    return nn.initializers.constant(math.log(prior / (1.0 - prior)))
 
 
-def predict_map(levels: Sequence[jax.Array], *, convs: int, dtype: Any) -> jax.Array:
+def predict_map(
+    levels: Sequence[jax.Array], *, prior: float, convs: int, dtype: Any
+) -> jax.Array:
     """A 1 x 1 convolution of the finest level.
 
     Args:
       levels: one, f[B, h, w, .].
+      prior: probability of the untrained output, in (0, 1).
       convs, dtype: not read.
 
     Returns:
@@ -128,7 +131,7 @@ def predict_map(levels: Sequence[jax.Array], *, convs: int, dtype: Any) -> jax.A
     return Conv(
         1,
         (1, 1),
-        bias_init=_prior_bias(),
+        bias_init=_prior_bias(prior),
         kernel_init=nn.initializers.normal(0.01),
         name="head",
     )(nn.relu(level).astype(jnp.float32))[..., 0]
@@ -137,6 +140,7 @@ def predict_map(levels: Sequence[jax.Array], *, convs: int, dtype: Any) -> jax.A
 def predict_boxes(
     levels: Sequence[jax.Array],
     *,
+    prior: float,
     convs: int,
     dtype: Any,
     each: int,
@@ -146,6 +150,7 @@ def predict_boxes(
 
     Args:
       levels: f[B, h, w, C] from fine to coarse.
+      prior: probability of the untrained output, in (0, 1).
       convs: of a tower, each 3 x 3 with group normalisation and ReLU.
       dtype: of the towers; params and predictions are float32.
       each: anchors at a location.
@@ -158,7 +163,7 @@ def predict_boxes(
         for kind in ("class", "box")
     ]
     conv = partial(Conv, kernel_size=(3, 3), kernel_init=kernel_init)
-    logits = conv(each, bias_init=_prior_bias(), name="class_logits")
+    logits = conv(each, bias_init=_prior_bias(prior), name="class_logits")
     offsets = conv(4 * each, name="box_offsets")
     centerness = conv(each, name="centerness") if has_centerness else None
     parts = []
@@ -210,7 +215,7 @@ class Head:
     """A row of the table.
 
     Fields:
-      predict: (levels, *, convs, dtype) -> f32[B, h, w] logits, or BoxOutputs.
+      predict: (levels, *, prior, convs, dtype) -> f32[B, h, w] logits, or BoxOutputs.
       each: anchors at a location; 0 of a map.
       anchors: (shape, *, finest, scale) -> f32[A, 4], px; None of a map.
       decode: (anchors, offsets) -> boxes; None of a map.

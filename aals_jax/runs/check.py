@@ -8,7 +8,7 @@ from aals_jax import types
 from aals_jax.input import views
 from aals_jax.method.methods import METHODS
 from aals_jax.metrics import detection
-from aals_jax.models import fpn, resnet
+from aals_jax.models import densenet, fpn, resnet
 from aals_jax.models.detector import SIDE_MULTIPLE
 from aals_jax.runs import identity, stages
 from aals_jax.runtime import devices
@@ -30,6 +30,9 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "data.label_noise": (lambda v: 0 <= v <= 1, "between 0 and 1"),
     "data.fold": (lambda v: 0 <= v < NUM_FOLDS, f"0 to {NUM_FOLDS - 1}"),
     "model.dtype": (lambda v: v in ("float32", "bfloat16"), "float32 or bfloat16"),
+    "model.dropout": (lambda v: 0 <= v < 1, "at least 0, below 1"),
+    "augment.gamma": (lambda v: v >= 0, ">= 0"),
+    "augment.erase": (lambda v: 0 <= v < 1, "at least 0, below 1"),
     "augment.scale": (lambda v: 0 < v[0] <= v[1], "two factors > 0, ascending"),
     "batch.region": (lambda v: v >= 1, ">= 1"),
     "batch.negative": (lambda v: v >= 1, ">= 1"),
@@ -54,6 +57,9 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "boxes.focal_gamma": (lambda v: v >= 0, ">= 0"),
     "boxes.top_k": (lambda v: v >= 1, ">= 1"),
     "boxes.nms_iou": (lambda v: 0 <= v < 1, "at least 0, below 1"),
+    "distill.pooled_weight": (lambda v: v > 0, "> 0"),
+    "distill.region_share": (lambda v: 0 < v <= 1, "above 0, at most 1"),
+    "distill.focus": (lambda v: v >= 0, ">= 0"),
     "evaluation.batch_size": (lambda v: v >= 1, ">= 1"),
     "evaluation.replicates": (lambda v: v >= 1, ">= 1"),
     "evaluation.threshold": (lambda v: 0 <= v < 1, "at least 0, below 1"),
@@ -66,7 +72,11 @@ CHOICES: Mapping[str, Collection[Any]] = {
     "data.reports.silence": report_text.SILENCE,
     "distill.dead_zone": ("leave", "raise"),
     "boxes.finest_stride": fpn.STRIDES,
+    "distill.balance": ("term", "image"),
+    "distill.start": stages.STARTS,
+    "distill.teacher_view": ("method", *stages.TEACHER_VIEWS),
     "model.backbone": resnet.DEPTHS,
+    "model.densenet": densenet.SHAPES,
     "evaluation.pooling": detection.POOLINGS,
 }
 

@@ -4,6 +4,7 @@ A run is idempotent: state, batches and validation are functions of (seed, step)
 stage that continues from its newest checkpoint ends where an undisturbed one does.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from aals_jax.evaluation.model_maps import Predictor
 from aals_jax.input import augment, pipeline, views
 from aals_jax.input.dataset import Data, ImageTable
 from aals_jax.metrics import peaks, roc
+from aals_jax.runs import stages
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.history import History, Window
 from aals_jax.runs.stages import Stage
@@ -80,15 +82,17 @@ def _batches(
         stage.counts,
         seed=(config.seed, stage.number),
         ranges=augment.Ranges(**config.augment),
-        makers=views.makers(
-            jitter_teacher=stage.jitter_teacher,
-            max_boxes=most_boxes(streams["region"]) if stage.has_boxes else None,
-        ),
+        makers=views.makers(_extras(stage, streams["region"])),
         start_step=start,
         host=devices.host_index(),
         hosts=devices.host_count(),
         num_threads=config.data.threads,
     )
+
+
+def _extras(stage: Stage, region: ImageTable) -> views.Extras:
+    most = most_boxes(region) if stage.has_boxes else None
+    return dataclasses.replace(stage.extras, max_boxes=most)
 
 
 def most_boxes(region: ImageTable) -> int:
@@ -150,7 +154,7 @@ def _train(
                     update(number, last)
                 if is_due(number, every=stage.config.eval_every, last=last):
                     host_state = devices.to_host(state)
-                    pooling = config.evaluation.pooling
+                    pooling = stages.pooling_of(config)
                     values |= validate(host_state, data, predictor, pooling)
                     auroc = values[f"validation/auroc_{stage.selected_by}"]
                     # the history first: a checkpoint never lacks its own rows

@@ -12,6 +12,7 @@ from aals_jax.evaluation import model_maps, monitors, replicates, result
 from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
 from aals_jax.input import prepare
 from aals_jax.input.dataset import Data
+from aals_jax.method.methods import METHODS
 from aals_jax.metrics import measurement
 from aals_jax.metrics.draws import Bootstrap
 from aals_jax.metrics.measurement import Measurement
@@ -51,6 +52,8 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
     data = prepare.open_data(data_options.of(config))
     for split, counts in data.counts().items():
         log.info("%-10s %s", split, counts)
+    for note in oracle_notes(config, data):
+        log.info("%s: %s", config.method, note)
     check_data(data.data_hash, workdir)
     if devices.is_primary():
         # not before: a config refused so far may be mended
@@ -77,7 +80,7 @@ def train_models(
     pretrained = loop.run_stage(first, data, config, workdir, predictor)
     second = stages.distill_stage(
         config,
-        pretrained[1].student,
+        pretrained[1],
         images=len(data.streams.image_level),
         side=data.dataset.side,
     )
@@ -109,7 +112,7 @@ def make_evaluator(config: Any, data: Data, workdir: Path) -> Evaluator:
             min_distance=settings.min_distance,
             threshold=settings.threshold,
             max_detections=settings.max_detections,
-            pooling=settings.pooling,
+            pooling=stages.pooling_of(config),
         ),
         bootstrap=Bootstrap(settings.replicates, settings.seed),
         cache=workdir / "predictions",
@@ -164,7 +167,8 @@ def make_result(
         steps={model.name: model.step for model in models},
         notes=[
             "The test split was scored once, with the checkpoints that validation "
-            f"chose: {steps_text} of its stage."
+            f"chose: {steps_text} of its stage.",
+            *oracle_notes(config, data),
         ],
         warnings=monitors.sentences(
             measurements[STAGE_1].metrics["auroc"], monitored, method=config.method
@@ -182,6 +186,18 @@ def make_result(
         config=identity.of(config),
         hardware=devices.hardware(),
     )
+
+
+def oracle_notes(config: Any, data: Data) -> list[str]:
+    """What a run that learns from withheld boxes has to say of them; else nothing."""
+    if not METHODS[config.method].withheld:
+        return []
+    images = len(data.streams.image_level)
+    return [
+        f"An upper bound, not a rival: it learns from the boxes of {data.withheld} of "
+        f"{images} images of P, which are withheld from every other method. The other "
+        f"{images - data.withheld} have no box and carry no loss."
+    ]
 
 
 def describe_data(config: Any, data: Data) -> dict[str, Any]:

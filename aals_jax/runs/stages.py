@@ -14,9 +14,16 @@ from aals_jax.input import views
 from aals_jax.method import ensemble, methods, optim, steps
 from aals_jax.method.methods import METHODS
 from aals_jax.models import heads
+from aals_jax.models.densenet import Classifier
 from aals_jax.models.detector import Detector
 from aals_jax.runtime import devices
 from aals_jax.types import TrainState
+
+# config.distill.start -> the network of stage 1's state; its checkpoint is the one that
+# the student's validation AUROC chose, for either
+STARTS: Mapping[str, str] = {"student": "student", "average": "teacher"}
+# config.distill.teacher_view -> whether that view has photometry of its own
+TEACHER_VIEWS: Mapping[str, bool] = {"plain": False, "photometry": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Stage:
     step: steps.Step  # for one device; not compiled yet
     initial: TrainState  # on the host
     counts: Mapping[str, int]  # stream -> images per batch, over all devices
-    jitter_teacher: bool  # whether the teacher's view of P has photometry too
+    extras: views.Extras  # what its examples have that others have not
     has_boxes: bool  # whether the views of R carry their boxes
 
     @property
@@ -42,8 +49,16 @@ class Stage:
         return types.SELECTED_BY[self.name]
 
 
-def make_model(config: Any, *, axis_name: str | None) -> Detector:
-    """The detector of a config; `axis_name` of the devices that share BatchNorm."""
+def make_model(config: Any, *, axis_name: str | None) -> Detector | Classifier:
+    """The net of a config; `axis_name` of the devices that share BatchNorm."""
+    method = METHODS[config.method]
+    if method.classifier:
+        return Classifier(
+            backbone=config.model.densenet,
+            stem_channels=config.model.stem_channels,
+            dtype=jnp.dtype(config.model.dtype),
+            axis_name=axis_name,
+        )
     # not read for a map, so that runs from before there were boxes can be evaluated
     of_boxes = (
         {"finest_stride": config.boxes.finest_stride, "convs": config.boxes.convs}
@@ -57,8 +72,9 @@ def make_model(config: Any, *, axis_name: str | None) -> Detector:
         stem_channels=config.model.stem_channels,
         dtype=jnp.dtype(config.model.dtype),
         axis_name=axis_name,
-        cell=config.distill.cell if METHODS[config.method].cells else 1,
-        head=METHODS[config.method].head,
+        prior=method.prior,
+        cell=config.distill.cell if method.cells else 1,
+        head=method.head,
         **of_boxes,
     )
 
@@ -76,6 +92,12 @@ def make_detect(config: Any) -> Callable[..., jax.Array] | None:
         nms_iou=config.boxes.nms_iou,
         max_detections=config.evaluation.max_detections,
     )
+
+
+def pooling_of(config: Any) -> str:
+    """From a map to an image's score, in validation and testing: the method's own way,
+    else the config's."""
+    return METHODS[config.method].pooling or config.evaluation.pooling
 
 
 def make_tx(stage_config: Any) -> optax.GradientTransformation:
@@ -127,6 +149,7 @@ def make_distill(
         ramp_steps=ramp_steps(config),
         ema_decay=config.ema_decay,
         axis_name=axis_name,
+        image_weights=config.distill.balance == "image",
     )
 
 
@@ -154,21 +177,24 @@ def pretrain_stage(config: Any, side: int) -> Stage:
         step=make(config, axis_name=devices.AXIS),
         initial=initial_state(config, side),
         counts=_counts(config, uses_p=from_start and method.weak is not None),
-        jitter_teacher=False,
+        extras=_extras(config),
         has_boxes=_has_boxes(config),
     )
 
 
-def distill_stage(config: Any, student: Any, *, images: int, side: int) -> Stage:
-    """Stage 2 from stage 1's best student: the method's loss on P joins in.
+def distill_stage(
+    config: Any, pretrained: TrainState, *, images: int, side: int
+) -> Stage:
+    """Stage 2 from stage 1's best checkpoint: the method's loss on P joins in.
 
     Args:
-      config: of the run.
-      student: its variables, params and batch_stats.
+      config: of the run; `distill.start` says which of its networks begins.
+      pretrained: the state of that checkpoint.
       images: number of images of P, for methods that keep something of each.
       side: of the square images, px.
     """
     method = METHODS[config.method]
+    student = getattr(pretrained, STARTS[config.distill.start])
     map_side = side // views.MAP_STRIDE
     memory = methods.initial_memory(
         config.method,
@@ -182,13 +208,25 @@ def distill_stage(config: Any, student: Any, *, images: int, side: int) -> Stage
         step=make_distill(config, axis_name=devices.AXIS),
         initial=steps.restart(student, make_tx(config.distill), memory=memory),
         counts=_counts(config, uses_p=method.weak is not None),
-        jitter_teacher=method.jitter_teacher,
+        extras=_extras(
+            config,
+            jitter_teacher=TEACHER_VIEWS.get(
+                config.distill.teacher_view, method.jitter_teacher
+            ),
+            withheld=method.withheld,
+        ),
         has_boxes=_has_boxes(config),
     )
 
 
 def _has_boxes(config: Any) -> bool:
     return heads.HEADS[METHODS[config.method].head].anchors is not None
+
+
+def _extras(config: Any, **options: bool) -> views.Extras:
+    rate = config.model.dropout
+    channels = make_model(config, axis_name=None).dropout_channels if rate else 0
+    return views.Extras(dropout=rate, channels=channels, **options)
 
 
 def _counts(config: Any, *, uses_p: bool) -> dict[str, int]:

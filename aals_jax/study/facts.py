@@ -117,6 +117,10 @@ def tuning(study: Study, part: str = "tuning") -> str:
         "split over stage 2 (teacher), mean over runs; bold: best of the method."
     )
     names = [field.rpartition(".")[2] for field in varied]
+    names = [
+        name if names.count(name) == 1 else field
+        for name, field in zip(names, varied, strict=True)
+    ]
     head = ["method", *names, "runs", "validation AUROC"]
     return f"{note}\n\n{markdown.table(head, lines)}"
 

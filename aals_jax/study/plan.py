@@ -121,7 +121,10 @@ def _planned(configs: Iterable[Any]) -> list[PlannedTrial]:
 
 
 def label(fields: Fields) -> str:
-    """The method of a trial; `aals` at a0 = 1 or with dead_zone=raise has its own."""
+    """The method of a trial; `aals` at a0 = 1 or with dead_zone=raise has its own, and
+    so has a method with dropout."""
+    if fields.get("model.dropout"):
+        return f"{fields['method']}, regularised"
     if fields["method"] != "aals":
         return fields["method"]
     if fields["distill.max_strength"] == 1:

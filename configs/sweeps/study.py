@@ -54,6 +54,7 @@ def scale() -> Any:
     config.phantom.update(images=4_000, prevalence=0.1, boxed_share=1.0)
     config.pretrain.update(steps=1_500, eval_every=250)
     config.distill.update(steps=300, eval_every=100)
+    config.distill.pool_sharpness = 10.0  # the default then
     config.evaluation.replicates = 1_000
     return config
 
@@ -73,8 +74,13 @@ def points(name: str) -> list[tuple[float, float]]:
     row = METHODS[name] if name in METHODS else METHODS["aals"]
     if row.weak is None:
         return [*STAR[:3]]  # there is no second term
-    squared = row.weak in (methods.squared_error, methods.squared_error_unaugmented)
-    return [(rate, weight * (SQUARED if squared else 1.0)) for rate, weight in STAR]
+    scale = SQUARED if is_squared(row) else 1.0
+    return [(rate, weight * scale) for rate, weight in STAR]
+
+
+def is_squared(row: methods.Method) -> bool:
+    """Whether a method's loss on P is a squared error."""
+    return row.weak in (methods.squared_error, methods.squared_error_unaugmented)
 
 
 def _with(config: Any, name: str, rate: float, weight: float, **fields: Any) -> Any:

@@ -223,7 +223,7 @@ def test_from_the_table_to_the_batch(tmp_path):
         {"region": 1, "negative": 1, "image_level": 6},
         seed=(0, 2),
         ranges=OFF,
-        makers=views.makers(jitter_teacher=False),
+        makers=views.makers(views.Extras()),
     )
     seen = {}
     for batch in itertools.islice(batches, len(weak)):

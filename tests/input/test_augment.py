@@ -1,5 +1,7 @@
 """Laws of augmentation: image, boxes and film go through one geometry."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -216,6 +218,33 @@ def test_photometry_of_no_range_is_the_identity():
     image = np.random.default_rng(0).random((16, 16), np.float32)
     changed = augment.photometry(image, np.random.default_rng(1), OFF)
     np.testing.assert_allclose(changed, image, atol=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(SEEDS, st.floats(0.01, 2.0))
+def test_gamma_is_one_power_for_all_pixels_within_its_range(seed, gamma):
+    image = np.random.default_rng(seed).random((16, 16), np.float32)
+    only = dataclasses.replace(OFF, gamma=gamma)
+    changed = augment.photometry(image, np.random.default_rng(seed), only)
+    inside = (image > 0.05) & (image < 0.95)
+    exponents = np.log(changed[inside]) / np.log(image[inside])
+    np.testing.assert_allclose(exponents, exponents[0], rtol=1e-3)
+    assert 1 / (1 + gamma) - 1e-3 <= exponents[0] <= 1 + gamma + 1e-3
+
+
+@settings(max_examples=50, deadline=None)
+@given(SEEDS, st.floats(0.05, 0.9))
+def test_erasing_takes_one_rectangle_and_leaves_all_else(seed, erase):
+    image = np.random.default_rng(seed).random((20, 30), np.float32)
+    only = dataclasses.replace(OFF, erase=erase)
+    changed = augment.photometry(image, np.random.default_rng(seed), only)
+    rows, columns = np.nonzero(np.abs(changed - image) > 1e-6)
+    if not len(rows):
+        return
+    box = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    assert np.ptp(changed[box]) < 1e-6 and abs(changed[box][0, 0] - image.mean()) < 1e-5
+    height, width = changed[box].shape
+    assert height <= erase * 20 + 1 and width <= erase * 30 + 1
 
 
 def test_augmentation_is_a_function_of_the_seed():

@@ -26,26 +26,27 @@ COUNTS = {"region": 2, "negative": 4, "image_level": 2}
 SIZES = {"region": 7, "negative": 12, "image_level": 5}
 
 
+BOX = np.array([[16.0, 16.0, 32.0, 40.0]], np.float32)
+
+
 class Drawn:
     """A dataset in memory; image i is grey level i, and reads are counted."""
 
     side = SIDE
 
-    def __init__(self, images: int = 24):
+    def __init__(self, images: int = 24, boxless: tuple[int, ...] = ()):
         self.reads: collections.Counter[int] = collections.Counter()
         self.images = images
+        self.boxless = boxless
 
     def read(self, split: str, position: int) -> views.Radiograph:
         assert split == "part_0"
         self.reads[int(position)] += 1
         return views.Radiograph(
             image=np.full((SIDE, SIDE), position, np.uint8),
-            boxes=np.array([[16.0, 16.0, 32.0, 40.0]], np.float32),
+            boxes=BOX[: position not in self.boxless],
             content=np.array([4.0, 0.0, 60.0, 64.0], np.float32),
         )
-
-
-BOX = np.array([[16.0, 16.0, 32.0, 40.0]], np.float32)
 
 
 def make_table(label, boxed=None):
@@ -77,10 +78,7 @@ def some(num_batches=6, *, dataset=None, streams=None, ranges=FULL, **options):
         options.pop("counts", COUNTS),
         seed=options.pop("seed", (0, 2)),
         ranges=ranges,
-        makers=views.makers(
-            jitter_teacher=options.pop("jitter_teacher", False),
-            max_boxes=options.pop("max_boxes", None),
-        ),
+        makers=views.makers(options.pop("extras", views.Extras())),
         **options,
     )
     return list(itertools.islice(endless, num_batches))
@@ -201,12 +199,61 @@ def test_the_student_alone_sees_photometry_and_validity_is_its_geometrys():
 
 
 def test_a_teacher_with_photometry_of_its_own_leaves_all_else_as_it_was():
-    for plain, jittered in zip(some(3), some(3, jitter_teacher=True), strict=True):
+    own = views.Extras(jitter_teacher=True)
+    for plain, jittered in zip(some(3), some(3, extras=own), strict=True):
         assert not np.array_equal(plain.weak.image, jittered.weak.image)
         assert not np.array_equal(jittered.weak.image, jittered.weak.student_image)
         assert_same(
             plain, jittered.replace(weak=jittered.weak.replace(image=plain.weak.image))
         )
+
+
+def test_the_boxes_that_p_withholds_are_drawn_where_asked_and_change_nothing_else():
+    """In the geometry of their image: as R has its box; and whether there is one."""
+    r = make_streams()["region"]
+    streams = {**make_streams(), "image_level": r}
+    dataset, asked = Drawn(boxless=(0, 1)), views.Extras(withheld=True)
+    plain = some(6, streams=streams, dataset=dataset)
+    shown = some(6, streams=streams, dataset=dataset, extras=asked)
+    seen = set()
+    for without, batch in zip(plain, shown, strict=True):
+        assert without.weak.withheld is None
+        assert_same(without, batch.replace(weak=batch.weak.replace(withheld=None)))
+        assert batch.weak.withheld.target.shape == batch.weak.valid.shape
+        for i, row in enumerate(batch.weak.row):
+            seen.add(row)
+            matrix = np.linalg.inv(np.vstack([batch.weak.to_view[i], [0, 0, 1]]))[:2]
+            matrix[:, 2] *= SIDE
+            expected = augment.draw_boxes(
+                BOX if row > 1 else BOX[:0], matrix, side=SIDE, map_side=SIDE // 4
+            )
+            difference = batch.weak.withheld.target[i] != expected
+            assert difference.sum() <= 2  # to_view is float32: a pixel on an edge
+            assert batch.weak.withheld.boxed[i] == (row > 1)
+    assert {0, 1} < seen
+
+
+def test_dropout_is_of_the_batch_and_changes_nothing_else():
+    """A function of (seed, step) like all else; its expectation is 1."""
+    dropping = views.Extras(dropout=0.25, channels=64)
+    batches = some(6, extras=dropping)
+    assert_same(batches[2:], some(4, extras=dropping, start_step=2))
+    keeps = []
+    for without, batch in zip(some(6), batches, strict=True):
+        assert batch.labelled.keep.shape == (6, 64)
+        assert batch.weak.keep.shape == (2, 2, 64)
+        keeps += [batch.labelled.keep.ravel(), batch.weak.keep.ravel()]
+        assert_same(
+            without,
+            batch.replace(
+                labelled=batch.labelled.replace(keep=None),
+                weak=batch.weak.replace(keep=None),
+            ),
+        )
+    values = np.concatenate(keeps)
+    assert set(np.unique(values)) == {0.0, np.float32(1 / 0.75)}
+    error = 6 * np.sqrt(0.25 / 0.75 / len(values))  # standard errors of the mean
+    assert abs(values.mean() - 1.0) < error
 
 
 def test_an_image_of_p_keeps_its_row_and_its_number_of_lesions():

@@ -30,7 +30,7 @@ def smooth_radiograph():
 
 def augmented(count=6):
     """Views of one radiograph, as a batch of P."""
-    make = views.makers(jitter_teacher=False)["image_level"]
+    make = views.makers(views.Extras())["image_level"]
     rng = np.random.default_rng(0)
     examples = [make(smooth_radiograph(), rng, RANGES) for _ in range(count)]
     return jax.tree.map(lambda *x: np.stack(x), *examples)

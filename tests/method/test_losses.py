@@ -36,9 +36,43 @@ def test_kl_has_the_gradient_of_soft_cross_entropy_and_none_in_the_target():
     np.testing.assert_allclose(to_logits, jax.grad(soft)(logits), atol=1e-7)
 
 
+@pytest.mark.parametrize("focus", [0.0, 0.5, 2.0])
+def test_quality_focal_loss_is_its_formula_a_pixel_of_the_target(focus):
+    """In float64; and where target and student agree nothing pulls."""
+    target, logits = random_maps(0), random_maps(1)
+    valid = (random_maps(2) > -2.0).astype(jnp.float32)
+    q, p, film = (np.asarray(x, np.float64) for x in (target, logits, valid))
+    q, p = expit(q), expit(p)
+    cross_entropy = -(q * np.log(p) + (1 - q) * np.log(1 - p))
+    terms = np.abs(q - p) ** focus * cross_entropy * film
+    mass = np.maximum((q * film).sum((1, 2)), 1.0)
+    got = losses.pixel_quality_focal(target, logits, valid, focus=focus)
+    np.testing.assert_allclose(got, terms.sum((1, 2)) / mass, rtol=1e-5)
+
+    def total(target, logits):
+        return losses.pixel_quality_focal(target, logits, valid, focus=focus).sum()
+
+    to_target, to_logits = jax.grad(total, argnums=(0, 1))(target, logits)
+    np.testing.assert_array_equal(to_target, jnp.zeros_like(target))
+    assert jnp.isfinite(to_logits).all() and jnp.any(to_logits != 0)
+    at_agreement = jax.grad(total, argnums=1)(target, target)
+    np.testing.assert_allclose(at_agreement, jnp.zeros_like(target), atol=1e-6)
+
+
+def test_a_mean_over_images_that_count_is_that_of_them_alone():
+    values = jnp.array([3.0, 5.0, 100.0])
+    counted = jnp.array([1.0, 1.0, 0.0])
+    assert losses.global_mean(values, None, counted) == 4.0
+    assert losses.global_mean(values, None, jnp.ones(3)) == 36.0
+    assert losses.global_mean(values, None, jnp.zeros(3)) == 0.0
+
+
 def test_losses_stay_finite_at_extreme_logits():
     extreme = jnp.array([[[-200.0, 200.0]]])
     valid = jnp.ones_like(extreme)
+    off = jnp.full_like(extreme, losses.OFF)
+    focal = losses.pixel_quality_focal(off, extreme, valid, focus=2.0)
+    np.testing.assert_allclose(focal, 200.0)  # over no pixel of the target: 1
     assert jnp.isfinite(losses.pixel_kl(extreme, -extreme, valid)).all()
     assert jnp.isfinite(losses.pixel_cross_entropy(extreme, valid, valid)).all()
 

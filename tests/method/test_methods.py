@@ -16,6 +16,7 @@ from aals_jax.method import ema, methods, steps
 from aals_jax.method.methods import METHODS
 from aals_jax.runs import check, stages
 from aals_jax.runtime import devices
+from aals_jax.types import Labelled
 from configs import base
 from tests.support import small
 from tests.support.small import Net, bound, make_batch
@@ -128,14 +129,16 @@ def test_each_term_is_the_mean_over_its_own_images(method):
     state = begun(method).replace(student=weights())
     _, metrics = compiled(method)(state, batch)
     turned = loss_terms(*jax.tree.map(lambda x: np.roll(x, 1, axis=0), images))
-    for value, rolled, name in zip(
-        values, turned, ("supervised", "distill"), strict=True
+    counted = np.ones(16), functions.counted(batch.weak)
+    names = ("supervised", "labelled"), ("distill", "image_level")
+    for value, rolled, own, (loss, images) in zip(
+        values, turned, counted, names, strict=True
     ):
-        np.testing.assert_allclose(metrics[f"loss/{name}"], value.mean(), rtol=1e-4)
+        mean = np.average(value, weights=own)
+        np.testing.assert_allclose(metrics[f"loss/{loss}"], mean, rtol=1e-4)
         np.testing.assert_allclose(rolled, np.roll(value, 1), rtol=1e-5)
         assert value[0] == 0.0 < value[-1]  # the first is all padding
-    counts = [metrics[f"images/{name}"] for name in ("labelled", "image_level")]
-    assert counts == [len(value) for value in values]
+        assert metrics[f"images/{images}"] == own.sum()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -188,6 +191,46 @@ def test_four_devices_equal_one_with_the_whole_batch(method):
     assert largest_difference(devices.to_host(many), one) < 5e-6
     for name, value in of_one.items():
         np.testing.assert_allclose(of_many[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["aals", "pi_model", "oracle"])
+def test_with_dropout_and_equal_images_four_devices_still_equal_one(method):
+    state, batch = fresh_state(method), make_batch(dropout_channels=8)
+    options = {"image_weights": True}
+    net = Net(devices.AXIS)
+    step = devices.data_parallel(
+        make_step(method, net, axis_name=devices.AXIS, **options)
+    )
+    many, of_many = step(devices.replicate(state), devices.shard(batch))
+    one, of_one = compiled(method, **options)(state, batch)
+    assert largest_difference(devices.to_host(many), one) < 5e-6
+    on_p = bound(method).counted(batch.weak).sum()
+    ratio = of_one["loss/distill_weighted"] / of_one["loss/distill"]
+    share = np.exp(-5.0) * on_p / 16  # at the start of the ramp
+    np.testing.assert_allclose(ratio, 0.7 * share, rtol=1e-5)
+    without, _ = compiled(method, **options)(state, make_batch())
+    assert largest_difference(one.student, without.student) > 1e-5
+    for name, value in of_one.items():
+        np.testing.assert_allclose(of_many[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_oracle_depends_on_the_boxes_that_p_withholds(method):
+    """Bit for bit, with other boxes and with none there."""
+    state, batch = begun(method), make_batch(seed=1)
+    there = batch.weak.withheld
+    moved = there.replace(target=1.0 - there.target)
+    step = compiled(method)
+    after, metrics = step(state, batch)
+    if METHODS[method].withheld:
+        other = batch.replace(weak=batch.weak.replace(withheld=moved))
+        assert largest_difference(after, step(state, other)[0]) > 1e-4
+        return
+    for withheld in (moved, None):
+        other = batch.replace(weak=batch.weak.replace(withheld=withheld))
+        got, of_other = step(state, other)
+        assert largest_difference(after, got) == 0.0
+        assert metrics == of_other
 
 
 def test_a_missing_reduction_of_the_memory_raises_under_vmap():
@@ -326,14 +369,111 @@ def test_the_fixed_teacher_stays_and_is_the_first_stages_student():
     assert largest_difference(after.teacher, state.teacher) > 1e-5
 
 
-def test_the_image_level_method_reads_no_box():
-    state, batch = begun("image_level"), make_batch(seed=1)
+@pytest.mark.parametrize("method", ["image_level", "chexnet"])
+def test_the_image_level_methods_read_no_box(method):
+    state, batch = begun(method), make_batch(seed=1)
     moved = batch.labelled.replace(target=1.0 - batch.labelled.target)
-    step = compiled("image_level")
+    step = compiled(method)
     a, b = (step(state, x)[0] for x in (batch, batch.replace(labelled=moved)))
     assert largest_difference(a, b) == 0.0
     other = batch.labelled.replace(label=1.0 - batch.labelled.label)
     assert largest_difference(a, step(state, batch.replace(labelled=other))[0]) > 1e-4
+
+
+def all_of_p_labelled(batch):
+    """R, N and the images of P that have a box, as the supervised step takes them."""
+    weak, rows = batch.weak, batch.weak.withheld.boxed > 0
+    on_p = Labelled(
+        image=weak.student_image[rows],
+        target=weak.withheld.target[rows],
+        valid=weak.valid[rows],
+        label=np.ones(rows.sum(), np.float32),
+        keep=None,
+    )
+    joined = jax.tree.map(lambda *x: np.concatenate(x), batch.labelled, on_p)
+    return batch.replace(labelled=joined, weak=None)
+
+
+def test_the_oracle_is_supervised_training_on_all_boxes():
+    """With equal weights and all of P boxed its gradient is that of one dense step on
+    R, N and P; SGD, so the update is the gradient."""
+    batch, state = make_batch(seed=1), fresh_state("oracle")
+    withheld = batch.weak.withheld.replace(boxed=np.ones(IMAGES, np.float32))
+    batch = batch.replace(weak=batch.weak.replace(withheld=withheld))
+    together = all_of_p_labelled(batch)
+    oracle = small.distill_step(
+        "oracle", Net(), optax.sgd(0.3), distill_weight=1.0, image_weights=True
+    )
+    # a mean over 24 where the oracle's total is a sum over 16: 1.5 times as large
+    supervised = small.distill_step("supervised", Net(), optax.sgd(0.45))
+    one, of_one = jax.jit(oracle)(state, batch)
+    other, of_other = jax.jit(supervised)(state, together)
+    assert largest_difference(one, other) < 1e-6
+    assert largest_difference(one.student["params"], weights()["params"]) > 1e-4
+    np.testing.assert_allclose(
+        of_one["loss/total"], 1.5 * of_other["loss/total"], rtol=1e-5
+    )
+
+
+def test_images_of_p_without_a_box_carry_no_loss_in_the_oracle():
+    state, batch = begun("oracle"), make_batch(seed=1)
+    there = batch.weak.withheld
+    target = np.where(there.boxed[:, None, None] > 0, there.target, 1 - there.target)
+    other = batch.weak.replace(withheld=there.replace(target=target))
+    step = compiled("oracle")
+    a, b = (step(state, x)[0] for x in (batch, batch.replace(weak=other)))
+    assert largest_difference(a, b) == 0.0
+
+
+def test_the_pooled_label_is_supervised_with_a_little_of_the_image_level_method():
+    batch = make_batch(seed=1)
+    pooled, image_level = bound("pooled_label", pooled_weight=0.2), bound("image_level")
+    logits = jax.random.normal(jax.random.key(0), batch.weak.valid.shape)
+    np.testing.assert_allclose(
+        pooled.weak(None, logits, batch.weak),
+        0.2 * image_level.weak(None, logits, batch.weak),
+    )
+    assert pooled.labelled is methods.dense
+
+
+def test_a_class_activation_map_is_pooled_by_its_mean_over_film():
+    """Closed form, in float64: the cross-entropy of the mean logit."""
+    batch = make_batch(seed=1)
+    logits = np.random.default_rng(0).normal(size=batch.labelled.valid.shape)
+    functions = bound("chexnet")
+    got = functions.labelled(jnp.float32(logits), batch.labelled)
+    film, label = batch.labelled.valid.astype(np.float64), batch.labelled.label
+    mean = (logits * film).sum((1, 2))[1:] / film.sum((1, 2))[1:]
+    signed = np.where(label[1:] > 0, mean, -mean)
+    np.testing.assert_allclose(got[1:], np.log1p(np.exp(-signed)), rtol=1e-5)
+    on_p = functions.weak(None, jnp.float32(logits[:8]), batch.weak)
+    film = batch.weak.valid.astype(np.float64)
+    mean = (logits[:8] * film).sum((1, 2))[1:] / film.sum((1, 2))[1:]
+    np.testing.assert_allclose(on_p[1:], np.log1p(np.exp(-mean)), rtol=1e-5)
+
+
+def test_dense_teacher_with_all_of_the_film_and_no_focus_is_plain_distillation():
+    """Up to its divisor: soft cross-entropy, whose gradient is the KL's."""
+    weak = make_batch(seed=1).weak
+    teacher, student = jax.random.normal(jax.random.key(0), (2, *weak.valid.shape))
+    functions = bound("dense_teacher", region_share=1.0, focus=0.0)
+
+    def dense_teacher(logits):
+        return functions.weak(functions.target(teacher, weak), logits, weak)
+
+    def plain(logits):
+        return methods.divergence(teacher, logits, weak)
+
+    gradients = [
+        jax.jit(jax.grad(lambda z, f=f: f(z).sum()))(student)
+        for f in (dense_teacher, plain)
+    ]
+    pixels = weak.valid.sum((1, 2))
+    mass = (jax.nn.sigmoid(teacher) * weak.valid).sum((1, 2))
+    divisor = np.maximum(mass, 1.0) / np.maximum(pixels, 1.0)
+    np.testing.assert_allclose(
+        gradients[0] * divisor[:, None, None], gradients[1], rtol=1e-4, atol=1e-7
+    )
 
 
 def test_cells_are_likelihoods_of_li_et_al():

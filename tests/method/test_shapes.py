@@ -75,6 +75,11 @@ CALLS = {
         lambda: losses.pixel_squared_error(MAP, MAP, VALID),
         Images,
     ),
+    "top_region": (lambda: sharpening.top_region(MAP, VALID, share=0.1), Maps),
+    "pixel_quality_focal": (
+        lambda: losses.pixel_quality_focal(MAP, MAP, VALID, focus=2.0),
+        Images,
+    ),
     "pooled_logit": (lambda: losses.pooled_logit(MAP, VALID, sharpness=5.0), Images),
     "log_any": (lambda: losses.log_any(MAP, VALID), Images),
     "on_film": (lambda: losses.on_film(jnp.ones(3), VALID), Images),

@@ -164,6 +164,20 @@ def test_the_top_pixels_of_the_named_lesions_rise_and_no_others():
     assert unknown[0, 0, 0] == 0.25
 
 
+@pytest.mark.parametrize("share, kept", [(0.01, 1), (0.25, 5), (0.26, 6), (1.0, 20)])
+def test_a_confidence_region_is_the_top_share_of_the_film(share, kept):
+    """Twenty pixels of film; off film the highest of all, which must not count."""
+    order = np.random.default_rng(0).permutation(20).astype(np.float32)
+    logits = jnp.full((1, 5, 5), 99.0).at[:, :4].set(order.reshape(4, 5))
+    valid = jnp.ones_like(logits).at[:, 4].set(0.0)
+    got = np.asarray(sharpening.top_region(logits, valid, share=share))
+    assert sorted(got[0, :4][got[0, :4] >= 0]) == [*range(20 - kept, 20)]
+    np.testing.assert_array_equal(jax.nn.sigmoid(got[got < 0]), 0.0)
+    assert np.sum(got >= 0) == kept
+    nothing = sharpening.top_region(logits, jnp.zeros_like(logits), share=share)
+    np.testing.assert_array_equal(jax.nn.sigmoid(nothing), 0.0)
+
+
 def test_moved_centers_stay_finite_without_film():
     logits, valid = jnp.zeros((1, 2, 2)), jnp.zeros((1, 2, 2))
     center_logit = sharpening.alive_center(

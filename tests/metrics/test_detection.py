@@ -186,6 +186,11 @@ def test_image_scores_lie_between_mean_and_max():
         assert smooth == pytest.approx(limit, abs=1e-4)
     direct = np.log(np.mean(np.exp(10 * values))) / 10
     assert detection.image_score(values, pooling="log_sum_exp") == pytest.approx(direct)
+    odds = np.exp(np.mean(np.log(values / (1 - values))))  # their geometric mean
+    score = detection.image_score(values, pooling="mean_logit")
+    assert score == pytest.approx(odds / (1 + odds))
+    certain = np.array([[0.0, 1.0]], np.float32)  # as rounding leaves them
+    assert 0 < detection.image_score(certain, pooling="mean_logit") < 1
 
 
 def test_bad_input_is_named():

@@ -71,3 +71,29 @@ def test_settings_of_boxes_belong_to_methods_that_have_boxes():
         other = identity(method=method, **{"boxes.nms_iou": 0.3})
         assert ("boxes" in one) == decides
         assert (one != other) == decides
+
+
+def test_a_field_that_came_later_renames_no_run_that_does_not_use_it():
+    """Nested or flat; at another value it counts."""
+    fields = identity()
+    older = {
+        section: {
+            name: value
+            for name, value in inner.items()
+            if f"{section}.{name}" not in identities.LATER
+        }
+        if isinstance(inner, dict)
+        else inner
+        for section, inner in fields.items()
+    }
+    assert identities.flat(older).keys() | identities.LATER.keys() == (
+        identities.flat(fields).keys()
+    )
+    assert identities.digest(older) == identities.digest(fields)
+    flat_older, flat = identities.flat(older), identities.flat(fields)
+    assert identities.digest(flat_older) == identities.digest(flat)
+    assert identities.digest(identity(**{"model.dropout": 0.1})) != (
+        identities.digest(fields)
+    )
+    for name, neutral in identities.LATER.items():  # what the config has by itself
+        assert flat[name] == neutral

@@ -10,7 +10,8 @@ from flax import linen as nn
 from aals_jax.method import methods, steps
 from aals_jax.method.methods import BoundMethod
 from aals_jax.models import heads
-from aals_jax.types import Batch, Labelled, Weak
+from aals_jax.models.detector import dropped
+from aals_jax.types import Batch, Labelled, Weak, Withheld
 from configs import base
 
 FINEST = 16  # px, stride of the finest of three levels of a head of boxes
@@ -37,6 +38,7 @@ def distill_step(
     distill_weight: float = 0.7,
     ramp_steps: int = 0,
     ema_decay: float = 0.9,
+    image_weights: bool = False,
     **changes,
 ) -> steps.Step:
     """The method's step; `changes` are those of its settings."""
@@ -49,6 +51,7 @@ def distill_step(
         ramp_steps=ramp_steps,
         ema_decay=ema_decay,
         axis_name=axis_name,
+        image_weights=image_weights,
     )
 
 
@@ -59,20 +62,24 @@ class Net(nn.Module):
     head: str = "map"
 
     @nn.compact
-    def __call__(self, image, *, train):
+    def __call__(self, image, *, train, keep=None):
         x = nn.Conv(8, (4, 4), strides=4)(image)
         x = nn.BatchNorm(not train, axis_name=self.axis_name if train else None)(x)
+        x = dropped(x, keep)
         if self.head == "map":
             return nn.Conv(1, (3, 3))(nn.relu(x))[..., 0]
         strides = heads.strides_of(self.head, finest=FINEST)
         sizes = [(stride // 4,) * 2 for stride in strides]
         levels = [nn.avg_pool(x, size, size, "SAME") for size in sizes]
-        return heads.HEADS[self.head].predict(levels, convs=1, dtype=jnp.float32)
+        return heads.HEADS[self.head].predict(
+            levels, prior=heads.PRIOR, convs=1, dtype=jnp.float32
+        )
 
 
-def make_batch(labelled=16, weak=8, *, side=32, seed=0):
+def make_batch(labelled=16, weak=8, *, side=32, seed=0, dropout_channels=0):
     """Unequal shares of film, so that devices and hosts have unequal counts; one
-    image of each kind is all padding. The first half of `labelled` is R."""
+    image of each kind is all padding. The first half of `labelled` is R. Two thirds of
+    P have a box, the last image among them."""
     rng = np.random.default_rng(seed)
     pixels = (side // 4, side // 4)
 
@@ -87,6 +94,12 @@ def make_batch(labelled=16, weak=8, *, side=32, seed=0):
 
     label = (np.arange(labelled) < labelled // 2).astype(np.float32)
     boxes = (draw(labelled, *pixels) < 0.1).astype(np.float32)
+
+    def keep(*shape):
+        """Half of the channels dropped, where there are any."""
+        shape += (dropout_channels,)
+        return 2.0 * (draw(*shape) < 0.5).astype(np.float32) if shape[-1] else None
+
     views = draw(weak, side, side, 1)
     # of its own source: the other draws stay what they were
     corner, size = (
@@ -103,6 +116,7 @@ def make_batch(labelled=16, weak=8, *, side=32, seed=0):
             valid=film(labelled),
             label=label,
             boxes=found * label[:, None, None],
+            keep=keep(labelled),
         ),
         weak=Weak(
             image=views,
@@ -111,5 +125,10 @@ def make_batch(labelled=16, weak=8, *, side=32, seed=0):
             row=np.arange(weak, dtype=np.int32)[::-1],
             lesions=np.arange(weak, dtype=np.int32) - 1,
             to_view=np.tile(IDENTITY, (weak, 1, 1)),
+            keep=keep(weak, 2),
+            withheld=Withheld(
+                target=(draw(weak, *pixels) < 0.1).astype(np.float32),
+                boxed=(np.arange(weak) % 3 > 0).astype(np.float32),
+            ),
         ),
     )

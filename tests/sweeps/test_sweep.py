@@ -18,7 +18,8 @@ from aals_jax.method.methods import METHODS
 from aals_jax.runs import identity, sharing
 from aals_jax.runtime import cores
 from aals_jax.sweeps import driver, results, search, sweep_file, trials
-from configs.sweeps import comparison, sharpening, tiny, tuning
+from configs import base
+from configs.sweeps import comparison, fair, sharpening, tiny, tuning
 from configs.sweeps.grid import grid
 from data.cxr_registry.guard import locks
 
@@ -69,14 +70,38 @@ def test_a_grid_has_every_combination_and_leaves_its_config_alone():
         grid(config, {"distill.centre": [0.2]})
 
 
+def test_every_method_is_tuned_by_the_same_number_of_trials():
+    """Of distinct rates and, where a method has one, weights; apart from what is
+    compared, and with as few stages 1 as can be."""
+    configs, arms = fair.get_sweep(), fair.arms("clavicle")
+    assert arms.keys() == {*METHODS, "control", "regularised"}
+    assert len(configs) == fair.TRIALS * len(arms)
+    groups = [configs[i : i + fair.TRIALS] for i in range(0, len(configs), fair.TRIALS)]
+    for arm, group in zip(arms.values(), groups, strict=True):
+        rates = {c.distill.learning_rate for c in group}
+        assert len(rates) == fair.TRIALS
+        assert fair.RATES[0] <= min(rates) <= 2 * fair.RATES[0]
+        assert fair.RATES[1] / 2 <= max(rates) <= fair.RATES[1]
+        uses_p = METHODS[arm.method].weak is not None
+        weights = {c.distill.weight for c in group}
+        assert len(weights) == (fair.TRIALS if uses_p else 1)
+        for config in group:
+            assert config.phantom.seed != base.get_config("rib").phantom.seed
+    names = {identity.digest(identity.of(config)) for config in configs}
+    assert len(names) == len(configs)
+    keys = {sharing.key(config) for config in configs}
+    assert len(keys - {None}) == 2  # with dropout and without
+
+
 @pytest.mark.parametrize(
     ("configs", "count"),
     [
+        (fair.get_sweep(), fair.TRIALS * (len(METHODS) + 2)),
         (comparison.get_sweep(), 3 * (len(METHODS) + 1)),
         (sharpening.get_sweep(), 30),
         (tiny.get_sweep(), 12),
     ],
-    ids=["comparison", "sharpening", "tiny"],
+    ids=["fair", "comparison", "sharpening", "tiny"],
 )
 def test_the_sweeps_here_are_runs_of_their_own_that_can_be_run(configs, count):
     made = sweep_file.make_trials(configs, Path("sweep"))
@@ -239,7 +264,7 @@ def test_stage_1_is_shared_by_what_it_does_not_read_and_by_nothing_else():
         assert (other == shared) == unread, field
     keys = {m: sharing.key(grid(config, {"method": [m]})[0]) for m in METHODS}
     own = {method for method, key in keys.items() if key is None}
-    assert own == {"image_level", "mil", "fcos", "retinanet"}
+    assert own == {"image_level", "chexnet", "mil", "fcos", "retinanet"}
     assert set(keys.values()) == {shared, None}
 
 

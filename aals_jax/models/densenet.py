@@ -1,0 +1,183 @@
+"""DenseNet, and the classifier of image labels that is made of one.
+
+Module names mirror torchvision's (`conv0`, `norm0`, `denseblock1_denselayer1/norm1`,
+..., `transition1/conv`, `norm5`), and so do strides and paddings, so that its weights
+map one to one.
+
+References: Huang et al., Densely Connected Convolutional Networks, CVPR 2017.
+Rajpurkar et al., CheXNet, arXiv 1711.05225, 2017.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from aals_jax.models import detector, resnet
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What one DenseNet has where another differs."""
+
+    growth: int  # channels that each layer adds
+    blocks: tuple[int, ...]  # layers of each block
+    start: int  # channels before the first block
+    bottleneck: int = 4  # channels between a layer's convolutions, in units of growth
+
+    @property
+    def channels(self) -> int:
+        """Channels of the last block's maps: a transition halves them."""
+        channels = self.start
+        for i, layers in enumerate(self.blocks):
+            channels = (channels // 2 if i else channels) + layers * self.growth
+        return channels
+
+
+SHAPES: Mapping[str, Shape] = {
+    "densenet121": Shape(growth=32, blocks=(6, 12, 24, 16), start=64),
+    "densenet169": Shape(growth=32, blocks=(6, 12, 32, 32), start=64),
+    "narrow": Shape(growth=8, blocks=(2, 2, 2, 2), start=16),  # for laptops
+}
+
+
+def average_pool(x: jax.Array) -> jax.Array:
+    """The mean of each 2 x 2: f[B, H, W, C] -> f[B, H/2, W/2, C]; H, W even."""
+    batch, height, width, channels = x.shape
+    blocks = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    return blocks.mean(axis=(2, 4))
+
+
+class DenseLayer(nn.Module):
+    """Normalisation, ReLU and convolution twice, 1 x 1 and 3 x 3."""
+
+    growth: int
+    bottleneck: int
+    conv: Any  # makes a convolution, as nn.Conv
+    norm: Any  # makes a normalisation, as nn.BatchNorm
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """f[B, H, W, C] -> f[B, H, W, growth], what the layer adds to its input."""
+        y = nn.relu(self.norm(name="norm1")(x))
+        y = self.conv(self.bottleneck * self.growth, (1, 1), name="conv1")(y)
+        y = nn.relu(self.norm(name="norm2")(y))
+        return self.conv(self.growth, (3, 3), padding=1, name="conv2")(y)
+
+
+class Transition(nn.Module):
+    """Between two blocks: half the channels, half the side."""
+
+    conv: Any
+    norm: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """f[B, H, W, C] -> f[B, H/2, W/2, C // 2]."""
+        x = nn.relu(self.norm(name="norm")(x))
+        return average_pool(self.conv(x.shape[-1] // 2, (1, 1), name="conv")(x))
+
+
+class DenseNet(nn.Module):
+    """The convolutional part, up to the last normalisation and its ReLU.
+
+    BatchNorm is synchronised over `axis_name`, as in `resnet.ResNet`.
+    """
+
+    shape: Shape
+    axis_name: str | None = None  # of the devices that share BatchNorm
+    dtype: Any = jnp.float32  # type of the computation; params stay float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """f[B, H, W, C] -> f[B, H/32, W/32, shape.channels], >= 0.
+
+        Args:
+          x: the normalised image.
+          train: normalise by the batch's statistics and update the running ones.
+        """
+        conv = partial(
+            nn.Conv,
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=nn.initializers.he_normal(),
+        )
+        norm = partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            axis_name=self.axis_name,
+        )
+        x = conv(self.shape.start, (7, 7), strides=2, padding=3, name="conv0")(x)
+        x = resnet.max_pool(nn.relu(norm(name="norm0")(x)))
+        for block, layers in enumerate(self.shape.blocks, start=1):
+            if block > 1:
+                x = Transition(conv, norm, name=f"transition{block - 1}")(x)
+            for layer in range(1, layers + 1):
+                added = DenseLayer(
+                    self.shape.growth,
+                    self.shape.bottleneck,
+                    conv,
+                    norm,
+                    name=f"denseblock{block}_denselayer{layer}",
+                )(x)
+                x = jnp.concatenate([x, added], axis=-1)
+        return nn.relu(norm(name="norm5")(x))
+
+
+class Classifier(nn.Module):
+    """A DenseNet and one linear layer, applied at each place: class activation maps.
+
+    The layer is linear, so an image's logit, which is that of the pooled features, is
+    the mean of its map. Pooling is left to the loss and the evaluation, which know the
+    film.
+
+    Reference: Zhou et al., Learning Deep Features for Discriminative Localization,
+    CVPR 2016.
+    """
+
+    backbone: str = "densenet121"  # a key of SHAPES
+    # 3: the grey image three times, as pretrained weights need it
+    stem_channels: int = 1
+    axis_name: str | None = None  # of the devices that share BatchNorm
+    dtype: Any = jnp.float32  # type of the computation; params and logits stay float32
+
+    @property
+    def dropout_channels(self) -> int:
+        """Number of the channels that dropout may take away, before the last layer."""
+        return SHAPES[self.backbone].channels
+
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, *, train: bool, keep: jax.Array | None = None
+    ) -> jax.Array:
+        """The class activation map of an image.
+
+        Args:
+          image: f32[B, H, W, 1] in [0, 1], 0 = air, 1 = bone; H, W multiples of 32.
+          train: normalise by the batch's statistics and update the running ones.
+          keep: f32[B, dropout_channels], dropout's factors; None: no dropout.
+
+        Returns:
+          f32[B, H/4, W/4] logits: those of each 32 x 32 pixels, between whose centres
+          the map is bilinear. That keeps the mean of a map.
+
+        Raises:
+          ValueError: H or W is not a multiple of 32.
+        """
+        x = detector.normalised(image, self.stem_channels, self.dtype)
+        x = DenseNet(
+            SHAPES[self.backbone], self.axis_name, self.dtype, name="backbone"
+        )(x, train=train)
+        x = detector.dropped(x.astype(jnp.float32), keep)
+        logits = nn.Conv(
+            1, (1, 1), kernel_init=nn.initializers.normal(0.01), name="head"
+        )(x)[..., 0]
+        height, width = image.shape[1] // 4, image.shape[2] // 4
+        return jax.image.resize(logits, (len(image), height, width), "bilinear")
