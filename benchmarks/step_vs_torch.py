@@ -293,6 +293,8 @@ def serve(side: str) -> None:
     devices.start()
     step = make_step(side)
     first = [{k: float(v) for k, v in step().items()} for _ in range(3)]
+    for _ in range(9):  # until the heap has settled
+        step()
     print(json.dumps(first), flush=True)
     for line in sys.stdin:
         count, metrics = int(line), {}

@@ -13,7 +13,7 @@ def keep() -> None:
 
     Otherwise the system provides new pages for each film, and zeroing them takes a
     third of the time of an uncompressed film; and for the arrays of each training step
-    on a CPU, a quarter of its CPU time.
+    on a CPU, a fifth of its CPU time or more.
 
     Threads share one heap from here on: a heap of its own has no room for arrays above
     64 MiB. Call it before there are threads, so before NumPy and JAX are imported: a
