@@ -9,7 +9,11 @@ mode is a module of aals_jax/commands: run (the default), build, evaluate, score
 sweep, study.
 """
 
-from aals_jax.commands import command_line
+from data.cxr_registry.guard import memory
+
+memory.keep()  # before any import that starts threads
+
+from aals_jax.commands import command_line  # noqa: E402
 
 if __name__ == "__main__":
     command_line.main()

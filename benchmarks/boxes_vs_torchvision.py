@@ -228,6 +228,7 @@ def _labelled(found: np.ndarray) -> Labelled:
         valid=jnp.ones(pixels),
         label=jnp.ones(1),
         boxes=jnp.array(found)[None],
+        keep=None,
     )
 
 

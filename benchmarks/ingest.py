@@ -42,7 +42,7 @@ from data.cxr_registry.dicom import codecs, decoding, grayscale, headers
 from data.cxr_registry.dicom import (
     reader as dicom,
 )
-from data.cxr_registry.guard import pool
+from data.cxr_registry.guard import memory
 from data.cxr_registry.tables import records
 
 PACKAGES = (
@@ -268,7 +268,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     if not options.fresh_memory:
-        pool.keep_memory()
+        memory.keep()
     warnings.simplefilter("ignore")
     print(one_core.machine(PACKAGES))
     with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ from aals_jax.input import augment, views
 from aals_jax.input.dataset import Dataset, ImageTable
 from aals_jax.input.views import Radiograph
 from aals_jax.types import Batch
-from data.cxr_registry.guard import pool
+from data.cxr_registry.guard import memory
 
 # Grain zips streams of one length only, which must fit 63 bits: each stream is repeated
 # for EPOCHS, then cut to ENDLESS batches.
@@ -61,7 +61,7 @@ def batches(
       ValueError: a count is not a multiple of the hosts.
     """
     cv2.setNumThreads(1)  # the threads are Grain's
-    pool.keep_memory()  # batches are of one size: a third less CPU time
+    memory.keep()  # batches are of one size: a third less CPU time
     shares = []
     for number, name in enumerate(("region", "negative", "image_level")):
         if name not in streams:

@@ -17,7 +17,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from aals_jax.models import detector, resnet
+from aals_jax.models import detector
+from aals_jax.models.convolution import Conv
+from aals_jax.models.norm import BatchNorm
+from aals_jax.models.pooling import max_pool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,15 +60,15 @@ class DenseLayer(nn.Module):
 
     growth: int
     bottleneck: int
-    conv: Any  # makes a convolution, as nn.Conv
-    norm: Any  # makes a normalisation, as nn.BatchNorm
+    conv: Any  # makes a convolution, as Conv
+    norm: Any  # makes a normalisation, as BatchNorm
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """f[B, H, W, C] -> f[B, H, W, growth], what the layer adds to its input."""
-        y = nn.relu(self.norm(name="norm1")(x))
+        y = self.norm(relu=True, name="norm1")(x)
         y = self.conv(self.bottleneck * self.growth, (1, 1), name="conv1")(y)
-        y = nn.relu(self.norm(name="norm2")(y))
+        y = self.norm(relu=True, name="norm2")(y)
         return self.conv(self.growth, (3, 3), padding=1, name="conv2")(y)
 
 
@@ -78,7 +81,7 @@ class Transition(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """f[B, H, W, C] -> f[B, H/2, W/2, C // 2]."""
-        x = nn.relu(self.norm(name="norm")(x))
+        x = self.norm(relu=True, name="norm")(x)
         return average_pool(self.conv(x.shape[-1] // 2, (1, 1), name="conv")(x))
 
 
@@ -101,21 +104,19 @@ class DenseNet(nn.Module):
           train: normalise by the batch's statistics and update the running ones.
         """
         conv = partial(
-            nn.Conv,
+            Conv,
             use_bias=False,
             dtype=self.dtype,
             kernel_init=nn.initializers.he_normal(),
         )
         norm = partial(
-            nn.BatchNorm,
+            BatchNorm,
             use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
             dtype=self.dtype,
             axis_name=self.axis_name,
         )
         x = conv(self.shape.start, (7, 7), strides=2, padding=3, name="conv0")(x)
-        x = resnet.max_pool(nn.relu(norm(name="norm0")(x)))
+        x = max_pool(norm(name="norm0")(x), relu=True)
         for block, layers in enumerate(self.shape.blocks, start=1):
             if block > 1:
                 x = Transition(conv, norm, name=f"transition{block - 1}")(x)
@@ -128,7 +129,7 @@ class DenseNet(nn.Module):
                     name=f"denseblock{block}_denselayer{layer}",
                 )(x)
                 x = jnp.concatenate([x, added], axis=-1)
-        return nn.relu(norm(name="norm5")(x))
+        return norm(relu=True, name="norm5")(x)
 
 
 class Classifier(nn.Module):
@@ -176,7 +177,7 @@ class Classifier(nn.Module):
             SHAPES[self.backbone], self.axis_name, self.dtype, name="backbone"
         )(x, train=train)
         x = detector.dropped(x.astype(jnp.float32), keep)
-        logits = nn.Conv(
+        logits = Conv(
             1, (1, 1), kernel_init=nn.initializers.normal(0.01), name="head"
         )(x)[..., 0]
         height, width = image.shape[1] // 4, image.shape[2] // 4

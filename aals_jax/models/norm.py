@@ -83,9 +83,9 @@ def normalise(
       gradient flows.
     """
     scale, bias = (varying.alike(_channels(each), x) for each in (scale, bias))
-    y, *statistics = _normalise(x, scale, bias, epsilon, axis_name, relu)
-    mean, var = (lax.stop_gradient(each).reshape(-1) for each in statistics)
-    return y, mean, var
+    result: Any = _normalise(x, scale, bias, epsilon, axis_name, relu)
+    y, mean, var = result
+    return y, lax.stop_gradient(mean).reshape(-1), lax.stop_gradient(var).reshape(-1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))

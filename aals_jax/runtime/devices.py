@@ -13,16 +13,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from data.cxr_registry.guard import pool
-
 AXIS = "batch"
 CACHE = Path("runs/.xla")  # compiled programs, below the folder one works in
 
 
 def start(*, whole_tracebacks: bool = False) -> None:
     """Sets JAX up for this process: where it keeps what it compiled, and its hosts.
-
-    Comes before JAX's first array: threads that have a heap of their own keep it.
 
     A user's JAX_COMPILATION_CACHE_DIR wins over ours; empty, it turns the cache off.
 
@@ -34,7 +30,6 @@ def start(*, whole_tracebacks: bool = False) -> None:
         jax.config.update("jax_compilation_cache_dir", str(CACHE.absolute()))
     if whole_tracebacks:
         jax.config.update("jax_traceback_filtering", "off")
-    pool.keep_memory()  # a CPU's step: a quarter less CPU time
     initialize()
 
 

@@ -58,13 +58,15 @@ def test_a_function_for_one_call_gives_what_jit_gives_but_for_the_last_bits():
 
 MEMORY = """
 import resource
-import jax, jax.numpy as jnp
-from aals_jax.runtime import devices
+from data.cxr_registry.guard import memory
 
-devices.start()
-shape = (3000, 3000)  # 36 MB, and two of them at a time
-step = jax.jit(lambda x: jnp.sort(jnp.sort(x * jnp.ones(shape), 0) + 1, 1).sum())
-step(1.0).block_until_ready()
+memory.keep()  # as launch.py does
+import jax, jax.numpy as jnp
+
+many = jnp.arange(3 * 2**23, dtype=jnp.float32).reshape(-1, 3)  # 100 MB
+step = jax.jit(lambda x: jnp.cumsum(jnp.sin(x * many), 1).sum(0))
+for _ in range(15):  # until the heap has holes of the right size
+    step(1.0).block_until_ready()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 step(2.0).block_until_ready()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
@@ -73,7 +75,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of GNU's malloc")
 def test_a_step_s_memory_is_kept_for_the_next():
-    """Else the system provides and zeroes some 18,000 pages of 4 KiB at each step."""
+    """Else the system provides and zeroes some 25,000 pages of 4 KiB at each step."""
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",

@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import ctypes
 import itertools
 import multiprocessing
 import resource
@@ -16,12 +15,11 @@ from typing import Any, TypeVar
 
 import cv2
 
+from data.cxr_registry.guard import memory
+
 T = TypeVar("T")
 R = TypeVar("R")
 
-KEPT_BYTES = 1 << 30  # of freed memory that a process keeps
-# of GNU's malloc.h
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 _START_S = 300.0  # for the imports of a process, on a busy machine
 _AHEAD = 4  # tasks per worker ahead of the reader; limits the memory
 
@@ -168,7 +166,7 @@ def _has_answer(pipe: Any) -> bool:
 def _serve(pipe: Any, function: Callable[[Any], Any], memory_bytes: int) -> None:
     cv2.setNumThreads(1)  # one core per process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    keep_memory()
+    memory.keep()
     _limit_memory(memory_bytes)
     with contextlib.suppress(EOFError, OSError):  # the parent has ended
         pipe.send("ready")
@@ -180,21 +178,6 @@ def _serve(pipe: Any, function: Callable[[Any], Any], memory_bytes: int) -> None
             except Exception as error:
                 answer = (False, error)
             pipe.send(answer)
-
-
-def keep_memory() -> None:
-    """Keeps freed arrays in this process for the next ones, where libc is GNU's.
-
-    Otherwise the system provides new pages for each film, and zeroing them takes a
-    third of the time of an uncompressed film; and for the arrays of each step on a CPU,
-    a fifth of it. Threads share one heap from here on: a heap of its own, which a
-    thread takes at its first array, has no room for arrays above 64 MiB.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
-        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def _limit_memory(memory_bytes: int) -> None:
