@@ -24,7 +24,7 @@ _DRAWN = 4000  # rows asked for: the smallest film still holds the crop
 
 def film(seed: int) -> np.ndarray:
     """Stored values u16[3056, 2544] in [0, 4095], high = bone; 8 s to draw."""
-    drawn = phantom.draw(seed, 0, height=_DRAWN, conspicuity=0.5).pixels
+    drawn = phantom.draw(seed, 0, height=_DRAWN, broken={"rib": 1.0}).pixels
     top, left = (drawn.shape[0] - ROWS) // 2, (drawn.shape[1] - COLUMNS) // 2
     cropped = drawn[top : top + ROWS, left : left + COLUMNS]
     return np.rint(cropped * ((1 << BITS) - 1)).astype(np.uint16)

@@ -57,7 +57,9 @@ class Uncached(Dataset):
 
 
 def make_dataset(folder: Path) -> Path:
-    drawn = phantom.PhantomOptions(images=IMAGES, seed=0, conspicuity=1.0, height=1100)
+    drawn = phantom.PhantomOptions(
+        images=IMAGES, seed=0, conspicuity={"rib": 1.0, "clavicle": 1.0}, height=1100
+    )
     phantom.generate(folder / "registry", drawn)
     options = BuildOptions(
         registry=folder / "registry",

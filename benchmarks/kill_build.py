@@ -76,7 +76,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         drawn = phantom.PhantomOptions(
-            images=options.images, height=768, seed=0, conspicuity=1.0
+            images=options.images,
+            height=768,
+            seed=0,
+            conspicuity={"rib": 1.0, "clavicle": 1.0},
         )
         phantom.generate(folder / "registry", drawn)
         if start(folder, "whole").wait():

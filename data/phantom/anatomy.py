@@ -6,7 +6,7 @@ concern has its own random numbers, default_rng([seed, index, stream]), so that 
 but the fracture itself depends on whether there is one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,8 +37,7 @@ def draw(
     index: int,
     *,
     height: int,
-    conspicuity: float,
-    sites: Sequence[str] = fractures.SITES,
+    broken: Mapping[str, float],
     patient: int | None = None,
 ) -> Drawing:
     """Draws film `index` of the registry `seed`.
@@ -47,12 +46,12 @@ def draw(
         seed: of the registry, >= 0.
         index: of the image, >= 0.
         height: typical rows of a film in pixels; films have 0.85 to 1.15 times these.
-        conspicuity: 0 = no visible effect, 1 = plain to see, 3 = glaring.
-        sites: which of rib and clavicle are broken.
+        broken: site (rib, clavicle) -> conspicuity of its fractures, from 0 = they
+            change no pixel to 1 = as plain as in a textbook. Sites left out are whole.
         patient: whose body it is; images of one patient share it. Default: index.
 
     Returns:
-        The film; without `sites`, or with conspicuity 0, bit for bit the unbroken one.
+        The film; where `broken` is empty, or 0, bit for bit the unbroken one.
     """
     body_number = index if patient is None else patient
     body = _anatomy(np.random.default_rng([seed, body_number, ANATOMY]))
@@ -62,12 +61,15 @@ def draw(
     skeleton = np.zeros(shape, np.float32)
     for tube in tubes.values():
         bones.paint(skeleton, tube, to_px)
+    blood = np.zeros(shape, np.float32)  # mm, that fractures shed
     boxes = {}
-    for site in sites:
+    for site, conspicuity in broken.items():
         stream = [seed, index, FRACTURE, fractures.SITES.index(site)]
-        boxes[site] = _fracture(
-            np.random.default_rng(stream), site, tubes, conspicuity, skeleton, to_px
-        )
+        rng = np.random.default_rng(stream)
+        cracks, boxes[site] = _fractures(rng, site, tubes, shape, to_px)
+        for crack in cracks:
+            tube = tubes[crack.bone]
+            fractures.break_bone(skeleton, blood, tube, crack, conspicuity, to_px)
     _flat_bones(skeleton, body, to_px)
     _spine(skeleton, body, to_px)
     soft, lung = (
@@ -77,7 +79,7 @@ def draw(
     soft += lung * film.vessels(rng, shape, to_px, body)
     soft += film.objects(rng, shape, to_px, shot)
     noise = np.random.default_rng([seed, index, NOISE])
-    pixels = film.expose(noise, soft, skeleton, shot)
+    pixels = film.expose(noise, soft, blood, skeleton, shot)
     return Drawing(
         pixels, boxes, shot["spacing"], body["sex"], body["age"], shot["view"]
     )
@@ -161,20 +163,17 @@ def _acquisition(rng: np.random.Generator, height: int, body: Mapping) -> dict:
     }
 
 
-def _fracture(rng, site, tubes, conspicuity, skeleton, to_px) -> np.ndarray:
-    """Breaks the bones of one site in place; returns f64[N, 4], boxes in the film."""
-    rows, columns = skeleton.shape
-    limit = np.array([columns, rows, columns, rows], float)
-    tries = 0
-    while True:
+def _fractures(
+    rng: np.random.Generator, site: str, tubes: Mapping, shape, to_px: np.ndarray
+) -> tuple[list[fractures.Fracture], np.ndarray]:
+    """The breaks of one site, and f64[N, 4], their boxes in the film."""
+    limit = np.array([*shape[::-1], *shape[::-1]], float)
+    for _ in range(_TRIES):
         cracks = fractures.sample(rng, site)
         boxes = np.stack([fractures.box(tubes[c.bone], c, to_px) for c in cracks])
-        tries += 1
-        if ((boxes >= 0) & (boxes <= limit)).all() or tries == _TRIES:
+        if ((boxes >= 0) & (boxes <= limit)).all():
             break
-    for crack in cracks:
-        fractures.break_bone(skeleton, tubes[crack.bone], crack, conspicuity, to_px)
-    return np.clip(boxes, 0, limit)
+    return cracks, np.clip(boxes, 0, limit)
 
 
 def _flat_bones(skeleton: np.ndarray, body: Mapping, to_px: np.ndarray) -> None:

@@ -97,12 +97,12 @@ def objects(rng, shape, to_px, shot: Mapping) -> np.ndarray:
     return film
 
 
-def expose(rng, soft, skeleton, shot: Mapping) -> np.ndarray:
+def expose(rng, soft, blood, skeleton, shot: Mapping) -> np.ndarray:
     """Beer-Lambert sum, film response, unsharpness and noise: f32[H, W] in [0, 1].
 
     v = 1 / (1 + exp(-(att - centre) / range)) with centre and range such that lung
     and mediastinum fall on the exposure's two tones; both come from the soft tissue
-    alone, so that no bone and no fracture moves them.
+    without `blood`, so that no bone and no fracture moves them.
     """
     scale = float(np.sqrt(abs(np.linalg.det(shot["to_px"][:, :2]))))
     inner = soft[soft > 30]
@@ -110,7 +110,7 @@ def expose(rng, soft, skeleton, shot: Mapping) -> np.ndarray:
     dark, bright = (math.log(p / (1 - p)) for p in (shot["dark"], shot["bright"]))
     gain = (bright - dark) / (high - low)
     grain = 1 + 0.06 * _cloud(rng, soft.shape, scale, (2.5,))  # spongy bone
-    attenuation = MU_SOFT * soft + MU_BONE * skeleton * grain
+    attenuation = MU_SOFT * (soft + blood) + MU_BONE * skeleton * grain
     value = 1 / (1 + np.exp(-(gain * (attenuation - low) + dark)))
     value = cv2.GaussianBlur(value, (0, 0), max(shot["blur_mm"] * scale, 0.4))
     quanta = rng.standard_normal(value.shape, dtype=np.float32)

@@ -370,7 +370,9 @@ def test_the_page_needs_nothing_from_outside(tmp_path):
 
 def test_the_phantom_audits_cleanly_and_is_named_one(tmp_path):
     root = tmp_path / "phantom"
-    options = phantom.PhantomOptions(images=24, seed=0, conspicuity=1.0, height=96)
+    options = phantom.PhantomOptions(
+        images=24, seed=0, conspicuity={"rib": 1.0, "clavicle": 1.0}, height=96
+    )
     phantom.generate(root, options, workers=1)
     passed, found, page = run(root, tmp_path / "out")
     assert passed and found["options"]["findings"] == ["rib", "clavicle"]

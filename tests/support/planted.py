@@ -55,7 +55,11 @@ def registry(root: Path, *, images: int = 64) -> Path:
     """Writes it; the root's own name is the user's and no secret."""
     drawn = root.with_name(f"{root.name}-drawn")
     options = phantom.PhantomOptions(
-        images=images, seed=0, conspicuity=3, height=128, prevalence=0.4
+        images=images,
+        seed=0,
+        conspicuity={"rib": 1.0, "clavicle": 1.0},
+        height=128,
+        prevalence=0.4,
     )
     phantom.generate(drawn, options, workers=1)
     root.mkdir()

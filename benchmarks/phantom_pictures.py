@@ -1,0 +1,88 @@
+"""Draws docs/phantom-rib.png and docs/phantom-clavicle.png: what each difficulty shows.
+
+    python benchmarks/phantom_pictures.py --out docs
+
+For each of a few films: the whole film with its true box, then the stretch around the
+box at each difficulty, as the film has it (above) and as the nets of the laptop recipe
+see it (below).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import cv2
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from configs import base
+from data.phantom import fractures
+from data.phantom import registry as phantom
+
+SEED = 21
+CROP = 100  # px of a film of 384 rows, about 110 mm
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--films", type=int, default=4)
+    options = parser.parse_args()
+    for site in fractures.SITES:
+        path = options.out / f"phantom-{site}.png"
+        draw_sheet(site, options.films, path)
+        print(path)
+
+
+def draw_sheet(site: str, films: int, path: Path) -> None:
+    """One line of pictures for each film, one column for each difficulty."""
+    config = base.get_config(site)
+    height, side = config.phantom.height, config.data.side
+    levels = phantom.DIFFICULTIES
+    figure = Figure(figsize=(2.2 * (len(levels) + 2), 4.2 * films), dpi=70)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2 * films, len(levels) + 2, squeeze=False)
+    for row in range(films):
+        pair = axes[2 * row : 2 * row + 2]
+        for axis in pair[:, :2].ravel():
+            axis.remove()
+        whole = figure.add_subplot(pair[0, 0].get_gridspec()[2 * row : 2 * row + 2, :2])
+        for column, (name, by_site) in enumerate(levels.items(), 2):
+            broken = {site: by_site[site]}
+            film = phantom.draw(SEED, row, height=height, broken=broken)
+            box = film.boxes[site][0]
+            crop = _around(film.pixels, box)
+            seen = _resized(crop, side / max(film.pixels.shape))
+            for axis, image in zip(pair[:, column], (crop, seen), strict=True):
+                axis.imshow(image, cmap="gray", vmin=0, vmax=1)
+            pair[0, column].set_title(f"{name}, {by_site[site]:g}", fontsize=9)
+        whole.imshow(film.pixels, cmap="gray", vmin=0, vmax=1)
+        for box in film.boxes[site]:
+            corner, size = box[:2], box[2:] - box[:2]
+            whole.add_patch(Rectangle(corner, *size, fill=False, color="orange"))
+        whole.set_title(f"{site}, {name}, {film.view}", fontsize=9)
+    for axis in figure.axes:
+        axis.set_axis_off()
+    figure.tight_layout(pad=0.3)
+    figure.savefig(path, pil_kwargs={"optimize": True})
+
+
+def _around(pixels: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """The square of CROP px round the middle of the box, moved to lie on the film."""
+    middle = (box[:2] + box[2:]) / 2
+    limit = np.array(pixels.shape[::-1]) - CROP
+    x, y = np.clip(np.rint(middle - CROP / 2), 0, limit).astype(int)
+    return pixels[y : y + CROP, x : x + CROP]
+
+
+def _resized(image: np.ndarray, factor: float) -> np.ndarray:
+    size = [round(n * factor) for n in image.shape[::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+if __name__ == "__main__":
+    main()
