@@ -177,8 +177,8 @@ class Classifier(nn.Module):
             SHAPES[self.backbone], self.axis_name, self.dtype, name="backbone"
         )(x, train=train)
         x = detector.dropped(x.astype(jnp.float32), keep)
-        logits = Conv(
-            1, (1, 1), kernel_init=nn.initializers.normal(0.01), name="head"
-        )(x)[..., 0]
+        logits = Conv(1, (1, 1), kernel_init=nn.initializers.normal(0.01), name="head")(
+            x
+        )[..., 0]
         height, width = image.shape[1] // 4, image.shape[2] // 4
         return jax.image.resize(logits, (len(image), height, width), "bilinear")

@@ -54,7 +54,10 @@ def scale() -> Any:
     config.phantom.update(images=4_000, prevalence=0.1, boxed_share=1.0)
     config.pretrain.update(steps=1_500, eval_every=250)
     config.distill.update(steps=300, eval_every=100)
-    config.distill.pool_sharpness = 10.0  # the default then
+    # the defaults then
+    config.distill.pool_sharpness = 10.0
+    for stage in (config.pretrain, config.distill):
+        stage.weight_decay = 1e-4
     config.evaluation.replicates = 1_000
     return config
 

@@ -92,8 +92,9 @@ def test_the_term_on_p_moves_the_student(method):
 
 @functools.cache
 def student_pass():
+    student = weights()  # made outside of jit, which compiles it with other options
     return jax.jit(
-        lambda x: Net().apply(weights(), x, train=True, mutable=["batch_stats"])[0]
+        lambda x: Net().apply(student, x, train=True, mutable=["batch_stats"])[0]
     )
 
 
