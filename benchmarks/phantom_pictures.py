@@ -30,7 +30,7 @@ CROP = 100  # px of a film of 384 rows, about 110 mm
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("docs"))
-    parser.add_argument("--films", type=int, default=4)
+    parser.add_argument("--films", type=int, default=3)
     options = parser.parse_args()
     for site in fractures.SITES:
         path = options.out / f"phantom-{site}.png"
@@ -38,28 +38,30 @@ def main() -> None:
         print(path)
 
 
-def draw_sheet(site: str, films: int, path: Path) -> None:
+def draw_sheet(site: str, rows: int, path: Path) -> None:
     """One line of pictures for each film, one column for each difficulty."""
     config = base.get_config(site)
     height, side = config.phantom.height, config.data.side
     levels = phantom.DIFFICULTIES
-    figure = Figure(figsize=(2.2 * (len(levels) + 2), 4.2 * films), dpi=70)
+    figure = Figure(figsize=(2.2 * (len(levels) + 2), 4.2 * rows), dpi=70)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2 * films, len(levels) + 2, squeeze=False)
-    for row in range(films):
+    axes = figure.subplots(2 * rows, len(levels) + 2, squeeze=False)
+    for row in range(rows):
         pair = axes[2 * row : 2 * row + 2]
         for axis in pair[:, :2].ravel():
             axis.remove()
         whole = figure.add_subplot(pair[0, 0].get_gridspec()[2 * row : 2 * row + 2, :2])
-        for column, (name, by_site) in enumerate(levels.items(), 2):
-            broken = {site: by_site[site]}
-            film = phantom.draw(SEED, row, height=height, broken=broken)
-            box = film.boxes[site][0]
-            crop = _around(film.pixels, box)
+        films = {
+            name: phantom.draw(SEED, row, height=height, broken={site: by_site[site]})
+            for name, by_site in levels.items()
+        }
+        for column, (name, film) in enumerate(films.items(), 2):
+            crop = _around(film.pixels, film.boxes[site][0])
             seen = _resized(crop, side / max(film.pixels.shape))
             for axis, image in zip(pair[:, column], (crop, seen), strict=True):
                 axis.imshow(image, cmap="gray", vmin=0, vmax=1)
-            pair[0, column].set_title(f"{name}, {by_site[site]:g}", fontsize=9)
+            pair[0, column].set_title(f"{name}, {levels[name][site]:g}", fontsize=9)
+        name, film = list(films.items())[-1]
         whole.imshow(film.pixels, cmap="gray", vmin=0, vmax=1)
         for box in film.boxes[site]:
             corner, size = box[:2], box[2:] - box[:2]

@@ -168,12 +168,13 @@ def _fractures(
 ) -> tuple[list[fractures.Fracture], np.ndarray]:
     """The breaks of one site, and f64[N, 4], their boxes in the film."""
     limit = np.array([*shape[::-1], *shape[::-1]], float)
-    for _ in range(_TRIES):
+    tries = 0
+    while True:
         cracks = fractures.sample(rng, site)
         boxes = np.stack([fractures.box(tubes[c.bone], c, to_px) for c in cracks])
-        if ((boxes >= 0) & (boxes <= limit)).all():
-            break
-    return cracks, np.clip(boxes, 0, limit)
+        tries += 1
+        if ((boxes >= 0) & (boxes <= limit)).all() or tries == _TRIES:
+            return cracks, np.clip(boxes, 0, limit)
 
 
 def _flat_bones(skeleton: np.ndarray, body: Mapping, to_px: np.ndarray) -> None:

@@ -288,7 +288,7 @@ def test_unaugmented_target_and_validity_are_the_box_and_the_film():
 def test_boxes_are_added_to_what_is_the_same_without_them():
     """Those of R, as their pixels of the target have them; N has none, though its
     records have a box."""
-    plain, boxed = some(3), some(3, max_boxes=2)
+    plain, boxed = some(3), some(3, extras=views.Extras(max_boxes=2))
     for without, batch in zip(plain, boxed, strict=True):
         assert without.labelled.boxes is None
         found = batch.labelled.boxes

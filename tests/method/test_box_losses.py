@@ -28,6 +28,7 @@ def labelled(*found, film=1.0) -> Labelled:
         valid=jnp.broadcast_to(jnp.asarray(film, jnp.float32), pixels),
         label=jnp.ones(1),
         boxes=jnp.array([[*found, (0.0,) * 4, (0.0,) * 4][:2]]),
+        keep=None,
     )
 
 

@@ -389,9 +389,11 @@ def all_of_p_labelled(batch):
         target=weak.withheld.target[rows],
         valid=weak.valid[rows],
         label=np.ones(rows.sum(), np.float32),
+        boxes=None,
         keep=None,
     )
-    joined = jax.tree.map(lambda *x: np.concatenate(x), batch.labelled, on_p)
+    labelled = batch.labelled.replace(boxes=None)
+    joined = jax.tree.map(lambda *x: np.concatenate(x), labelled, on_p)
     return batch.replace(labelled=joined, weak=None)
 
 
