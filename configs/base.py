@@ -220,9 +220,9 @@ def laptop(config: Any) -> None:
     config.data.region_images = 100
     # nothing but R has boxes in training, and the oracle can be given those of all of P
     config.phantom.update(prevalence=0.4, boxed_share=1.0)
-    # Adam's decay is part of the gradient. Where 1 pixel in 200 is positive and weights
-    # are random, it outweighs what the loss says of most weights: a run of ribs with
-    # 1e-4 left the plateau 350 updates later than one without
+    # Adam's decay is part of the gradient, which is small where 1 pixel in 200 is
+    # positive. A run of ribs with 1e-4 left the plateau 350 updates later than one
+    # without: docs/laptop.md
     for stage_config in (config.pretrain, config.distill):
         stage_config.weight_decay = 0.0
 
