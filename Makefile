@@ -13,6 +13,7 @@ smoke: .venv/installed
 	folder=$$(mktemp -d) && JAX_PLATFORMS=cpu .venv/bin/python launch.py \
 	  --config configs/clavicle.py --workdir $$folder/run \
 	  --config.data.dir=$$folder/datasets --config.phantom.images=160 \
+	  --config.data.region_images=20 \
 	  --config.log_every=5 --config.pretrain.warmup_steps=0 --config.pretrain.steps=10 \
 	  --config.pretrain.eval_every=5 --config.distill.warmup_steps=0 \
 	  --config.distill.steps=10 --config.distill.eval_every=5 \

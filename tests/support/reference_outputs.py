@@ -18,6 +18,7 @@ import numpy as np
 
 RUN = {
     "phantom.images": 160,
+    "data.region_images": 20,
     "data.workers": 1,
     "data.threads": 1,
     "log_every": 5,
