@@ -16,7 +16,8 @@ def tiny():
     config = base.get_config("clavicle")
     config.log_every = 3
     config.data.update(side=64, threads=1, region_images=6)
-    config.phantom.update(images=64, height=128, difficulty="easy", prevalence=0.4)
+    config.phantom.update(images=64, height=128, difficulty="easy")
+    config.phantom.boxed_share = 0.8  # some of P without boxes, as in a registry
     config.model.update(width=8, fpn_channels=8)
     config.batch.update(region=4, negative=4, image_level=4)
     for stage in (config.pretrain, config.distill):
