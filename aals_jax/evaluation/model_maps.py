@@ -70,8 +70,8 @@ class Predictor:
     def outputs(
         self, variables: Variables, dataset: Dataset, table: ImageTable
     ) -> np.ndarray:
-        """f32[n, h, w] probabilities, 0 on padding, or f32[n, k, 5] boxes in px of the
-        square, zeros where there are fewer; every image once."""
+        """f32[n, h, w] probabilities, on padding too, or f32[n, k, 5] boxes in px of
+        the square, zeros where there are fewer; every image once."""
         placed: Any = devices.replicate(variables)
         batches = pipeline.evaluation_batches(
             dataset, table, batch_size=self._batch_size
@@ -80,8 +80,7 @@ class Predictor:
             devices.gather(self._step(placed, devices.shard(images)))
             for images in batches
         ]
-        outputs = np.concatenate(outputs)[: len(table)]
-        return outputs if self._has_boxes else outputs * film(table, side=dataset.side)
+        return np.concatenate(outputs)[: len(table)]
 
     def prediction(
         self, outputs: np.ndarray, table: ImageTable, *, side: int
@@ -89,7 +88,7 @@ class Predictor:
         """The record of `outputs`; of boxes, those whose centre is on film."""
         valid = film(table, side=side)
         if not self._has_boxes:
-            return Prediction(outputs, valid, None)
+            return Prediction(outputs * valid, valid, None)
         boxes = [_on_film(*pair) for pair in zip(outputs, valid, strict=True)]
         maps = [paint(rows, valid.shape[1:]) for rows in boxes]
         return Prediction(np.stack(maps) * valid, valid, boxes)

@@ -119,8 +119,9 @@ def break_bone(
 
 
 def box(tube: bones.Tube, crack: Fracture, to_px: np.ndarray) -> np.ndarray:
-    """f64[4], x0, y0, x1, y1 in pixels: what is changed, grown evenly to side^2.
+    """f64[4], x0, y0, x1, y1 in pixels: the bone about the break, grown to side^2.
 
+    The displaced fragments reach farther; a box marks the break and not all of them.
     The box is that of conspicuity 1 at any conspicuity: an expert's box, too, is no
     smaller because the break is harder to see.
     """
@@ -139,7 +140,7 @@ def box(tube: bones.Tube, crack: Fracture, to_px: np.ndarray) -> np.ndarray:
     rim = np.concatenate([centre + out, centre - out])
     low, high = rim.min(0), rim.max(0)
     wide, tall = high - low
-    # (wide + 2 g) (tall + 2 g) = side^2, and never smaller than the change itself
+    # (wide + 2 g) (tall + 2 g) = side^2, and never smaller than the bone there
     root = np.sqrt((wide - tall) ** 2 + 4 * (crack.side * scale) ** 2)
     grow = max((root - wide - tall) / 4, 0.8 * scale)
     return np.concatenate([low - grow, high + grow])
@@ -165,7 +166,9 @@ def sample(rng: np.random.Generator, site: str) -> list[Fracture]:
     return [_crack(rng, site, f"{site}{n}{m:+d}", m, a) for n, m, a in each]
 
 
-def _crack(rng: np.random.Generator, site: str, bone: str, mirror: int, at: float):
+def _crack(
+    rng: np.random.Generator, site: str, bone: str, mirror: int, at: float
+) -> Fracture:
     """One fracture: displaced, angulated, a gap or overriding, or some of each.
 
     Where `mirror` is 1, t grows downwards, and inwards at the side of the chest. A

@@ -30,7 +30,7 @@ from data.phantom import anatomy, dicom_file, fractures
 draw = anatomy.draw
 
 # Difficulty -> site -> conspicuity of its fractures: from 0 = they change no pixel to
-# 1 = as plain as in a textbook. Measured: see docs/phantom.md.
+# 1 = as plain as in a textbook. Chosen by what is measured in docs/laptop.md.
 DIFFICULTIES: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "impossible": {"rib": 0.0, "clavicle": 0.0},
@@ -95,7 +95,7 @@ class PhantomOptions:
     @property
     def name(self) -> str:
         """A folder's name that says all options."""
-        plain = "-".join(f"{site[0]}{c:g}" for site, c in self.conspicuity.items())
+        plain = "-".join(f"{s[0]}{self.conspicuity[s]:g}" for s in fractures.SITES)
         return (
             f"phantom{VERSION}-{plain}-{self.images}x{self.height}px"
             f"-p{self.prevalence:g}-b{self.boxed_share:g}-s{self.seed}"
