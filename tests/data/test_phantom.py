@@ -19,7 +19,7 @@ from pydicom.pixels import processing
 from aals_jax.input import prepare
 from aals_jax.runs import data_options
 from configs import base
-from data.phantom import anatomy, dicom_file, fractures
+from data.phantom import anatomy, bones, dicom_file, fractures
 from data.phantom import registry as phantom
 
 PLAIN = {"rib": 1.0, "clavicle": 1.0}
@@ -294,3 +294,26 @@ def test_runs_that_start_together_draw_one_phantom(tmp_path, monkeypatch):
         ]
     assert len({future.result() for future in both}) == 1
     assert len(drawn) == 1
+
+
+def test_the_fragments_turn_about_points_that_stay_where_they_are():
+    """A straight bone is off by c step / 2 at the break, by nothing at reach."""
+    line = np.stack([np.linspace(0, 120, 61), np.full(61, 30.0)], 1)
+    wide, deep = np.full(61, 5.0), np.full(61, 9.0)
+    tube = bones.Tube(line, wide, deep, bones.shell_profile(0.22))
+    crack = fractures.Fracture(
+        site="rib", bone="rib5+1", at=0.5, side=30.0, faintness=1.0, reach=40.0,
+        step=8.0, kink=0.0, gap=0.0, impact=0.0, slope=0.0, jag=0.0, phase=0.0,
+        haematoma=0.0, bleed=0.0,
+    )  # fmt: skip
+    to_px = np.array([[4.0, 0.0, 0.0], [0.0, 4.0, 0.0]])
+    bone, blood = np.zeros((2, 240, 480), np.float32)
+    bones.paint(bone, tube, to_px)
+    fractures.break_bone(bone, blood, tube, crack, 0.5, to_px)
+    assert not blood.any()
+    rows = np.arange(240.0)
+    for s in (15, 25, 35, 50, 70, 85, 95, 105):  # mm; the break is at 60
+        column = bone[:, 4 * s]
+        share = max(0.0, 1 - abs(s - 60) / 40)
+        expected = 30 + np.sign(s - 60) * 0.5 * 8 / 2 * share
+        assert (rows @ column) / column.sum() / 4 == pytest.approx(expected, abs=0.05)

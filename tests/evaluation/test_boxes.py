@@ -93,3 +93,18 @@ def test_boxes_are_read_as_detections_from_the_threshold_up(prediction):
     assert reading.area.lesion_score.tolist() == [0.75]
     picked = readings.Reading.select(reading, truth, np.array([1]), hit=model_maps.HIT)
     assert picked.match.lesion_score.tolist() == [0.75]
+
+
+class Bright(nn.Module):
+    """A map of logits that are 0 everywhere, on padding too."""
+
+    @nn.compact
+    def __call__(self, image, *, train):
+        return jnp.zeros((len(image), SIDE // 4, SIDE // 4))
+
+
+def test_a_map_is_0_on_padding():
+    predictor = model_maps.Predictor(Bright(), batch_size=4)
+    prediction = predictor.predict({}, Drawn(3), TABLE)
+    np.testing.assert_array_equal(prediction.maps, 0.5 * prediction.valid)
+    assert 0 < prediction.valid.sum() < prediction.valid.size
