@@ -26,16 +26,18 @@ BOX_LOG_SPREAD = float(np.log(93 / 62) / (2 * 0.6745))
 # Displacement at conspicuity 1 in mm, by the kind of break; a negative gap is an
 # overlap of the ends.
 STEP: Mapping[str, tuple[float, float]] = {
-    "step": (14, 22), "kink": (3, 6), "gap": (4, 10), "override": (12, 18),
+    "step": (16.1, 25.3), "kink": (3.45, 6.9), "gap": (4.6, 11.5),
+    "override": (13.8, 20.7),
 }  # fmt: skip
 GAP: Mapping[str, tuple[float, float]] = {
-    "step": (3, 6), "kink": (3, 6), "gap": (12, 18), "override": (-22, -12),
+    "step": (3.45, 6.9), "kink": (3.45, 6.9), "gap": (13.8, 20.7),
+    "override": (-25.3, -13.8),
 }  # fmt: skip
 KINDS: Mapping[str, float] = {"step": 0.4, "kink": 0.15, "gap": 0.2, "override": 0.25}
 # How far the displaced ends reach along the bone, mm: they turn about a point there.
 REACH: Mapping[str, tuple[float, float]] = {"rib": (25, 42), "clavicle": (25, 45)}
 # Soft tissue of the haematoma at conspicuity 1, mm of water at its thickest.
-HAEMATOMA: Mapping[str, tuple[float, float]] = {"rib": (35, 75), "clavicle": (0, 24)}
+HAEMATOMA: Mapping[str, tuple[float, float]] = {"rib": (40, 86), "clavicle": (0, 24)}
 # The ends of a plain break are sharp, those of a faint one are not, mm.
 SHARPEST, BLUNTEST = 0.35, 1.6
 
@@ -176,12 +178,11 @@ def _crack(
     outer one down, and the skin above swells; blood gathers inside of a rib.
     """
     is_rib = site == "rib"
-    size = 1.0 if is_rib else 1.15
     side = BOX_SIDE_MM * float(np.exp(np.clip(rng.normal(), -2, 2) * BOX_LOG_SPREAD))
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     inner_end_up = 0.5 if is_rib else 0.85
     sign = mirror if rng.random() < inner_end_up else -mirror
-    kink = (12, 18) if kind == "kink" else (-2.5, 2.5)
+    kink = (13.8, 20.7) if kind == "kink" else (-2.875, 2.875)
     return Fracture(
         site=site,
         bone=bone,
@@ -189,9 +190,9 @@ def _crack(
         side=side,
         faintness=float(np.exp(rng.uniform(-0.6, 0.6))),
         reach=rng.uniform(*REACH[site]),
-        step=sign * size * rng.uniform(*STEP[kind]),
-        kink=size * rng.uniform(*kink),
-        gap=size * rng.uniform(*GAP[kind]),
+        step=sign * rng.uniform(*STEP[kind]),
+        kink=rng.uniform(*kink),
+        gap=rng.uniform(*GAP[kind]),
         impact=rng.uniform(0.25, 1.1),
         slope=rng.normal(0, 0.45),
         jag=rng.uniform(0.2, 0.8),

@@ -116,6 +116,12 @@ def test_a_second_call_returns_at_once_and_other_arguments_are_refused(root):
     assert digest(root) == before
 
 
+@pytest.mark.parametrize("conspicuity", [0.5, {"rib": 0.5}, {**PLAIN, "skull": 1.0}])
+def test_conspicuity_is_one_number_a_site(conspicuity):
+    with pytest.raises(ValueError, match="conspicuity must name"):
+        dataclasses.replace(OPTIONS, conspicuity=conspicuity)
+
+
 def test_a_broken_off_run_leaves_nothing_that_looks_complete(tmp_path):
     folder = tmp_path / "registry"
 

@@ -19,7 +19,7 @@ from aals_jax.runs import identity, sharing
 from aals_jax.runtime import cores
 from aals_jax.sweeps import driver, results, search, sweep_file, trials
 from configs import base
-from configs.sweeps import comparison, fair, sharpening, tiny, tuning
+from configs.sweeps import comparison, fair, rows, sharpening, tiny, tuning
 from configs.sweeps.grid import grid
 from data.cxr_registry.guard import locks
 
@@ -98,10 +98,11 @@ def test_every_method_is_tuned_by_the_same_number_of_trials():
     [
         (fair.get_sweep(), fair.TRIALS * (len(METHODS) + 2)),
         (comparison.get_sweep(), 3 * (len(METHODS) + 1)),
+        (rows.get_sweep("rib"), len(METHODS)),
         (sharpening.get_sweep(), 30),
         (tiny.get_sweep(), 12),
     ],
-    ids=["fair", "comparison", "sharpening", "tiny"],
+    ids=["fair", "comparison", "rows", "sharpening", "tiny"],
 )
 def test_the_sweeps_here_are_runs_of_their_own_that_can_be_run(configs, count):
     made = sweep_file.make_trials(configs, Path("sweep"))
