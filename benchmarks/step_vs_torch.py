@@ -273,7 +273,7 @@ def random_batch(config: Any) -> Any:
 def make_step(side: str) -> Callable[[], dict[str, Any]]:
     config = clavicle.get_config()
     # the schedule's warm-up is not the subject: one learning rate on both sides
-    config.distill.update(schedule="constant", warmup_steps=0)
+    config.distill.update(schedule="constant", warmup_steps=0, weight_decay=0.0)
     model = train.make_model(config, axis_name=None)
     tx = train.make_tx(config.distill)
     state = steps.init_state(model, tx, jax.random.key(0), side=config.data.side)
