@@ -37,7 +37,7 @@ KINDS: Mapping[str, float] = {"step": 0.4, "kink": 0.15, "gap": 0.2, "override":
 # How far the displaced ends reach along the bone, mm: they turn about a point there.
 REACH: Mapping[str, tuple[float, float]] = {"rib": (25, 42), "clavicle": (25, 45)}
 # Soft tissue of the haematoma at conspicuity 1, mm of water at its thickest.
-HAEMATOMA: Mapping[str, tuple[float, float]] = {"rib": (40, 86), "clavicle": (0, 24)}
+HAEMATOMA: Mapping[str, tuple[float, float]] = {"rib": (36, 76), "clavicle": (0, 24)}
 # The ends of a plain break are sharp, those of a faint one are not, mm.
 SHARPEST, BLUNTEST = 0.35, 1.6
 
@@ -113,7 +113,7 @@ def break_bone(
     taper = np.clip(np.minimum(near_share, far_share) * 20, 0, 1)
     bones.add(bone, pixel, taper * (broken - bones.thickness(tube, s, t)))
     if crack.haematoma:
-        along, across = 0.65 * crack.side, 0.42 * crack.side  # mm, half axes
+        along, across = 1.05 * crack.side, 0.3 * crack.side  # mm, half axes
         span = (max(middle - along, 0.0), min(middle + along, length))
         pixel, s, t = bones.locate(tube, span, abs(crack.bleed) + across, to_px)
         r = ((s - middle) / along) ** 2 + ((t - crack.bleed) / across) ** 2
