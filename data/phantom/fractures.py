@@ -161,8 +161,8 @@ def sample(rng: np.random.Generator, site: str) -> list[Fracture]:
         mirrors = np.full(count, rng.choice([-1, 1]))
         # the back and the side of ribs 4-9, as far as they don't run along the ray or
         # behind the spine and shoulder, where nobody would see a break and draw a box
-        first = int(rng.integers(4, 10))
-        numbers = [4 + (first - 4 + i) % 6 for i in range(count)]
+        first = int(rng.integers(4, 11 - count))
+        numbers = range(first, first + count)
         at = np.clip(rng.uniform(0.23, 0.44) + rng.normal(0, 0.03, count), 0.2, 0.47)
     each = zip(numbers, mirrors.tolist(), at.tolist(), strict=True)
     return [_crack(rng, site, f"{site}{n}{m:+d}", m, a) for n, m, a in each]

@@ -177,7 +177,31 @@ def test_the_boxes_mark_what_a_fracture_changes(site, conspicuity):
         inside += [change[covered].sum(), covered.sum()]
         outside += [change[~covered].sum(), (~covered).sum()]
     assert inside[0] / inside[1] > 50 * outside[0] / outside[1]
-    assert inside[0] > outside[0]
+    assert inside[0] > 1.5 * outside[0]  # the displaced stretch is longer than the box
+
+
+def test_several_broken_ribs_are_neighbours_on_one_side():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        bones_ = [crack.bone for crack in fractures.sample(rng, "rib")]
+        numbers = [int(bone.removeprefix("rib")[:1]) for bone in bones_]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert numbers[0] >= 4 and numbers[-1] <= 9
+        assert len({bone[-2:] for bone in bones_}) == 1
+
+
+# What is drawn may not change unless the version does: the sum of a film, and of what
+# its fractures change. Raise VERSION, then write the new numbers here.
+DRAWN = {5: {"film": 23814.126, "rib": 42.668798, "clavicle": 19.714591}}
+
+
+def test_another_drawing_has_another_version():
+    film = phantom.draw(1, 3, height=200, broken={}).pixels
+    found = {"film": float(film.sum(dtype=np.float64))}
+    for site in fractures.SITES:
+        broken = phantom.draw(1, 3, height=200, broken={site: 0.5}).pixels
+        found[site] = float(np.abs(broken - film).sum(dtype=np.float64))
+    assert found == pytest.approx(DRAWN[phantom.VERSION], rel=1e-4)
 
 
 @pytest.mark.parametrize("site", fractures.SITES)

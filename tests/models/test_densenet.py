@@ -136,3 +136,47 @@ def test_dropout_takes_channels_away_before_the_last_layer(model):
     mixed = apply(ones.at[0].set(0.0))
     np.testing.assert_allclose(mixed[0], bias, atol=1e-6)
     np.testing.assert_allclose(mixed[1], plain[1], rtol=1e-5)
+
+
+def test_training_on_several_devices_is_training_on_one():
+    """Maps, statistics and gradients of the whole net; every weight is reached."""
+    image = jax.random.uniform(jax.random.key(1), (4, 64, 64, 1))
+    image = image * jnp.array([0.2, 0.4, 0.7, 1.0])[:, None, None, None]
+
+    def net(axis_name):
+        return Classifier("narrow", axis_name=axis_name)
+
+    variables = jax.jit(lambda: net(None).init(jax.random.key(0), image, train=False))()
+
+    def passed(axis_name, image):
+        def loss(params):
+            maps, statistics = net(axis_name).apply(
+                {**variables, "params": params},
+                image,
+                train=True,
+                mutable=["batch_stats"],
+            )
+            mean = jnp.mean(jnp.sin(30 * maps))
+            return mean if axis_name is None else jax.lax.pmean(mean, axis_name), (
+                maps,
+                statistics,
+            )
+
+        gradient, (maps, statistics) = jax.grad(loss, has_aux=True)(variables["params"])
+        return gradient, maps, statistics
+
+    whole = jax.jit(lambda x: passed(None, x))(image)
+    split = jax.jit(
+        jax.shard_map(
+            lambda x: passed("batch", x),
+            mesh=jax.sharding.Mesh(np.array(jax.devices()[:2]), ("batch",)),
+            in_specs=jax.P("batch"),
+            out_specs=(jax.P(), jax.P("batch"), jax.P()),
+        )
+    )(image)
+    for part, expected in zip(split, whole, strict=True):
+        pairs = zip(jax.tree.leaves(part), jax.tree.leaves(expected), strict=True)
+        highest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected))
+        for a, b in pairs:
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * highest)
+    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(whole[0]))
