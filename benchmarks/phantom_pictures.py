@@ -2,9 +2,9 @@
 
     python benchmarks/phantom_pictures.py --out docs
 
-For each of a few films: the whole film with its true box, then the stretch around the
-box at each difficulty, as the film has it (above) and as the nets of the laptop recipe
-see it (below).
+For each of a few films and each difficulty, from above: the whole film with its true
+boxes, the stretch around the first box as the film has it, and that stretch as the nets
+of the laptop recipe see it.
 """
 
 import argparse
@@ -30,7 +30,7 @@ CROP = 100  # px of a film of 384 rows, about 110 mm
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("docs"))
-    parser.add_argument("--films", type=int, default=3)
+    parser.add_argument("--films", type=int, default=2)
     options = parser.parse_args()
     for site in fractures.SITES:
         path = options.out / f"phantom-{site}.png"
@@ -39,36 +39,29 @@ def main() -> None:
 
 
 def draw_sheet(site: str, rows: int, path: Path) -> None:
-    """One line of pictures for each film, one column for each difficulty."""
+    """Three lines of pictures for each film, one column for each difficulty."""
     config = base.get_config(site)
     height, side = config.phantom.height, config.data.side
     levels = phantom.DIFFICULTIES
-    figure = Figure(figsize=(2.2 * (len(levels) + 2), 4.2 * rows), dpi=70)
+    figure = Figure(figsize=(2.6 * len(levels), 7.2 * rows), dpi=70)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2 * rows, len(levels) + 2, squeeze=False)
+    axes = figure.subplots(3 * rows, len(levels), squeeze=False)
     for row in range(rows):
-        pair = axes[2 * row : 2 * row + 2]
-        for axis in pair[:, :2].ravel():
-            axis.remove()
-        whole = figure.add_subplot(pair[0, 0].get_gridspec()[2 * row : 2 * row + 2, :2])
-        films = {
-            name: phantom.draw(SEED, row, height=height, broken={site: by_site[site]})
-            for name, by_site in levels.items()
-        }
-        for column, (name, film) in enumerate(films.items(), 2):
+        for column, (name, by_site) in enumerate(levels.items()):
+            broken = {site: by_site[site]}
+            film = phantom.draw(SEED, row, height=height, broken=broken)
             crop = _around(film.pixels, film.boxes[site][0])
             seen = _resized(crop, side / max(film.pixels.shape))
-            for axis, image in zip(pair[:, column], (crop, seen), strict=True):
+            lines = axes[3 * row : 3 * row + 3, column]
+            for axis, image in zip(lines, (film.pixels, crop, seen), strict=True):
                 axis.imshow(image, cmap="gray", vmin=0, vmax=1)
-            pair[0, column].set_title(f"{name}, {levels[name][site]:g}", fontsize=9)
-        name, film = list(films.items())[-1]
-        whole.imshow(film.pixels, cmap="gray", vmin=0, vmax=1)
-        for box in film.boxes[site]:
-            corner, size = box[:2], box[2:] - box[:2]
-            whole.add_patch(Rectangle(corner, *size, fill=False, color="orange"))
-        whole.set_title(f"{site}, {name}, {film.view}", fontsize=9)
-    for axis in figure.axes:
-        axis.set_axis_off()
+                axis.set_axis_off()
+            for box in film.boxes[site]:
+                corner, size = box[:2], box[2:] - box[:2]
+                lines[0].add_patch(
+                    Rectangle(corner, *size, fill=False, color="orange", lw=0.8)
+                )
+            lines[0].set_title(f"{name}, {by_site[site]:g}, {film.view}", fontsize=9)
     figure.tight_layout(pad=0.3)
     figure.savefig(path, pil_kwargs={"optimize": True})
 
