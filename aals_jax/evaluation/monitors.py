@@ -1,7 +1,7 @@
 """Whether sharpening can work in a run: what its teacher's peaks and its targets say.
 
-The boxes that P withholds are looked at here, after training and outside of any batch,
-so that no method can learn from them.
+The boxes that P withholds are looked at here, after training and outside of any batch.
+Only `oracle` learns from them, by its own extra of a view (`input/views.py`).
 """
 
 from collections.abc import Mapping, Sequence

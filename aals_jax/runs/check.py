@@ -155,6 +155,8 @@ def _stage_problems(config: Any, name: str) -> Iterator[str]:
     if stage.eval_every < 1 or stage.eval_every % config.log_every:
         multiple = f"must be a multiple of log_every={config.log_every}"
         yield f"eval_every={stage.eval_every}: {multiple}"
+    if not 0 <= stage.warmup_steps < stage.steps:
+        return  # told above; a schedule would only say it again
     try:
         stages.make_tx(stage)
     except ValueError as error:

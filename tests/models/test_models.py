@@ -119,3 +119,41 @@ def test_cells_have_one_logit_the_mean_of_the_map():
     np.testing.assert_array_equal(got[:, ::2], got[:, 1::2])
     np.testing.assert_array_equal(got[:, :, ::2], got[:, :, 1::2])
     np.testing.assert_array_equal(per_cell(maps, 1), maps)
+
+
+def test_loss_statistics_and_gradients_are_those_of_float64():
+    """Of the backbone of the laptop's recipe in training, to 1e-5 of the largest."""
+    image = jax.random.uniform(jax.random.key(1), (4, 64, 64, 1))
+
+    def net(dtype):
+        return resnet.ResNet(*resnet.DEPTHS["narrow"], width=16, dtype=dtype)
+
+    variables = jax.jit(
+        lambda: net(jnp.float32).init(jax.random.key(0), image, train=False)
+    )()
+
+    def results(dtype):
+        def loss(params, rest, image):
+            levels, statistics = net(dtype).apply(
+                {**rest, "params": params}, image, train=True, mutable=["batch_stats"]
+            )
+            return sum(jnp.mean(jnp.sin(level)) for level in levels), statistics
+
+        arguments = (
+            variables["params"],
+            {"batch_stats": variables["batch_stats"]},
+            image,
+        )
+        arguments = jax.tree.map(lambda x: np.asarray(x, dtype), arguments)
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))(*arguments)
+
+    with jax.enable_x64(True):
+        (loss, statistics), gradient = jax.device_get(results(jnp.float64))
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {np.dtype(float)}
+    (found_loss, found_statistics), found_gradient = results(jnp.float32)
+    for found, expected in (
+        (found_loss, loss), (found_statistics, statistics), (found_gradient, gradient),
+    ):  # fmt: skip
+        most = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected))
+        pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+        assert max(np.abs(np.asarray(a) - b).max() for a, b in pairs) < 1e-5 * most
