@@ -158,11 +158,11 @@ def test_tables_equal_an_independent_reading(tmp_path, kind, bits, signed, impli
     does not say.
     """
     first = -300 if signed else 100
-    data = np.linspace(0, (1 << bits) - 1, 200)[::-1].round()
+    data = np.linspace(0, (1 << bits) - 1, 1000)[::-1].round()
     if bits == 8 and implicit:  # highdicom reads them packed only
         data = data.astype(np.uint8).view("<u2")
     vr = "SS" if signed else "US"
-    table = registry_files.lut(count=200, first=first, bits=bits, data=data, vr=vr)
+    table = registry_files.lut(count=1000, first=first, bits=bits, data=data, vr=vr)
     stored = RAMP - 2048 if signed else RAMP
     path = write(tmp_path / "a.dcm", stored, **{kind: table})
     if implicit:

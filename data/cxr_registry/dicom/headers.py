@@ -10,14 +10,21 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
+from pydicom.uid import UID_dictionary
 
 MAX_PIXELS = 64_000_000  # rows x columns; the largest detectors have 20 million
+
+RADIOGRAPHS = frozenset({"CR", "DX", "RG"})
+# Words that exports have for radiographs: two of no standard (PS3.3 C.7.3.1.1.1), and
+# two that say nothing, "other" and "secondary capture".
+USED_MODALITIES = frozenset({"DR", "XR", "OT", "SC"})
 
 WHITELIST = (
     "Rows",
@@ -43,12 +50,16 @@ WHITELIST = (
     "PixelSpacing",
     "ImagerPixelSpacing",
     "PatientOrientation",
+    "SOPClassUID",
     "Modality",
     "ViewPosition",
+    "ViewCodeSequence",
     "PresentationIntentType",
     "BurnedInAnnotation",
     "PixelData",
 )
+# Overlay Bit Position, of the 16 groups of overlays; it has no keyword of its own.
+_OVERLAY_BITS = tuple(0x60000102 + (group << 17) for group in range(16))
 
 _INTEGERS = (
     "Rows",
@@ -101,7 +112,9 @@ def read_header(data: bytes) -> pydicom.Dataset:
     with quiet_pydicom():
         try:
             header = pydicom.dcmread(
-                _LimitedReads(data), force=True, specific_tags=list(WHITELIST)
+                _LimitedReads(data),
+                force=True,
+                specific_tags=[*WHITELIST, *_OVERLAY_BITS],
             )
             _read_values(header)
         except UnreadableRadiograph:
@@ -111,12 +124,21 @@ def read_header(data: bytes) -> pydicom.Dataset:
                 f"is damaged ({type(error).__name__} in its header); export it again"
             ) from None
     if "PixelData" not in header:
-        raise UnreadableRadiograph(
-            "is DICOM without pixels, or cut off before them; export the image itself"
-            if has_preamble
-            else "is not a DICOM, PNG or JPEG file; remove its row or export it again"
-        )
+        if not has_preamble:
+            text = "is not a DICOM, PNG or JPEG file; remove its row or export it again"
+        elif kind := _other_object(header):
+            text = f"is no image ({kind}); name the image itself, or remove its row"
+        else:
+            text = "is DICOM without pixels, or cut off before them; export the image"
+        raise UnreadableRadiograph(text)
     return header
+
+
+def _other_object(header: pydicom.Dataset) -> str:
+    """The kind of an object that holds no image, such as a presentation state."""
+    name, kind, *_ = UID_dictionary.get(str(header.get("SOPClassUID")), ("", ""))
+    is_other = kind == "SOP Class" and "Image Storage" not in name
+    return name if is_other else ""
 
 
 def _read_values(header: pydicom.Dataset) -> None:
@@ -141,6 +163,22 @@ def _read_values(header: pydicom.Dataset) -> None:
             raise UnreadableRadiograph(
                 f"{element.keyword} must be one integer; export it again"
             )
+
+
+def code(header: Any, keyword: str) -> str:
+    """A code word of the header in capitals and without blanks around; "" for none."""
+    return str(header.get(keyword) or "").strip(" \0").upper()
+
+
+def is_big_endian(header: Any) -> bool:
+    """Whether the file, as it was parsed, has the high byte first."""
+    return getattr(header, "original_encoding", (None, True))[1] is False
+
+
+def has_embedded_overlay(header: Any) -> bool:
+    """Whether an overlay is stored in bits of the pixels' words."""
+    positions = [header[tag].value for tag in _OVERLAY_BITS if tag in header]
+    return any(isinstance(at, int) and at > 0 for at in positions)
 
 
 def size(header: pydicom.Dataset) -> tuple[int, int]:
