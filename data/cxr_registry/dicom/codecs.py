@@ -171,5 +171,6 @@ def name(syntax: str) -> str:
     >>> name("1.2.840.10008.1.2.4.100"), name("1.2.3")
     ('MPEG2 Main Profile / Main Level', 'private')
     """
-    known, kind, *_ = uid.UID_dictionary.get(syntax, ("", ""))
-    return _NAMES.get(syntax, known if kind == "Transfer Syntax" else "private")
+    known = uid.UID(syntax)
+    is_known = known.type == "Transfer Syntax"
+    return _NAMES.get(syntax, known.name if is_known else "private")

@@ -16,8 +16,8 @@ import pydicom
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_partial
-from pydicom.tag import Tag
-from pydicom.uid import UID_dictionary
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID
 
 MAX_PIXELS = 64_000_000  # rows x columns; the largest detectors have 20 million
 
@@ -59,7 +59,14 @@ WHITELIST = (
     "PixelData",
 )
 # Overlay Bit Position, of the 16 groups of overlays; it has no keyword of its own.
-_OVERLAY_BITS = tuple(0x60000102 + (group << 17) for group in range(16))
+_OVERLAY_BITS = tuple(Tag(0x60000102 + (group << 17)) for group in range(16))
+
+_DESCRIPTIONS = (
+    "StudyDescription",
+    "SeriesDescription",
+    "ProtocolName",
+    "PerformedProcedureStepDescription",
+)
 
 _INTEGERS = (
     "Rows",
@@ -110,11 +117,10 @@ def read_header(data: bytes) -> pydicom.Dataset:
     """
     has_preamble = data[128:132] == b"DICM"
     with quiet_pydicom():
+        tags: list[Any] = [*WHITELIST, *_OVERLAY_BITS]
         try:
             header = pydicom.dcmread(
-                _LimitedReads(data),
-                force=True,
-                specific_tags=[*WHITELIST, *_OVERLAY_BITS],
+                _LimitedReads(data), force=True, specific_tags=tags
             )
             _read_values(header)
         except UnreadableRadiograph:
@@ -136,9 +142,9 @@ def read_header(data: bytes) -> pydicom.Dataset:
 
 def _other_object(header: pydicom.Dataset) -> str:
     """The kind of an object that holds no image, such as a presentation state."""
-    name, kind, *_ = UID_dictionary.get(str(header.get("SOPClassUID")), ("", ""))
-    is_other = kind == "SOP Class" and "Image Storage" not in name
-    return name if is_other else ""
+    kind = UID(str(header.get("SOPClassUID") or ""))
+    is_other = kind.type == "SOP Class" and "Image Storage" not in kind.name
+    return kind.name if is_other else ""
 
 
 def _read_values(header: pydicom.Dataset) -> None:
@@ -198,26 +204,32 @@ def check_size(shape: tuple[int, int] | None) -> tuple[int, int]:
     return shape
 
 
-def read_manufacturer(path: Path) -> str:
-    """The header's Manufacturer, for `makers.name_of` and nothing else; "" for none.
+def read_device(path: Path) -> tuple[str, str]:
+    """Manufacturer, and what the header says in words of the examination.
 
-    The field is not on the whitelist: an audit counts makers, but no dataset has it.
+    They are for `makers` and nothing else: the fields are not on the whitelist, an
+    audit counts makers and portable films, but no dataset has the words.
 
     Args:
-        path: a DICOM file that `decode` accepted; read up to this field.
+        path: a DICOM file that `decode` accepted; read up to the last of the fields.
+
+    Returns:
+        Two texts, "" where there is none.
     """
-    tag = Tag("Manufacturer")
+    keywords = ("Manufacturer", *_DESCRIPTIONS)
+    tags: list[BaseTag | int] = [Tag(keyword) for keyword in keywords]
     with quiet_pydicom(), path.open("rb") as stream:
         try:
             header = read_partial(
                 stream,
-                stop_when=lambda at, *_: at > tag,
+                stop_when=lambda at, *_: at > max(tags),
                 force=True,
-                specific_tags=[tag],
+                specific_tags=tags,
             )
-            return str(header.get("Manufacturer") or "")
-        except Exception:  # a hostile file may raise anything; the maker is unknown
-            return ""
+            maker, *words = (str(header.get(name) or "") for name in keywords)
+        except Exception:  # a hostile file may raise anything; nothing is known
+            return "", ""
+    return maker, " | ".join(words)
 
 
 @contextlib.contextmanager

@@ -93,7 +93,7 @@ def _first_mapped(table: Table, domain: np.ndarray) -> int:
 
     def mapped(first: int) -> int:
         inside = (domain >= first) & (domain < first + len(table.entries))
-        return np.count_nonzero(inside)
+        return int(np.count_nonzero(inside))
 
     plain, turned = mapped(table.first), mapped(signed)
     if turned != plain:

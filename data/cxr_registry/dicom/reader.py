@@ -51,6 +51,7 @@ class Radiograph:
     modality: str  # "CR", "DX", ...; "" for a PNG or JPEG
     burned_in: bool | None  # the header's burned-in annotation flag; None unknown
     source: str  # of the brightness, see grayscale.BrightnessTable
+    is_dicom: bool  # else PNG or JPEG
 
     def orient(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes f64[N, 4] (x0, y0, x1, y1) from stored to upright pixels."""
@@ -63,6 +64,15 @@ class Square(NamedTuple):
     pixels: np.ndarray  # u8 or u16 [side, side]
     content: tuple[float, float, float, float]  # y0, x0, y1, x1: film, in [0, 1]
     affine: np.ndarray  # f64[2, 3], upright pixels -> pixels of the square
+
+
+def modalities(allow: Collection[str]) -> frozenset[str]:
+    """DICOM modalities to accept, those in use too where the check modality may pass.
+
+    Args:
+        allow: checks that may pass.
+    """
+    return RADIOGRAPHS | (USED_MODALITIES if "modality" in allow else frozenset())
 
 
 def read_radiograph(
@@ -114,6 +124,7 @@ def _show(header: Any, stored: np.ndarray) -> Radiograph:
         modality=_token(header.get("Modality")),
         burned_in={"YES": True, "NO": False}.get(flag),
         source=table.source,
+        is_dicom=True,
     )
 
 
@@ -203,6 +214,7 @@ def _read_picture(data: bytes) -> Radiograph:
         modality="",
         burned_in=None,
         source=table.source,
+        is_dicom=False,
     )
 
 
