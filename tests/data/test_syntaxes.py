@@ -73,10 +73,11 @@ def test_what_was_stored_is_shown(tmp_path, syntax):
         assert error <= loss + 0.01, f"{bits} bits, signed {signed}, {kind}"
 
 
-def test_high_throughput_jpeg_2000_gives_the_ramp(tmp_path):
+@pytest.mark.parametrize("syntax", ["htj2k", "jpeg_xl", "jpeg_xl_in_boxes"])
+def test_a_constant_of_no_loss_gives_the_ramp(tmp_path, syntax):
     ramp = dicom_syntaxes.ramp()
     path = dicom_syntaxes.write(
-        tmp_path / "a.dcm", ramp, "htj2k", bits=12, **full_range(12, False)
+        tmp_path / "a.dcm", ramp, syntax, bits=12, **full_range(12, False)
     )
     expected = shown(ramp, 12, signed=False, inverted=False)
     np.testing.assert_allclose(reader.read_radiograph(path).pixels, expected, atol=1e-6)

@@ -93,19 +93,20 @@ class _LimitedReads(io.BytesIO):
     """A file that allows _MAX_READS reads, and none of "all the rest"."""
 
     reads = 0
+    refusal = ""  # pydicom may turn the exception into one of its own
 
     def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
         # pydicom asks for the rest to inflate it, without a limit: 1 MB may become 1 GB
         if size is None or size < 0:
-            raise UnreadableRadiograph(
+            self.refusal = (
                 "has the deflated transfer syntax; convert it to Explicit VR Little "
                 "Endian"
             )
-        self.reads += 1
-        if self.reads > _MAX_READS:
-            raise UnreadableRadiograph(
-                "has a header of too many elements; export it again"
-            )
+        elif self.reads > _MAX_READS:
+            self.refusal = "has a header of too many elements; export it again"
+        if self.refusal:
+            raise UnreadableRadiograph(self.refusal)
         return super().read(size)
 
 
@@ -115,36 +116,36 @@ def read_header(data: bytes) -> pydicom.Dataset:
     Raises:
         UnreadableRadiograph: not DICOM, no pixels, or a field that can't be read.
     """
-    has_preamble = data[128:132] == b"DICM"
     with quiet_pydicom():
         tags: list[Any] = [*WHITELIST, *_OVERLAY_BITS]
+        stream = _LimitedReads(data)
         try:
-            header = pydicom.dcmread(
-                _LimitedReads(data), force=True, specific_tags=tags
-            )
+            header = pydicom.dcmread(stream, force=True, specific_tags=tags)
             _read_values(header)
+            if "PixelData" not in header:
+                raise _without_pixels(header, has_preamble=data[128:132] == b"DICM")
         except UnreadableRadiograph:
             raise
         except Exception as error:  # a hostile file raises anything: one border
             raise UnreadableRadiograph(
-                f"is damaged ({type(error).__name__} in its header); export it again"
+                stream.refusal
+                or f"is damaged ({type(error).__name__} in its header); export it again"
             ) from None
-    if "PixelData" not in header:
-        if not has_preamble:
-            text = "is not a DICOM, PNG or JPEG file; remove its row or export it again"
-        elif kind := _other_object(header):
-            text = f"is no image ({kind}); name the image itself, or remove its row"
-        else:
-            text = "is DICOM without pixels, or cut off before them; export the image"
-        raise UnreadableRadiograph(text)
     return header
 
 
-def _other_object(header: pydicom.Dataset) -> str:
-    """The kind of an object that holds no image, such as a presentation state."""
+def _without_pixels(
+    header: pydicom.Dataset, *, has_preamble: bool
+) -> UnreadableRadiograph:
+    """Why there are none; an object that is no image is told by its kind."""
     kind = UID(str(header.get("SOPClassUID") or ""))
-    is_other = kind.type == "SOP Class" and "Image Storage" not in kind.name
-    return kind.name if is_other else ""
+    if kind.type == "SOP Class" and "Image Storage" not in kind.name:
+        text = f"is no image ({kind.name}); name the image itself, or remove its row"
+    elif has_preamble:
+        text = "is DICOM without pixels, or cut off before them; export the image"
+    else:
+        text = "is not a DICOM, PNG or JPEG file; remove its row or export it again"
+    return UnreadableRadiograph(text)
 
 
 def _read_values(header: pydicom.Dataset) -> None:
