@@ -88,6 +88,7 @@ def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -
         raise UnreadableRadiograph(
             "is neither MONOCHROME1 nor MONOCHROME2; export the original grey image"
         )
+    header.PhotometricInterpretation = kind
     bits = header.get("BitsStored") or 0
     if not 1 <= bits <= 16:
         raise UnreadableRadiograph("BitsStored must be 1 to 16; export it again")

@@ -199,8 +199,8 @@ class _Pixels:
         """Brightness from the lowest to the highest value of the film, and its source.
 
         Args:
-            instead_of: what shows no contrast; it is kept where the own range has no
-                more levels either.
+            instead_of: what shows no contrast; it is kept where each value has a level
+                of its own, as in an image of two values.
         """
         modality = self._modality
         if not (present := self._count(self._stored) > 0).any():
@@ -213,9 +213,9 @@ class _Pixels:
         brightness = np.clip((modality - low) / max(high - low, 1e-9), 0, 1)
         if instead_of is None:
             return brightness, source
-        if self._number_of_levels(brightness) <= self._number_of_levels(
-            instead_of.brightness
-        ):
+        occurs = self._sample > 0
+        levels = np.unique(_levels(instead_of.brightness)[occurs])
+        if len(levels) == np.count_nonzero(occurs):
             return instead_of.brightness, instead_of.source
         if instead_of.source == "file":
             return brightness, "file_range"
@@ -230,9 +230,6 @@ class _Pixels:
     def _share(self, chosen: np.ndarray) -> float:
         """Share of the pixels, the commonest value left out, that have such values."""
         return self._varied[chosen].sum() / max(1, self._varied.sum())
-
-    def _number_of_levels(self, brightness: np.ndarray) -> int:
-        return len(np.unique(_levels(brightness)[self._sample > 0]))
 
     @staticmethod
     def _quantile(values: np.ndarray, counts: np.ndarray, share: float) -> float:
