@@ -201,6 +201,16 @@ def _log(result: Mapping[str, Any], out: Path) -> None:
             duplicates.NEAR,
             duplicates.BITS,
         )
+        for words, rows in (
+            ("lateral, which a build leaves out", pixels["lateral_rows"]),
+            (
+                "with another brightness than stated",
+                pixels["brightness_corrected_rows"],
+            ),
+        ):
+            if rows:
+                shown = ", ".join(map(str, rows[:_LOGGED]))
+                log.info("%d image(s) %s: row %s", len(rows), words, shown)
     faults = [checks.Problem(**fault) for fault in result["faults"]]
     for fault in faults[:_LOGGED]:
         log.error("%s", fault)

@@ -381,6 +381,7 @@ def test_a_window_of_another_depth_gives_way_to_the_own_range(
 
 MISSED = {
     "a threshold": {"WindowCenter": 1500, "WindowWidth": 1},
+    "of which the pixels reach a fifth": {"WindowCenter": 10000, "WindowWidth": 19000},
     "a narrow one": {"WindowCenter": 2600, "WindowWidth": 300},
     "a flat one": {"WindowCenter": 2000, "WindowWidth": 50000},
     "a flat sigmoid": {

@@ -21,6 +21,7 @@ from data.cxr_registry.dicom import headers, lookup
 from data.cxr_registry.dicom.headers import UnreadableRadiograph
 
 _SAMPLE = 256  # pixels per side of the sample in which the contrast is looked at
+_LEAST_REACH = 1 / 4  # of the range, between all that the stored bits can be
 _LEAST_CONTRAST = 1 / 8  # of the range, between the 1st and the 99th percentile
 _MOST_CLIPPED = 0.9  # share of the pixels that may be black or white
 _MOST_ABOVE = 0.25  # share of the pixels that may lie above a window of fewer bits
@@ -150,7 +151,7 @@ class _Voi(NamedTuple):
 
     brightness: np.ndarray  # f64[2**BitsStored] in [0, 1], before the inversion
     source: str
-    full_range: float | None = None  # 2**bits, of a window from 0 to all of so many
+    full_range: float = math.inf  # 2**bits, of a window from 0 to all of so many
 
 
 class _Pixels:
@@ -180,20 +181,15 @@ class _Pixels:
 
     def shows(self, voi: _Voi) -> bool:
         """Whether the pixels, drawn so, have contrast."""
-        if (
-            self._quantile(voi.brightness, self._sample, 0.99)
-            - self._quantile(voi.brightness, self._sample, 0.01)
-            < _LEAST_CONTRAST
-        ):
+        if np.ptp(voi.brightness) < _LEAST_REACH:
+            return False
+        dark, bright = _percentiles(voi.brightness, self._sample)
+        if bright - dark < _LEAST_CONTRAST:
             return False
         levels = _levels(voi.brightness)
         if self._share((levels == 0) | (levels == 255)) > _MOST_CLIPPED:
             return False
-        if voi.full_range is None:
-            return True
-        # the whole range of another depth: far above all pixels, or below many of them
-        above = self._share(self._modality >= voi.full_range)
-        return above <= _MOST_ABOVE and self._modality.max() >= voi.full_range / 4
+        return self._share(self._modality >= voi.full_range) <= _MOST_ABOVE
 
     def own_range(self, instead_of: _Voi | None = None) -> tuple[np.ndarray, str]:
         """Brightness from the lowest to the highest value of the film, and its source.
@@ -207,9 +203,9 @@ class _Pixels:
             return np.zeros(modality.shape), "image_range"
         low, high = modality[present].min(), modality[present].max()
         source = "image_range"
-        near = [self._quantile(modality, self._varied, q) for q in (0.01, 0.99)]
-        if 0 < near[1] - near[0] < _LEAST_CONTRAST * (high - low):
-            (low, high), source = near, "image_range_without_outliers"
+        near, far = _percentiles(modality, self._varied)
+        if 0 < far - near < _LEAST_CONTRAST * (high - low):
+            low, high, source = near, far, "image_range_without_outliers"
         brightness = np.clip((modality - low) / max(high - low, 1e-9), 0, 1)
         if instead_of is None:
             return brightness, source
@@ -231,11 +227,18 @@ class _Pixels:
         """Share of the pixels, the commonest value left out, that have such values."""
         return self._varied[chosen].sum() / max(1, self._varied.sum())
 
-    @staticmethod
-    def _quantile(values: np.ndarray, counts: np.ndarray, share: float) -> float:
-        order = np.argsort(values, kind="stable")
-        below = np.cumsum(counts[order])
-        return float(values[order][np.searchsorted(below, share * below[-1])])
+
+def _percentiles(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """The 1st and the 99th of values f64[N] that occur counts i64[N] times."""
+    values, counts = values[counts > 0], counts[counts > 0]
+    if not len(values):
+        return 0.0, 0.0
+    order = np.argsort(values)
+    below = np.cumsum(counts[order])
+    low, high = values[order][
+        np.searchsorted(below, [0.01 * below[-1], 0.99 * below[-1]])
+    ]
+    return float(low), float(high)
 
 
 def _levels(brightness: np.ndarray) -> np.ndarray:
@@ -271,15 +274,15 @@ def _voi(header: Any, modality: np.ndarray) -> _Voi | None:
     return _Voi(windowed, "window", _full_range(center, width))
 
 
-def _full_range(center: float, width: float) -> float | None:
-    """2**bits of a window from 0 to all that so many bits hold; else None.
+def _full_range(center: float, width: float) -> float:
+    """2**bits of a window from 0 to all that so many bits hold; else infinity.
 
     >>> _full_range(2048, 4096), _full_range(127.5, 255), _full_range(2000, 4096)
-    (4096.0, 256.0, None)
+    (4096.0, 256.0, inf)
     """
     whole = 2.0 ** round(math.log2(width))
     is_whole = whole >= 256 and abs(width - whole) <= 1 and abs(2 * center - whole) <= 2
-    return whole if is_whole else None
+    return whole if is_whole else math.inf
 
 
 def _first(value: Any) -> float | None:
