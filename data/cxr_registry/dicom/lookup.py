@@ -84,18 +84,13 @@ def _first_mapped(table: Table, domain: np.ndarray) -> int:
 
     The VR should say which, by what the table maps: signed where the input may be below
     0 (C.11.2.1.1). But an implicit file states no VR, and converters set it by the sign
-    of the stored values alone. So the reading counts that maps more of the input; of
-    equal ones the standard's.
+    of the stored values alone. So the reading counts that maps more of the input.
     """
-    signed = table.first - _WORD
-    if table.first < _WORD // 2:
-        return table.first
 
     def mapped(first: int) -> int:
         inside = (domain >= first) & (domain < first + len(table.entries))
         return int(np.count_nonzero(inside))
 
-    plain, turned = mapped(table.first), mapped(signed)
-    if turned != plain:
-        return signed if turned > plain else table.first
-    return signed if domain.min() < 0 else table.first
+    signed = table.first - _WORD
+    could_be = table.first >= _WORD // 2
+    return signed if could_be and mapped(signed) > mapped(table.first) else table.first
