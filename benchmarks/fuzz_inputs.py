@@ -104,6 +104,15 @@ def _write_images(folder: Path) -> dict[str, bytes]:
     registry_files.write(
         folder / "modality@image", film, ModalityLUTSequence=table, **names
     )
+    for name, big in (("lut_implicit", False), ("lut_big_endian", True)):
+        ds = registry_files.dataset(film, VOILUTSequence=table, **names)
+        syntax = "big_endian" if big else "implicit"
+        ds.file_meta.TransferSyntaxUID = dicom_syntaxes.NATIVE[syntax]
+        words = np.arange(4096, dtype=">u2" if big else "<u2")
+        ds.VOILUTSequence[0].add_new("LUTData", "OW", words.tobytes())
+        pydicom.dcmwrite(
+            folder / f"{name}@image", ds, implicit_vr=not big, little_endian=not big
+        )
     registry_files.write(folder / "signed@image", film - 2000, **fields, **names)
     colour = np.dstack([film >> 4] * 3)
     registry_files.write(

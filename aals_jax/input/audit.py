@@ -15,6 +15,7 @@ from aals_jax.input import prepare
 from aals_jax.report import audit_page
 from aals_jax.runtime import files, log, provenance
 from data.cxr_registry.build import folds
+from data.cxr_registry.dicom import reader
 from data.cxr_registry.guard import checks
 from data.cxr_registry.survey import duplicates, looks, pixel_survey, table_survey
 from data.cxr_registry.tables import records
@@ -121,6 +122,7 @@ def _look_at_images(
     with log.progress("looking at the images") as update:
         for result in looks.look_at_all(
             registry.studies,
+            modalities=reader.modalities(options.allow),
             workers=options.workers,
             timeout_s=options.timeout_s,
         ):
@@ -199,6 +201,16 @@ def _log(result: Mapping[str, Any], out: Path) -> None:
             duplicates.NEAR,
             duplicates.BITS,
         )
+        for words, rows in (
+            ("lateral, which a build leaves out", pixels["lateral_rows"]),
+            (
+                "with another brightness than stated",
+                pixels["brightness_corrected_rows"],
+            ),
+        ):
+            if rows:
+                shown = ", ".join(map(str, rows[:_LOGGED]))
+                log.info("%d image(s) %s: row %s", len(rows), words, shown)
     faults = [checks.Problem(**fault) for fault in result["faults"]]
     for fault in faults[:_LOGGED]:
         log.error("%s", fault)

@@ -191,6 +191,40 @@ def test_burned_in_text_is_quarantined_unless_allowed(tmp_path):
     assert builds.describe(path)["quarantined"] == 0
 
 
+def test_laterals_are_left_out_and_no_bad_files_unless_allowed(tmp_path):
+    """By the header (row 2), by its orientation (row 4), by the table (row 6)."""
+    root = registry(tmp_path / "registry")
+    write(root / "images/000.dcm", film(0), ViewPosition="LL", **WINDOW)
+    turned = {"PatientOrientation": ["A", "F"]}
+    write(root / "images/002.dcm", film(2), **turned, **WINDOW)
+    lines = (root / "studies.csv").read_text().splitlines()
+    lines[5] = lines[5].replace("PA", "LATERAL")
+    (root / "studies.csv").write_text("\n".join(lines))
+    path = build(root, tmp_path, max_bad_share=0.0)
+    facts = builds.describe(path)
+    assert facts["images"] == 21 and facts["quarantine_reasons"] == {encode.LATERAL: 3}
+    quarantine = (path / ledger.QUARANTINE_FILE).read_text().splitlines()
+    assert [line.split(",")[0] for line in quarantine] == ["row", "2", "4", "6"]
+    assert f"- 3: {encode.LATERAL}" in (path / ledger.CARD_FILE).read_text()
+    assert build(root, tmp_path, max_bad_share=0.0) == path
+    kept = builds.describe(build(root, tmp_path, allow=("lateral",)))
+    assert kept["images"] == 24 and kept["views"]["LATERAL"] == 1
+
+
+def test_modality_in_use_and_corrected_brightness_are_on_the_card(tmp_path):
+    root = registry(tmp_path / "registry")
+    write(root / "images/000.dcm", film(0), Modality="DR", **WINDOW)
+    window = {"WindowCenter": 1 << 15, "WindowWidth": 1 << 16}
+    write(root / "images/002.dcm", film(2), **window)
+    path = build(root, tmp_path, max_bad_share=0.1)
+    assert "is of Modality DR" in (path / ledger.QUARANTINE_FILE).read_text()
+    path = build(root, tmp_path, max_bad_share=0.1, allow=("modality",))
+    facts = builds.describe(path)
+    assert facts["modalities"]["DR"] == 1
+    assert facts["brightness_from"] == {"image_range_window_missed": 1, "window": 23}
+    assert "image_range_window_missed: 1" in (path / ledger.CARD_FILE).read_text()
+
+
 def test_own_splits_replace_the_parts(tmp_path):
     root = registry(tmp_path / "registry", images=6)
     lines = (root / "studies.csv").read_text().splitlines()

@@ -238,7 +238,11 @@ def test_values_of_more_bits_are_an_overlay_or_a_fault(values):
     stored = np.array([values], np.int16)
     with pytest.raises(dicom.UnreadableRadiograph, match="outside its 12 bits"):
         decoding.within_bits(stored, 12, signed=False, drops=False)
-    dropped = decoding.within_bits(stored, 12, signed=False, drops=True)
+    with pytest.raises(dicom.UnreadableRadiograph, match="outside its 12 bits"):
+        decoding.within_bits(stored, 12, signed=False, drops=True)
+    dropped = decoding.within_bits(
+        stored, 12, signed=False, drops=True, has_overlay=True
+    )
     np.testing.assert_array_equal(dropped, [[value % 4096 for value in values]])
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import uid
+from pydicom.sequence import Sequence as Items
 
 from data.cxr_registry.build import encode
 from data.cxr_registry.dicom import codestream, headers, reader
-from tests.support import datasets
+from tests.support import datasets, registry_files
 from tests.support.registry_files import WINDOW, film, write
 
 # Patient Orientation -> how the upright image was turned to be stored so.
@@ -246,3 +247,116 @@ def test_dicom_in_colour_is_refused_unless_all_channels_say_the_same(tmp_path):
     tinted = np.dstack([grey, grey, grey // 2])
     with pytest.raises(reader.UnreadableRadiograph, match="in colour"):
         reader.read_radiograph(colour(tmp_path / "b.dcm", tinted, "RGB"))
+
+
+# ---- values of more bits than stored
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [8, 10, 11])
+def test_a_film_of_more_bits_than_stated_is_refused(tmp_path, bits, signed):
+    """Dropping the bits above would wrap the bright parts round to black."""
+    y, x = np.mgrid[:60, :48]
+    stored = 300 + 30 * (y + x)
+    stored[8:20, 6:18] = 4000
+    stored = stored - 2000 * signed
+    path = write(tmp_path / "a.dcm", stored, bits=16)
+    ds = pydicom.dcmread(path)
+    ds.BitsStored, ds.HighBit = bits, bits - 1
+    ds.save_as(path)
+    with pytest.raises(reader.UnreadableRadiograph, match=f"its {bits} bits stored"):
+        reader.read_radiograph(path)
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_an_overlay_above_the_image_is_dropped(tmp_path, declared):
+    """Where the header states one, or where the image runs on beneath it."""
+    y, x = np.mgrid[:60, :48]
+    clean = 300 + 20 * (y + x)
+    overlay = np.zeros((60, 48), np.int64)
+    overlay[30:40, 10:30:3] = 1
+    if declared:
+        overlay = clean > 1500  # a border that the image has as well
+        clean = np.where(overlay, clean, 300)
+    path = write(tmp_path / "a.dcm", clean + (overlay << 12), bits=16)
+    ds = pydicom.dcmread(path)
+    ds.BitsStored, ds.HighBit = 12, 11
+    ds.save_as(path)
+    if declared:
+        with pytest.raises(reader.UnreadableRadiograph, match="its 12 bits stored"):
+            reader.read_radiograph(path)
+        ds.add_new(0x60020102, "US", 12)
+        ds.save_as(path)
+    expected = reader.read_radiograph(write(tmp_path / "b.dcm", clean)).pixels
+    np.testing.assert_array_equal(reader.read_radiograph(path).pixels, expected)
+
+
+# ---- what kind of image it is
+
+
+def coded(value: str) -> Items:
+    item = pydicom.Dataset()
+    item.CodeValue, item.CodingSchemeDesignator = value, "SCT"
+    item.CodeMeaning = "CANARY"
+    return Items([item])
+
+
+@pytest.mark.parametrize(
+    ("fields", "view", "is_lateral"),
+    [
+        ({"ViewPosition": "PA"}, "PA", False),
+        ({"ViewPosition": "LL"}, "LL", True),
+        ({"ViewPosition": "LATERAL"}, "LATERAL", True),
+        ({"ViewPosition": "LLD"}, "LLD", False),  # decubitus: lies, but is frontal
+        ({"ViewPosition": "CANARY"}, "", False),
+        ({"ViewCodeSequence": coded("399198007")}, "RL", True),
+        ({"ViewCodeSequence": coded("R-10236")}, "LL", True),
+        ({"ViewCodeSequence": coded("272479007")}, "PA", False),
+        ({"ViewCodeSequence": coded("CANARY")}, "", False),
+        ({"ViewPosition": "AP", "ViewCodeSequence": coded("R-10236")}, "AP", False),
+        ({"PatientOrientation": ["A", "F"]}, "", True),
+        ({"PatientOrientation": ["PL", "F"]}, "", True),
+        ({"PatientOrientation": ["F", "P"]}, "", True),
+        ({"PatientOrientation": ["L", "F"]}, "", False),
+        ({}, "", False),
+    ],
+)
+def test_view_comes_from_position_code_or_orientation(
+    tmp_path, fields, view, is_lateral
+):
+    image = reader.read_radiograph(write(tmp_path / "a.dcm", film(0), **fields))
+    assert (image.view, image.is_lateral) == (view, is_lateral)
+
+
+@pytest.mark.parametrize("modality", ["DR", "XR", "OT", "SC"])
+def test_modalities_in_use_are_read_where_that_is_allowed(tmp_path, modality):
+    path = write(tmp_path / "a.dcm", film(0), Modality=modality)
+    with pytest.raises(reader.UnreadableRadiograph, match="then allow modality"):
+        reader.read_radiograph(path)
+    accepted = reader.modalities(["modality"])
+    assert reader.read_radiograph(path, modalities=accepted).modality == modality
+    path = write(tmp_path / "a.dcm", film(0), Modality="CT")
+    with pytest.raises(reader.UnreadableRadiograph, match="is not a radiograph"):
+        reader.read_radiograph(path, modalities=accepted)
+
+
+@pytest.mark.parametrize("has_meta", [False, True])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("GrayscaleSoftcopyPresentationStateStorage", "Softcopy Presentation State"),
+        ("BasicTextSRStorage", "Basic Text SR"),
+        ("KeyObjectSelectionDocumentStorage", "Key Object Selection"),
+    ],
+)
+def test_an_object_without_pixels_is_told_by_its_kind(tmp_path, name, words, has_meta):
+    ds = registry_files.dataset(film(0), SOPClassUID=getattr(uid, name), Modality="PR")
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    del ds.PixelData
+    path = tmp_path / "a.dcm"
+    ds.save_as(path, enforce_file_format=True)
+    if not has_meta:
+        raw = path.read_bytes()
+        path.write_bytes(raw[144 + int.from_bytes(raw[140:144], "little") :])
+    with pytest.raises(reader.UnreadableRadiograph, match=f"is no image .*{words}"):
+        reader.read_radiograph(path)

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import cv2
 import highdicom
 import numpy as np
 import pydicom
 import pytest
 
 from data.cxr_registry.dicom import grayscale, reader
-from tests.support import registry_files
+from tests.support import dicom_syntaxes, registry_files
 from tests.support.registry_files import write
 
 RAMP = np.arange(4096, dtype=np.int64).reshape(64, 64)
@@ -158,11 +159,11 @@ def test_tables_equal_an_independent_reading(tmp_path, kind, bits, signed, impli
     does not say.
     """
     first = -300 if signed else 100
-    data = np.linspace(0, (1 << bits) - 1, 200)[::-1].round()
+    data = np.linspace(0, (1 << bits) - 1, 1000)[::-1].round()
     if bits == 8 and implicit:  # highdicom reads them packed only
         data = data.astype(np.uint8).view("<u2")
     vr = "SS" if signed else "US"
-    table = registry_files.lut(count=200, first=first, bits=bits, data=data, vr=vr)
+    table = registry_files.lut(count=1000, first=first, bits=bits, data=data, vr=vr)
     stored = RAMP - 2048 if signed else RAMP
     path = write(tmp_path / "a.dcm", stored, **{kind: table})
     if implicit:
@@ -238,3 +239,230 @@ def test_malformed_brightness_is_refused_and_never_shown(tmp_path, reason):
     told = "RescaleSlope is 0" if reason == "a slope of 0" else "malformed"
     with pytest.raises(reader.UnreadableRadiograph, match=told):
         reader.read_radiograph(tmp_path / "a.dcm")
+
+
+# ---- tables as writers make them
+
+
+def encoded(path: Path, ds: pydicom.Dataset, syntax: str, kind: str) -> Path:
+    """Writes the file in that syntax with the words of its tables as OW."""
+    order = ">u2" if syntax == "big_endian" else "<u2"
+    for item in ds[kind].value:
+        words = np.atleast_1d(item.LUTData).astype(order)
+        item.add_new("LUTData", "OW", words.tobytes())
+    if ds.BitsAllocated == 16:
+        stored = np.frombuffer(ds.PixelData, "<u2")
+        ds.PixelData = stored.astype(order).tobytes()
+    ds.file_meta.TransferSyntaxUID = dicom_syntaxes.NATIVE[syntax]
+    little, implicit = syntax != "big_endian", syntax == "implicit"
+    pydicom.dcmwrite(path, ds, implicit_vr=implicit, little_endian=little)
+    return path
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("kind", ["VOILUTSequence", "ModalityLUTSequence"])
+def test_words_of_a_table_have_the_order_of_the_file(tmp_path, kind, bits):
+    """In big endian files the bytes are the other way round, packed entries too."""
+    white = (1 << bits) - 1
+    entries = np.linspace(0, white, 4096).round().astype("<u2")
+    words = entries.astype(np.uint8).view("<u2") if bits == 8 else entries
+    shown = entries[RAMP] / white
+    for syntax in dicom_syntaxes.NATIVE:
+        table = registry_files.lut(count=4096, first=0, bits=bits, data=words)
+        ds = registry_files.dataset(RAMP, **{kind: table})
+        image = reader.read_radiograph(encoded(tmp_path / "a", ds, syntax, kind))
+        np.testing.assert_allclose(image.pixels, shown, atol=1e-6, err_msg=syntax)
+
+
+FIRST_MAPPED = [
+    # signed pixels, intercept, number of entries, first value mapped
+    (False, 0, 4096, 0),
+    (False, -1024, 4096, -1024),  # the rescaled range is signed: SS
+    (False, -1024, 1000, -500),
+    (True, 0, 4096, -2048),
+    (True, 40000, 4096, 40000 - 2048),  # the rescaled range is unsigned: US
+    (False, 50000, 4096, 50000),
+    (False, 0, 40000, 0),  # a number of entries that SS makes negative
+    (True, 0, 40000, -2048),
+    (False, 0, 5120, -1024),  # the table begins before the pixels
+]
+
+
+@pytest.mark.parametrize("vr", ["implicit", "US", "SS"])
+@pytest.mark.parametrize(("signed", "intercept", "count", "first"), FIRST_MAPPED)
+def test_first_value_mapped_has_the_sign_of_what_is_mapped(
+    tmp_path, signed, intercept, count, first, vr
+):
+    """PS3.3 C.11.2.1.1, whatever VR the writer chose for the same sixteen bits."""
+    stored = RAMP - 2048 if signed else RAMP
+    entries = np.linspace(0, 4095, count).round().astype(np.int64)
+    table = registry_files.lut(count=1, first=0, bits=12, data=entries)
+    ds = registry_files.dataset(
+        stored, VOILUTSequence=table, RescaleSlope=1, RescaleIntercept=intercept
+    )
+    word = first % (1 << 16)  # 40,000 entries are written as a word without sign
+    if vr == "SS" and word >= 1 << 15:
+        word -= 1 << 16
+    ds.VOILUTSequence[0].add_new(
+        "LUTDescriptor", "SS" if vr == "SS" else "US", [count, word, 12]
+    )
+    syntax = "implicit" if vr == "implicit" else "explicit"
+    path = encoded(tmp_path / "a.dcm", ds, syntax, "VOILUTSequence")
+    at = np.clip(stored + intercept - first, 0, count - 1)
+    image = reader.read_radiograph(path)
+    if image.source == "voi_lut":
+        np.testing.assert_allclose(image.pixels, entries[at] / 4095, atol=1e-6)
+    else:  # so many entries leave few levels of these pixels
+        assert count == 40000 and image.source == "image_range_voi_lut_missed"
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("used", range(8, 17))
+def test_white_is_of_the_bits_that_the_entries_have(tmp_path, used, kind):
+    """A descriptor may say 16 and the entries end at 4095: no film is near black."""
+    entries = np.linspace(0, (1 << used) - 1, 4096).round()
+    table = registry_files.lut(count=4096, first=0, bits=16, data=entries)
+    path = write(
+        tmp_path / "a", RAMP, VOILUTSequence=table, PhotometricInterpretation=kind
+    )
+    image = reader.read_radiograph(path)
+    expected = entries[RAMP] / ((1 << used) - 1)
+    expected = 1 - expected if kind == "MONOCHROME1" else expected
+    np.testing.assert_allclose(image.pixels, expected, atol=1e-6)
+    assert image.source == ("voi_lut" if used == 16 else "voi_lut_of_fewer_bits")
+
+
+def test_a_table_that_uses_half_of_its_range_is_shown_as_it_is(tmp_path):
+    table = registry_files.lut(count=4096, first=0, bits=12, data=RAMP.ravel() // 2 + 1)
+    path = write(tmp_path / "a.dcm", RAMP, VOILUTSequence=table)
+    image = reader.read_radiograph(path)
+    assert image.source == "voi_lut"
+    np.testing.assert_allclose(image.pixels, (RAMP // 2 + 1) / 4095, atol=1e-6)
+
+
+# ---- contrast of what comes out
+
+
+def chest(bits: int, *, border: bool = False) -> np.ndarray:
+    """int[60, 48]: a gradient with noise and a bright box, in part of the range."""
+    high = (1 << bits) - 1
+    y, x = np.mgrid[:60, :48]
+    light = 0.08 + 0.4 * (y + x) / 106
+    light += np.random.default_rng(bits).normal(0, 0.01, light.shape)
+    light[8:20, 6:18] = 0.85
+    stored = np.rint(np.clip(light, 0, 1) * high).astype(np.int64)
+    if border:
+        stored[:, :8] = stored[:, 40:] = 0
+    return stored
+
+
+def own_range(stored: np.ndarray) -> np.ndarray:
+    return (stored - stored.min()) / (stored.max() - stored.min())
+
+
+def whole(bits: int) -> dict[str, float]:
+    return {"WindowCenter": 2.0 ** (bits - 1), "WindowWidth": 2.0**bits}
+
+
+@pytest.mark.parametrize("border", [False, True])
+@pytest.mark.parametrize(
+    ("stored_bits", "window_bits"),
+    [(8, 12), (8, 16), (10, 12), (12, 16), (12, 8), (12, 10), (14, 12), (16, 8)],
+)
+def test_a_window_of_another_depth_gives_way_to_the_own_range(
+    tmp_path, stored_bits, window_bits, border
+):
+    stored = chest(stored_bits, border=border)
+    path = write(tmp_path / "a", stored, bits=stored_bits, **whole(window_bits))
+    image = reader.read_radiograph(path)
+    assert image.source == "image_range_window_missed"
+    np.testing.assert_allclose(image.pixels, own_range(stored), atol=1e-6)
+
+
+MISSED = {
+    "a threshold": {"WindowCenter": 1500, "WindowWidth": 1},
+    "of which the pixels reach a fifth": {"WindowCenter": 10000, "WindowWidth": 19000},
+    "a narrow one": {"WindowCenter": 2600, "WindowWidth": 300},
+    "a flat one": {"WindowCenter": 2000, "WindowWidth": 50000},
+    "a flat sigmoid": {
+        "WindowCenter": 2000,
+        "WindowWidth": 50000,
+        "VOILUTFunction": "SIGMOID",
+    },
+    "of stored values where the rescaled are few": {
+        **whole(12),
+        "RescaleSlope": 0.05,
+        "RescaleIntercept": 0,
+    },
+    "a black table": {
+        "VOILUTSequence": registry_files.lut(
+            count=4096, first=0, bits=12, data=[0] * 4095 + [4095]
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("name", MISSED)
+def test_what_shows_next_to_nothing_gives_way_to_the_own_range(tmp_path, name):
+    stored = chest(12)
+    image = reader.read_radiograph(write(tmp_path / "a", stored, **MISSED[name]))
+    assert image.source.endswith("_missed")
+    assert grayscale.is_corrected(image.source)
+    np.testing.assert_allclose(image.pixels, own_range(stored), atol=1e-6)
+
+
+@pytest.mark.parametrize("border", [False, True])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_a_fitting_window_is_kept(tmp_path, bits, border):
+    stored = chest(bits, border=border)
+    for window in (whole(bits), whole(bits - 1) if bits > 8 else whole(9)):
+        path = write(tmp_path / "a", stored, bits=bits, **window)
+        assert reader.read_radiograph(path).source == "window"
+    # two values are black and white in any window; so they are meant
+    drawn = np.where(stored > stored.mean(), (1 << bits) - 1, 0)
+    path = write(tmp_path / "a", drawn, bits=bits, **whole(bits))
+    assert reader.read_radiograph(path).source == "window"
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_few_pixels_far_off_do_not_stretch_the_range(tmp_path, signed):
+    stored = chest(12) - 2000 * signed
+    stored[0, :2] = 30000
+    path = write(tmp_path / "a.dcm", stored, bits=16)
+    image = reader.read_radiograph(path)
+    assert image.source == "image_range_without_outliers"
+    film = image.pixels[1:]
+    assert np.ptp(film) == 1 and 0.2 < np.median(film) < 0.7
+
+
+def test_a_picture_with_pixels_far_off_is_shown_by_its_range(tmp_path):
+    stored = chest(12).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), stored)
+    assert reader.read_radiograph(tmp_path / "a.png").source == "file"
+    stored[0, :2] = 65535
+    cv2.imwrite(str(tmp_path / "a.png"), stored)
+    image = reader.read_radiograph(tmp_path / "a.png")
+    assert image.source == "file_range"
+    assert np.ptp(image.pixels[1:]) == 1
+
+
+@pytest.mark.parametrize("word", [-2000, (1 << 16) - 2000])
+def test_padding_has_the_sign_of_the_pixels_whatever_its_vr(tmp_path, word):
+    ds = registry_files.dataset(np.array([[-2000, -1999], [0, 1000]]))
+    ds.add_new("PixelPaddingValue", "SS" if word < 0 else "US", word)
+    ds.save_as(tmp_path / "a.dcm")
+    ours = reader.read_radiograph(tmp_path / "a.dcm").pixels
+    np.testing.assert_allclose(ours, [[0, 0], [1999 / 2999, 1]], atol=1e-6)
+
+
+def test_code_words_are_read_in_any_case(tmp_path):
+    fields = {"PhotometricInterpretation": "monochrome1"}
+    with pydicom.config.disable_value_validation():
+        ours = pixels(tmp_path / "a.dcm", **fields)
+    assert ours[0, 0] == 1 and ours[-1, -1] == 0
+
+
+def test_a_slope_below_zero_turns_the_values_and_not_the_meaning(tmp_path):
+    fields = {"RescaleSlope": -1, "RescaleIntercept": 4095}
+    ours = pixels(tmp_path / "a.dcm", **fields, **whole(12))
+    np.testing.assert_allclose(ours, (4095 - RAMP) / 4095, atol=1e-6)

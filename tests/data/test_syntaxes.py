@@ -1,13 +1,16 @@
 """Every transfer syntax x bits stored x sign x polarity gives back what was stored."""
 
 import itertools
+import struct
+from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
 from pydicom import uid
 
-from data.cxr_registry.dicom import reader
+from data.cxr_registry.dicom import codestream, decoding, reader
 from tests.support import dicom_syntaxes
 from tests.support.registry_files import film, write
 
@@ -73,10 +76,11 @@ def test_what_was_stored_is_shown(tmp_path, syntax):
         assert error <= loss + 0.01, f"{bits} bits, signed {signed}, {kind}"
 
 
-def test_high_throughput_jpeg_2000_gives_the_ramp(tmp_path):
+@pytest.mark.parametrize("syntax", ["htj2k", "jpeg_xl", "jpeg_xl_in_boxes"])
+def test_a_constant_of_no_loss_gives_the_ramp(tmp_path, syntax):
     ramp = dicom_syntaxes.ramp()
     path = dicom_syntaxes.write(
-        tmp_path / "a.dcm", ramp, "htj2k", bits=12, **full_range(12, False)
+        tmp_path / "a.dcm", ramp, syntax, bits=12, **full_range(12, False)
     )
     expected = shown(ramp, 12, signed=False, inverted=False)
     np.testing.assert_allclose(reader.read_radiograph(path).pixels, expected, atol=1e-6)
@@ -118,3 +122,101 @@ def test_deflated_files_are_refused_by_name(tmp_path):
     ds.save_as(tmp_path / "a.dcm")
     with pytest.raises(reader.UnreadableRadiograph, match="deflated"):
         reader.read_radiograph(tmp_path / "a.dcm")
+
+
+# ---- files without meta information, and syntaxes that nobody decodes
+
+
+def without_meta(path: Path, *, preamble: bool) -> None:
+    """Drops the group 2, and with it the word DICM."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<I", data[140:144])
+    path.write_bytes((b"\0" * 128 if preamble else b"") + data[144 + length :])
+
+
+@pytest.mark.parametrize("syntax", dicom_syntaxes.NATIVE)
+@pytest.mark.parametrize(("bits", "signed"), [(8, False), (12, True), (16, False)])
+def test_a_file_without_meta_information_is_read_as_it_is_parsed(
+    tmp_path, syntax, bits, signed
+):
+    stored = sample(bits, signed=signed)
+    path = tmp_path / "a.dcm"
+    dicom_syntaxes.write(path, stored, syntax, bits=bits, **full_range(bits, signed))
+    without_meta(path, preamble=False)
+    expected = shown(stored, bits, signed=signed, inverted=False)
+    image = reader.read_radiograph(path)
+    np.testing.assert_allclose(image.pixels, expected, atol=1e-6)
+
+
+def test_a_file_without_preamble_is_read(tmp_path):
+    stored = sample(12, signed=False)
+    path = write(tmp_path / "a.dcm", stored, **full_range(12, False))
+    path.write_bytes(path.read_bytes()[132:])
+    expected = shown(stored, 12, signed=False, inverted=False)
+    np.testing.assert_allclose(reader.read_radiograph(path).pixels, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("columns", [48, 47])
+@pytest.mark.parametrize("vr", ["OB", "OW"])
+def test_bytes_of_a_big_endian_file_are_pixels_or_halves_of_words(
+    tmp_path, vr, columns
+):
+    """PS3.5 annex A.3: as OW, the first pixel is the low byte, which comes second."""
+    stored = sample(8, signed=False)[:, :columns]
+    path = tmp_path / "a.dcm"
+    dicom_syntaxes.write(path, stored, "big_endian", bits=8, **full_range(8, False))
+    ds = pydicom.dcmread(path)
+    ds["PixelData"].VR = vr
+    if vr == "OW":
+        ds.PixelData = np.frombuffer(ds.PixelData, "<u2").astype(">u2").tobytes()
+    pydicom.dcmwrite(path, ds, implicit_vr=False, little_endian=False)
+    expected = shown(stored, 8, signed=False, inverted=False)
+    np.testing.assert_allclose(reader.read_radiograph(path).pixels, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "name"),
+    [
+        ("1.2.840.10008.1.2.4.100", "MPEG2 Main Profile"),
+        ("1.2.840.10008.1.2.4.92", "JPEG 2000 Part 2"),
+        ("1.2.840.10008.1.2.4.204", "JPIP HTJ2K Referenced"),
+        ("1.2.840.10008.1.2.8.1", "Deflated Image Frame Compression"),
+        ("1.2.840.10008.5.1.4.1.1.2", "private"),  # a class of images, no syntax
+        ("1.2.3.4", "private"),
+        ("2.25.1234567890123456789", "private"),
+    ],
+)
+def test_a_syntax_without_decoder_is_told_by_name(tmp_path, syntax, name):
+    path = write(tmp_path / "a.dcm", film(0))
+    ds = pydicom.dcmread(path)
+    ds.file_meta.TransferSyntaxUID = uid.UID(syntax)
+    told = rf"without a decoder.*{name}"
+    with pytest.raises(reader.UnreadableRadiograph, match=told):
+        decoding.decode(ds, None)
+
+
+def test_a_damaged_stream_is_told_by_the_name_of_its_syntax(tmp_path):
+    ramp = dicom_syntaxes.ramp()
+    path = dicom_syntaxes.write(tmp_path / "a.dcm", ramp, "jpeg_xl", bits=12)
+    data = path.read_bytes()
+    at = data.rindex(b"\xff\x0a")
+    for start in range(at + 3, at + 40, 12):
+        path.write_bytes(data[:start] + bytes(20) + data[start + 20 :])
+        with pytest.raises(reader.UnreadableRadiograph, match="JPEG XL Lossless"):
+            reader.read_radiograph(path)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize(
+    "shape", [(8, 8), (40, 48), (60, 48), (64, 80), (300, 1), (1, 3000), (90, 160)]
+)
+def test_size_of_a_jpeg_xl_stream_is_what_was_written(shape, samples):
+    """Sides of a multiple of 8, ratios and free ones; bare and in boxes."""
+    stored = np.zeros((*shape, samples)[: 2 + (samples > 1)], np.uint16)
+    for kind in (np.uint8, np.uint16):
+        for boxes in (False, True):
+            stream = imagecodecs.jpegxl_encode(
+                stored.astype(kind), lossless=True, usecontainer=boxes
+            )
+            assert codestream.declared(stream) == (*shape, samples)
+            assert codestream.declared(stream[:4]) is None

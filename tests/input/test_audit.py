@@ -3,6 +3,7 @@
 With AALS_SHARED_DATA set, the 1,000 real films of its nih_cxr_pneumonia are audited.
 """
 
+import csv
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -384,6 +386,49 @@ def test_the_phantom_audits_cleanly_and_is_named_one(tmp_path):
     }
     assert set(found["pixels"]["makers"]) == {"Phantom"}
     assert "Drawn phantom." in page
+
+
+def test_what_the_header_says_of_the_image_is_held_against_the_image(tmp_path):
+    """A negative, a lateral, a window of another depth, a portable film, a DR."""
+    root = tmp_path / "phantom"
+    options = phantom.PhantomOptions(
+        images=24, seed=0, conspicuity={"rib": 1.0, "clavicle": 1.0}, height=96
+    )
+    phantom.generate(root, options, workers=1)
+    with (root / "studies.csv").open(newline="") as stream:
+        names = [row["image"] for row in csv.DictReader(stream)]
+
+    def change(row: int, **fields) -> None:
+        header = pydicom.dcmread(root / names[row - 2])
+        for name, value in fields.items():
+            setattr(header, name, value)
+        header.save_as(root / names[row - 2])
+
+    header = pydicom.dcmread(root / names[0])
+    other = {"MONOCHROME1": "MONOCHROME2", "MONOCHROME2": "MONOCHROME1"}
+    kind = other[header.PhotometricInterpretation]
+    shape = "INVERSE" if kind == "MONOCHROME1" else "IDENTITY"
+    change(2, PhotometricInterpretation=kind, PresentationLUTShape=shape)
+    change(3, ViewPosition="LL")
+    wide = {"VOILUTSequence": None, "VOILUTFunction": None}
+    change(4, WindowCenter=1 << 20, WindowWidth=1 << 21, **wide)
+    change(5, SeriesDescription="CANARY CHEST PORTABLE AP")
+    change(6, Modality="DR")
+    passed, found, page = run(root, tmp_path / "out", max_bad_share=0.1)
+    assert not passed
+    (fault,) = found["faults"]
+    assert (fault["row"], fault["check"]) == (2, "negative")
+    pixels = found["pixels"]
+    assert pixels["negative_rows"] == [2] and pixels["lateral_rows"] == [3]
+    assert pixels["brightness_corrected_rows"] == [4]
+    assert pixels["portable"]["named"]["images"] == 1
+    (refused,) = pixels["unreadable"]
+    assert refused["row"] == 6 and "Modality DR" in refused["reason"]
+    assert "CANARY" not in page + json.dumps(found)
+    allow = ("negative", "modality")
+    passed, found, _ = run(root, tmp_path / "out", allow=allow)
+    assert passed and found["allowed"] == {"negative": 1}
+    assert found["pixels"]["modalities"]["DR"] == 1
 
 
 def test_the_command_fails_when_a_fault_stands(tmp_path):

@@ -1,10 +1,11 @@
 """One small radiograph in every transfer syntax that a decoder here reads.
 
 pydicom writes the native ones, RLE, JPEG-LS and JPEG 2000; GDCM the other JPEGs.
-12-bit JPEG Extended and High-Throughput JPEG 2000, which neither writes, are constants:
-a codec that had written what it then reads would agree with itself whatever it does.
-They were made once of `ramp()` by imagecodecs 2026.3.6 (libjpeg-turbo at quality 98,
-whose result equals the ramp exactly; OpenJPH, reversible).
+12-bit JPEG Extended, High-Throughput JPEG 2000 and JPEG XL, which neither writes, are
+constants: a codec that had written what it then reads would agree with itself whatever
+it does. They were made once of `ramp()` by imagecodecs 2026.3.6 (libjpeg-turbo at
+quality 98, whose result equals the ramp exactly; OpenJPH, reversible; libjxl, lossless,
+bare and in boxes).
 """
 
 import base64
@@ -52,6 +53,17 @@ _CONSTANT = {
         "CjVADAABVQAAVYPnz48PGqcgJ1AD768OHjwEIB7LYAwAAr4AAWiH6/3+/3+/3nynp6cQJ4AP5+v9/v"
         "9/v9iEB79iEB7LoA/9k=",
     ),
+    "jpeg_xl": (
+        uid.UID("1.2.840.10008.1.2.4.110"),
+        "/wpDYFC0CAgEAQAkAUs4aZjKg/dLKJgCI+qLMV6MMV4LxyDoCQBISgAAAAAAAAAAAAAAAAAAAAAAAA"
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    ),
+    "jpeg_xl_in_boxes": (
+        uid.UID("1.2.840.10008.1.2.4.112"),
+        "AAAADEpYTCANCocKAAAAFGZ0eXBqeGwgAAAAAGp4bCAAAABganhsY/8KQ2BQtAgIBAEALAFLOGiYwo"
+        "P3JRRMgRH1xRgvxhivhaMQ4AQAJCUAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        "AAAAAAAAAAAAAAAAAAA=",
+    ),
 }
 # What the standard or the codec has no place for: lossy DCT is of 8 unsigned bits
 # (PS3.5 table 8.2.1-1); the constants are of 12 unsigned bits.
@@ -92,7 +104,15 @@ def write(path: Path, stored: np.ndarray, syntax: str, *, bits: int, **fields) -
     else:
         name, options = _BY_PYDICOM[syntax]
         ds.compress(name, generate_instance_uid=False, **options)
+    wanted = ds.file_meta.TransferSyntaxUID
+    if wanted.name != str(wanted):
+        ds.save_as(path)
+        return path
+    # pydicom writes no syntax that it does not know: JPEG XL's has as many letters
+    ds.file_meta.TransferSyntaxUID = uid.HTJ2KLossless
     ds.save_as(path)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(uid.HTJ2KLossless.encode(), wanted.encode(), 1))
     return path
 
 

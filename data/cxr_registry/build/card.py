@@ -36,10 +36,12 @@ def text(facts: Mapping[str, Any]) -> str:
                 "age": facts["age_bands"],
             }
         ),
+        "Brightness as the files state it comes from voi_lut, window or file, and from "
+        "image_range where they state none; any other word is a correction of ours.",
         f"Images whose pixels occur before: {facts['images_with_repeated_pixels']}; of "
         f"another patient: {len(facts['same_pixels_of_patients'])}.",
         "## Left out",
-        f"{facts['quarantined']} unusable file(s), listed in `quarantine.csv`."
+        f"{facts['quarantined']} file(s), listed in `quarantine.csv`."
         + _list(facts["quarantine_reasons"]),
         "Problems of the tables that were let pass:"
         + (_list(facts["allowed"]) or " none."),

@@ -14,6 +14,8 @@ from data.cxr_registry.dicom import reader
 from data.cxr_registry.guard import pool, privacy
 from data.cxr_registry.tables import records
 
+LATERAL = "is a lateral film, and the set is of frontal ones; to keep it, allow lateral"
+
 
 class Encoded(NamedTuple):
     """An example ready to write, and what the build counts beside it."""
@@ -30,6 +32,11 @@ class Refused(NamedTuple):
     reason: str
     is_lost: bool = False  # its process was lost, perhaps by the machine's fault alone
 
+    @property
+    def is_bad(self) -> bool:
+        """Whether the file is unusable, and not only of another view."""
+        return self.reason != LATERAL
+
 
 def encode_study(study: records.Study, *, options: BuildOptions, key: bytes) -> Encoded:
     """Reads one study, makes its image square, and replaces its identifiers.
@@ -42,12 +49,14 @@ def encode_study(study: records.Study, *, options: BuildOptions, key: bytes) -> 
     Raises:
         UnreadableRadiograph: with the reason and the remedy.
     """
-    image = reader.read_radiograph(study.path)
+    image = reader.read_radiograph(study.path, modalities=options.modalities)
     if image.burned_in and not options.keep_burned_in:
         raise reader.UnreadableRadiograph(
             "is flagged as having burned-in text, which may name the patient; look at "
             "it, then allow burned_in"
         )
+    if is_lateral(study, image.is_lateral) and not options.keep_laterals:
+        raise reader.UnreadableRadiograph(LATERAL)
     square = reader.to_square(image.pixels, options.side, bits=options.bits)
     is_encoded, png = cv2.imencode(".png", square.pixels)
     if not is_encoded:
@@ -74,6 +83,11 @@ def encode_study(study: records.Study, *, options: BuildOptions, key: bytes) -> 
         source=image.source,
         modality=image.modality,
     )
+
+
+def is_lateral(study: records.Study, by_header: bool) -> bool:
+    """Whether the table or the header calls the film lateral; one of them suffices."""
+    return by_header or study.view in reader.LATERALS
 
 
 def attempt(

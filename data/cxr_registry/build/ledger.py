@@ -141,6 +141,7 @@ def judge(
 def _check_share(
     refused: Collection[encode.Refused], total: int, max_bad_share: float, table: str
 ) -> None:
+    refused = [study for study in refused if study.is_bad]
     if len(refused) <= max_bad_share * total:
         return
     head = (

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+from data.cxr_registry.dicom import reader
 from data.cxr_registry.tables import records
 
 HOME = "cxr_registry"  # folder of all datasets below a data_dir
@@ -62,6 +63,16 @@ class BuildOptions:
     def keep_burned_in(self) -> bool:
         """Whether images that are flagged as having burned-in text are kept."""
         return "burned_in" in self.allow
+
+    @property
+    def keep_laterals(self) -> bool:
+        """Whether lateral films are kept in the set of frontal ones."""
+        return "lateral" in self.allow
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """DICOM modalities that are read."""
+        return reader.modalities(self.allow)
 
 
 def split_names(text: str) -> tuple[str, ...]:

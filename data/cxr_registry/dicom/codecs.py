@@ -61,7 +61,7 @@ def decode(syntax: uid.UID, frame: bytes, layout: Layout) -> np.ndarray:
         stored = np.moveaxis(stored, 0, -1)
     if stored.shape != expected:
         raise ValueError("decoded to another shape")
-    if layout.kind.startswith("YBR_FULL") and DECODERS[syntax] is not _jpeg:
+    if layout.kind.startswith("YBR_FULL") and DECODERS[syntax] not in (_jpeg, _jpeg_xl):
         stored = convert_color_space(stored, "YBR_FULL", "RGB")
     return stored
 
@@ -133,6 +133,11 @@ def _jpeg_2000(frame: bytes, layout: Layout) -> np.ndarray:
     return imagecodecs.jpeg2k_decode(frame, numthreads=1)
 
 
+def _jpeg_xl(frame: bytes, layout: Layout) -> np.ndarray:
+    del layout
+    return imagecodecs.jpegxl_decode(frame, numthreads=1)
+
+
 DECODERS: Mapping[str, Decode] = {
     uid.RLELossless: _rle,
     uid.JPEGBaseline8Bit: _jpeg,
@@ -146,4 +151,26 @@ DECODERS: Mapping[str, Decode] = {
     uid.HTJ2KLossless: _jpeg_2000,
     uid.HTJ2KLosslessRPCL: _jpeg_2000,
     uid.HTJ2K: _jpeg_2000,
+    "1.2.840.10008.1.2.4.110": _jpeg_xl,  # lossless
+    "1.2.840.10008.1.2.4.111": _jpeg_xl,  # made of a JPEG
+    "1.2.840.10008.1.2.4.112": _jpeg_xl,
 }
+# Of syntaxes that pydicom's dictionary does not have.
+_NAMES = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+    "1.2.840.113619.5.2": "GE Private Implicit VR Big Endian",
+}
+
+
+def name(syntax: str) -> str:
+    """A transfer syntax in words; a number of no standard is not quoted.
+
+    >>> name("1.2.840.10008.1.2.4.100"), name("1.2.3")
+    ('MPEG2 Main Profile / Main Level', 'private')
+    """
+    known = uid.UID(syntax)
+    is_known = known.type == "Transfer Syntax"
+    return _NAMES.get(syntax, known.name if is_known else "private")

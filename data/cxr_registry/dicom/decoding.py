@@ -12,8 +12,12 @@ from pydicom.pixels.decoders.base import get_decoder
 from data.cxr_registry.dicom import codecs, codestream, headers
 from data.cxr_registry.dicom.headers import UnreadableRadiograph
 
+_NATIVE = frozenset(
+    {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
+)
 # Syntaxes that keep whole words, where old files have overlays above the bits stored.
 _WORDS = frozenset({uid.RLELossless, uid.JPEGLossless, uid.JPEGLosslessSV1})
+_JUDGED = 1 << 22  # pixels in which bits above the image are judged
 _ALLOCATED = frozenset({1, 8, 16, 32, 64})  # bits per sample that PS3.5 allows
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 _COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
@@ -36,7 +40,7 @@ def decode(header: pydicom.Dataset, modalities: Collection[str] | None) -> np.nd
         try:
             _check_header(header, modalities)
             syntax = _transfer_syntax(header)
-            encapsulated = syntax.is_encapsulated
+            encapsulated = syntax in codecs.DECODERS
             read = _decode_encapsulated if encapsulated else _decode_native
             stored = read(header, syntax)
         except UnreadableRadiograph:
@@ -54,17 +58,23 @@ def decode(header: pydicom.Dataset, modalities: Collection[str] | None) -> np.nd
         int(header.BitsStored),
         signed=header.PixelRepresentation == 1,
         drops=not encapsulated or syntax in _WORDS,
+        has_overlay=headers.has_embedded_overlay(header),
     )
 
 
 def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -> None:
-    modality = str(header.get("Modality") or "")
+    modality = headers.code(header, "Modality")
     if modalities is not None and modality and modality not in modalities:
-        accepted = ", ".join(sorted(modalities))
+        if modality in headers.USED_MODALITIES:
+            raise UnreadableRadiograph(
+                f"is of Modality {modality}, which may be a radiograph or not; look at "
+                "it, then allow modality"
+            )
+        accepted = ", ".join(sorted(headers.RADIOGRAPHS))
         raise UnreadableRadiograph(
             f"is not a radiograph: Modality must be one of {accepted}, or empty"
         )
-    if header.get("PresentationIntentType") == "FOR PROCESSING":
+    if headers.code(header, "PresentationIntentType") == "FOR PROCESSING":
         raise UnreadableRadiograph(
             "is a FOR PROCESSING image, of unknown polarity; "
             "export the FOR PRESENTATION one"
@@ -72,12 +82,13 @@ def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -
     if int(header.get("NumberOfFrames") or 1) > 1:
         raise UnreadableRadiograph("has several frames; export one frame per file")
     headers.size(header)
-    kind = str(header.get("PhotometricInterpretation") or "")
+    kind = headers.code(header, "PhotometricInterpretation")
     samples = int(header.get("SamplesPerPixel") or 1)
     if (kind not in _GREY or samples != 1) and (kind not in _COLOUR or samples != 3):
         raise UnreadableRadiograph(
             "is neither MONOCHROME1 nor MONOCHROME2; export the original grey image"
         )
+    header.PhotometricInterpretation = kind
     bits = header.get("BitsStored") or 0
     if not 1 <= bits <= 16:
         raise UnreadableRadiograph("BitsStored must be 1 to 16; export it again")
@@ -95,7 +106,7 @@ def _check_header(header: pydicom.Dataset, modalities: Collection[str] | None) -
 
 
 def _transfer_syntax(header: pydicom.Dataset) -> uid.UID:
-    """The stated syntax, or little endian where the length proves raw pixels."""
+    """The stated syntax, or the one parsed where the length proves raw pixels."""
     syntax = getattr(header.file_meta, "TransferSyntaxUID", None)
     if syntax:
         return uid.UID(syntax)
@@ -106,30 +117,34 @@ def _transfer_syntax(header: pydicom.Dataset) -> uid.UID:
             "states no transfer syntax and its pixels are not uncompressed; "
             "export it as a DICOM file with meta information"
         )
-    implicit = header.original_encoding[0]
-    syntax = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+    if headers.is_big_endian(header):
+        syntax = uid.ExplicitVRBigEndian
+    elif header.original_encoding[0]:
+        syntax = uid.ImplicitVRLittleEndian
+    else:
+        syntax = uid.ExplicitVRLittleEndian
     header.file_meta.TransferSyntaxUID = syntax
     return syntax
 
 
 def _decode_native(header: pydicom.Dataset, syntax: uid.UID) -> np.ndarray:
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        raise _no_decoder() from None
+    if syntax not in _NATIVE:
+        raise UnreadableRadiograph(
+            f"has a transfer syntax without a decoder here ({codecs.name(syntax)}); "
+            "convert it to Explicit VR Little Endian"
+        )
+    decoder = get_decoder(syntax)
     options: Any = {"view_only": True, "correct_unused_bits": False}
     if header.get("SamplesPerPixel", 1) == 3:  # a view has no room for RGB
         options = {}
     try:
         stored = decoder.as_array(header, index=0, **options)[0]
     except Exception as error:
-        raise _unread(error) from None
+        raise _unread(error, syntax) from None
     return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
 
 def _decode_encapsulated(header: pydicom.Dataset, syntax: uid.UID) -> np.ndarray:
-    if syntax not in codecs.DECODERS:
-        raise _no_decoder()
     layout = codecs.Layout(
         *headers.size(header),
         samples=header.get("SamplesPerPixel") or 1,
@@ -138,39 +153,43 @@ def _decode_encapsulated(header: pydicom.Dataset, syntax: uid.UID) -> np.ndarray
     )
     frame = next(generate_frames(header.PixelData, number_of_frames=1))
     if syntax != uid.RLELossless:  # which states no size
-        _check_codestream(codestream.declared(frame), layout)
+        _check_codestream(codestream.declared(frame), layout, syntax)
     try:
         return codecs.decode(syntax, frame, layout)
     except Exception as error:  # each codec has its own
-        raise _unread(error) from None
+        raise _unread(error, syntax) from None
 
 
-def _check_codestream(declared: codestream.Frame | None, layout: codecs.Layout) -> None:
+def _check_codestream(
+    declared: codestream.Frame | None, layout: codecs.Layout, syntax: uid.UID
+) -> None:
+    name = codecs.name(syntax)
     if declared is None:
         raise UnreadableRadiograph(
-            "has pixels that don't begin as its transfer syntax says; export it again"
+            f"has pixels that don't begin as its transfer syntax says ({name}); export "
+            "it again"
         )
     if declared != layout[: len(declared)]:
         raise UnreadableRadiograph(
-            "has another size in its pixels than in its header; export it again"
+            f"has another size in its pixels ({name}) than in its header; export it "
+            "again"
         )
 
 
-def _no_decoder() -> UnreadableRadiograph:
+def _unread(error: Exception, syntax: uid.UID) -> UnreadableRadiograph:
     return UnreadableRadiograph(
-        "has a transfer syntax without a decoder; convert it to Explicit VR Little "
-        "Endian"
-    )
-
-
-def _unread(error: Exception) -> UnreadableRadiograph:
-    return UnreadableRadiograph(
-        f"has pixels that no decoder reads ({type(error).__name__}); export it again"
+        f"has pixels that no decoder reads ({codecs.name(syntax)}: "
+        f"{type(error).__name__}); export it again"
     )
 
 
 def within_bits(
-    stored: np.ndarray, bits: int, *, signed: bool, drops: bool
+    stored: np.ndarray,
+    bits: int,
+    *,
+    signed: bool,
+    drops: bool,
+    has_overlay: bool = False,
 ) -> np.ndarray:
     """The values with the number of bits and the sign that the header states.
 
@@ -180,7 +199,9 @@ def within_bits(
         stored: int or uint [H, W].
         bits: that are stored, 1 to 16.
         signed: whether the highest of these bits is a sign.
-        drops: whether bits above them are dropped; else they are an error.
+        drops: whether there may be bits above them, which are dropped; else they are an
+            error. Bits that belong to the values are an error in any case.
+        has_overlay: whether the header says that an overlay is stored in such bits.
 
     Raises:
         UnreadableRadiograph: values of more bits, or a container of fewer.
@@ -194,11 +215,28 @@ def within_bits(
     lowest = -(1 << (bits - 1)) if has_sign else 0
     fits = stored.max() < lowest + (1 << bits)
     fits = fits and not (has_sign and stored.min() < lowest)
-    if not fits and not drops:
-        raise UnreadableRadiograph(
-            f"holds values outside its {bits} bits stored; export it again"
-        )
     if fits and has_sign == signed:
         return stored
     words = stored.view(f"{'i' if signed else 'u'}{stored.itemsize}")
-    return words << (container - bits) >> (container - bits)  # brings the sign along
+    # brings the sign along
+    kept = words << (container - bits) >> (container - bits)
+    if not fits and not (drops and (has_overlay or _runs_on(words, kept))):
+        raise UnreadableRadiograph(
+            f"holds values outside its {bits} bits stored; export it again"
+        )
+    return kept
+
+
+def _runs_on(words: np.ndarray, kept: np.ndarray) -> bool:
+    """Whether the image goes on where the bits above it change.
+
+    So it does under an overlay that the header does not mention, as old files have
+    them. Where the bits belong to the values, the image without them jumps.
+    """
+    step = max(1, words.size // _JUDGED)
+    kept = kept[::step].astype(np.int64)
+    above = words[::step].astype(np.int64) - kept
+    jumps, edges = np.abs(np.diff(kept)), np.diff(above) != 0
+    if not edges.any() or edges.all():
+        return not edges.any()
+    return np.median(jumps[edges]) <= 4 * np.median(jumps[~edges]) + 4

@@ -4,6 +4,10 @@ The order is the standard's: modality LUT or rescale, then VOI LUT or the first
 window, then inversion. All three depend on the stored value alone, so they are
 composed once over the 2**BitsStored values and applied as one table.
 
+What comes out is looked at once. A table or window that leaves few grey levels, or
+nearly everything black or white, was meant for other pixels: the image's own range is
+shown in its place, and the source says so.
+
 Reference: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT), C.11.6.
 """
 
@@ -13,25 +17,40 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from data.cxr_registry.dicom import headers, lookup
 from data.cxr_registry.dicom.headers import UnreadableRadiograph
 
-_SAMPLE = 64  # pixels per side of the sample that tells whether a window shows anything
+_SAMPLE = 256  # pixels per side of the sample in which the contrast is looked at
+_LEAST_REACH = 1 / 4  # of the range, between all that the stored bits can be
+_LEAST_CONTRAST = 1 / 8  # of the range, between the 1st and the 99th percentile
+_MOST_CLIPPED = 0.9  # share of the pixels that may be black or white
+_MOST_ABOVE = 0.25  # share of the pixels that may lie above a window of fewer bits
+_AS_STATED = frozenset({"voi_lut", "window", "image_range", "file"})
 
 
 class BrightnessTable(NamedTuple):
-    """The brightness of every stored value, and what it was taken from."""
+    """The brightness of every stored value, and what it was taken from.
+
+    The sources: `voi_lut`; `window`; `image_range`, where there is neither; `file`, the
+    levels of a PNG or JPEG. Others say what was corrected (`is_corrected`):
+    `voi_lut_of_fewer_bits` than it states; `image_range_voi_lut_missed`,
+    `image_range_window_missed` and `file_range`, where the first three left no
+    contrast; `image_range_without_outliers`, where a border or a few pixels far off
+    would leave none.
+    """
 
     values: np.ndarray  # f32[2**BitsStored], index = stored value - lowest
     lowest: int  # the stored value of index 0: 0, or -2**(BitsStored - 1)
-    source: str  # "voi_lut", "window", "image_range", "image_range_window_missed"
+    source: str
+
+
+def is_corrected(source: str) -> bool:
+    """Whether a source is another one than the file states."""
+    return source not in _AS_STATED
 
 
 def brightness_table(header: Any, stored: np.ndarray) -> BrightnessTable:
     """Composes modality transform, VOI transform and inversion over stored values.
-
-    The image's own range is shown where there is no VOI transform, and where the window
-    leaves the whole image black or white, as in files whose pixels were shifted without
-    their window.
 
     Args:
         header: the DICOM header, a mapping of keywords.
@@ -49,20 +68,33 @@ def brightness_table(header: Any, stored: np.ndarray) -> BrightnessTable:
         raise ValueError("modality values over the range of numbers")
     is_film = ~_is_padding(header, domain)
 
-    brightness, source = _voi(header, modality)
-    if brightness is not None and source == "window":
-        step = max(1, min(stored.shape) // _SAMPLE)
-        sample = brightness[stored[::step, ::step].astype(np.int64) - lowest]
-        dark, bright = np.percentile(sample, [1, 99])
-        if dark == bright:
-            brightness, source = None, "image_range_window_missed"
-    if brightness is None:
-        brightness = _image_range(modality, stored, lowest=lowest, is_film=is_film)
-
+    pixels = _Pixels(stored, modality, lowest=lowest, is_film=is_film)
+    voi = _voi(header, modality)
+    if voi is None:
+        brightness, source = pixels.own_range()
+    elif pixels.shows(voi):
+        brightness, source = voi.brightness, voi.source
+    else:
+        brightness, source = pixels.own_range(instead_of=voi)
     if is_inverted(header):
         brightness = 1.0 - brightness
     brightness = np.where(is_film, brightness, 0.0)  # padding is not tissue: air
     return BrightnessTable(brightness.astype(np.float32), lowest, source)
+
+
+def picture_table(stored: np.ndarray) -> BrightnessTable:
+    """The table of a PNG or JPEG, whose values u8 or u16 [H, W] are its brightness.
+
+    16-bit files often hold 10 to 14 bits: the next power of two is white.
+    """
+    white = (1 << max(8, int(stored.max()).bit_length())) - 1
+    levels = np.arange(white + 1, dtype=np.float32)
+    voi = _Voi(levels / np.float32(white), "file")
+    pixels = _Pixels(stored, levels, lowest=0, is_film=np.ones(white + 1, bool))
+    if pixels.shows(voi):
+        return BrightnessTable(voi.brightness, 0, voi.source)
+    brightness, source = pixels.own_range(instead_of=voi)
+    return BrightnessTable(brightness.astype(np.float32), 0, source)
 
 
 def apply_table(table: BrightnessTable, stored: np.ndarray) -> np.ndarray:
@@ -84,8 +116,8 @@ def is_inverted(header: Any) -> bool:
     the photometric interpretation, as viewers do.
     """
     return (
-        header.get("PhotometricInterpretation") == "MONOCHROME1"
-        or header.get("PresentationLUTShape") == "INVERSE"
+        headers.code(header, "PhotometricInterpretation") == "MONOCHROME1"
+        or headers.code(header, "PresentationLUTShape") == "INVERSE"
     )
 
 
@@ -114,10 +146,109 @@ def apply_window(
     return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
 
 
+class _Voi(NamedTuple):
+    """A VOI transform over the domain of stored values."""
+
+    brightness: np.ndarray  # f64[2**BitsStored] in [0, 1], before the inversion
+    source: str
+    full_range: float = math.inf  # 2**bits, of a window from 0 to all of so many
+
+
+class _Pixels:
+    """How often each stored value occurs, to judge what is shown of them."""
+
+    def __init__(
+        self,
+        stored: np.ndarray,
+        modality: np.ndarray,
+        *,
+        lowest: int,
+        is_film: np.ndarray,
+    ):
+        """
+        Args:
+            stored: int[H, W].
+            modality: f64[N], of each stored value.
+            lowest: the stored value of index 0.
+            is_film: bool[N], false for padding.
+        """
+        self._stored, self._lowest = stored, lowest
+        self._modality, self._is_film = modality, is_film
+        step = max(1, min(stored.shape) // _SAMPLE)
+        self._sample = self._count(stored[::step, ::step])
+        self._varied = self._sample.copy()
+        self._varied[np.argmax(self._sample)] = 0  # without a border of one value
+
+    def shows(self, voi: _Voi) -> bool:
+        """Whether the pixels, drawn so, have contrast."""
+        if np.ptp(voi.brightness) < _LEAST_REACH:
+            return False
+        dark, bright = _percentiles(voi.brightness, self._sample)
+        if bright - dark < _LEAST_CONTRAST:
+            return False
+        levels = _levels(voi.brightness)
+        if self._share((levels == 0) | (levels == 255)) > _MOST_CLIPPED:
+            return False
+        return self._share(self._modality >= voi.full_range) <= _MOST_ABOVE
+
+    def own_range(self, instead_of: _Voi | None = None) -> tuple[np.ndarray, str]:
+        """Brightness from the lowest to the highest value of the film, and its source.
+
+        Args:
+            instead_of: what shows no contrast; it is kept where each value has a level
+                of its own, as in an image of two values.
+        """
+        modality = self._modality
+        if not (present := self._count(self._stored) > 0).any():
+            return np.zeros(modality.shape), "image_range"
+        low, high = modality[present].min(), modality[present].max()
+        source = "image_range"
+        near, far = _percentiles(modality, self._varied)
+        if 0 < far - near < _LEAST_CONTRAST * (high - low):
+            low, high, source = near, far, "image_range_without_outliers"
+        brightness = np.clip((modality - low) / max(high - low, 1e-9), 0, 1)
+        if instead_of is None:
+            return brightness, source
+        occurs = self._sample > 0
+        levels = np.unique(_levels(instead_of.brightness)[occurs])
+        if len(levels) == np.count_nonzero(occurs):
+            return instead_of.brightness, instead_of.source
+        if instead_of.source == "file":
+            return brightness, "file_range"
+        kind = "window" if instead_of.source == "window" else "voi_lut"
+        return brightness, f"image_range_{kind}_missed"
+
+    def _count(self, stored: np.ndarray) -> np.ndarray:
+        """i64[N], how many pixels of the film have each stored value."""
+        values = stored.ravel().astype(np.int64) - self._lowest
+        return np.bincount(values, minlength=len(self._modality)) * self._is_film
+
+    def _share(self, chosen: np.ndarray) -> float:
+        """Share of the pixels, the commonest value left out, that have such values."""
+        return self._varied[chosen].sum() / max(1, self._varied.sum())
+
+
+def _percentiles(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """The 1st and the 99th of values f64[N] that occur counts i64[N] times."""
+    values, counts = values[counts > 0], counts[counts > 0]
+    if not len(values):
+        return 0.0, 0.0
+    order = np.argsort(values)
+    below = np.cumsum(counts[order])
+    low, high = values[order][
+        np.searchsorted(below, [0.01 * below[-1], 0.99 * below[-1]])
+    ]
+    return float(low), float(high)
+
+
+def _levels(brightness: np.ndarray) -> np.ndarray:
+    return np.rint(255 * brightness)
+
+
 def _modality(header: Any, domain: np.ndarray) -> np.ndarray:
-    if lut := header.get("ModalityLUTSequence"):
-        values, first, _ = _read_lut(lut[0])
-        return _look_up(values, first, domain)
+    if items := header.get("ModalityLUTSequence"):
+        table = lookup.read(items[0], big_endian=headers.is_big_endian(header))
+        return lookup.apply(table, domain)
     slope = _first(header.get("RescaleSlope"))
     intercept = _first(header.get("RescaleIntercept"))
     if slope == 0:
@@ -125,23 +256,33 @@ def _modality(header: Any, domain: np.ndarray) -> np.ndarray:
     return domain * (1.0 if slope is None else slope) + (intercept or 0.0)
 
 
-def _voi(header: Any, modality: np.ndarray) -> tuple[np.ndarray | None, str]:
-    if lut := header.get("VOILUTSequence"):
-        values, first, bits = _read_lut(lut[0])
-        white = (1 << bits) - 1
-        if values.max() > white:
-            raise ValueError("entries of more bits than the table states")
-        return _look_up(values, first, modality) / white, "voi_lut"
+def _voi(header: Any, modality: np.ndarray) -> _Voi | None:
+    if items := header.get("VOILUTSequence"):
+        table = lookup.read(items[0], big_endian=headers.is_big_endian(header))
+        as_stated = table.white == table.stated_white
+        source = "voi_lut" if as_stated else "voi_lut_of_fewer_bits"
+        return _Voi(lookup.apply(table, modality) / table.white, source)
     center = _first(header.get("WindowCenter"))
     width = _first(header.get("WindowWidth"))
-    function = str(header.get("VOILUTFunction") or "LINEAR")
+    function = headers.code(header, "VOILUTFunction")
     if function not in ("LINEAR_EXACT", "SIGMOID"):  # the standard's default
         function = "LINEAR"
     least = 1.0 if function == "LINEAR" else 0.0
     if center is None or width is None or width < least or width == 0:
-        return None, "image_range"
+        return None
     windowed = apply_window(modality, center=center, width=width, function=function)
-    return windowed, "window"
+    return _Voi(windowed, "window", _full_range(center, width))
+
+
+def _full_range(center: float, width: float) -> float:
+    """2**bits of a window from 0 to all that so many bits hold; else infinity.
+
+    >>> _full_range(2048, 4096), _full_range(127.5, 255), _full_range(2000, 4096)
+    (4096.0, 256.0, inf)
+    """
+    whole = 2.0 ** round(math.log2(width))
+    is_whole = whole >= 256 and abs(width - whole) <= 1 and abs(2 * center - whole) <= 2
+    return whole if is_whole else math.inf
 
 
 def _first(value: Any) -> float | None:
@@ -156,44 +297,16 @@ def _first(value: Any) -> float | None:
     return number
 
 
-def _read_lut(item: Any) -> tuple[np.ndarray, int, int]:
-    """Entries, the first value mapped, and the bits of an entry."""
-    count, first, bits = (int(value) for value in item.LUTDescriptor)
-    count = count or 1 << 16  # 0 stands for 65,536, which a US cannot hold
-    first -= (1 << 16) if item["LUTDescriptor"].VR == "SS" and first >= 1 << 15 else 0
-    data = item.LUTData
-    if isinstance(data, bytes):
-        entries = np.frombuffer(data, "<u2" if len(data) >= 2 * count else "u1")
-    else:
-        entries = np.atleast_1d(np.asarray(data, dtype=np.uint16))
-        if len(entries) < count:  # 8-bit entries packed two to a word
-            entries = entries.astype("<u2").view(np.uint8)
-    if len(entries) < count or not 1 <= bits <= 16:
-        raise ValueError("lookup table does not match its descriptor")
-    return entries[:count].astype(np.float64), first, bits
-
-
-def _look_up(values: np.ndarray, first: int, at: np.ndarray) -> np.ndarray:
-    index = np.clip(np.rint(at) - first, 0, len(values) - 1)
-    return values[index.astype(np.int64)]
-
-
 def _is_padding(header: Any, domain: np.ndarray) -> np.ndarray:
     value = header.get("PixelPaddingValue")
     if value is None:
         return np.zeros(domain.shape, bool)
     limit = header.get("PixelPaddingRangeLimit")
-    low, high = sorted((int(value), int(value if limit is None else limit)))
-    return (domain >= low) & (domain <= high)
 
+    def signed_as_pixels(value: Any) -> int:
+        # writers choose the VR, US or SS, without a look at the pixels' sign
+        word = int(value) % (1 << 16)
+        return word - (1 << 16) * (domain[0] < 0 and word >= 1 << 15)
 
-def _image_range(
-    modality: np.ndarray, stored: np.ndarray, *, lowest: int, is_film: np.ndarray
-) -> np.ndarray:
-    count = np.bincount(stored.ravel().astype(np.int64) - lowest)
-    present = np.zeros(modality.shape, bool)
-    present[: len(count)] = count > 0
-    if not (present := present & is_film).any():
-        return np.zeros(modality.shape)
-    low, high = modality[present].min(), modality[present].max()
-    return np.clip((modality - low) / max(high - low, 1e-9), 0, 1)
+    ends = sorted(map(signed_as_pixels, (value, value if limit is None else limit)))
+    return (domain >= ends[0]) & (domain <= ends[1])

@@ -10,14 +10,21 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_partial
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID
 
 MAX_PIXELS = 64_000_000  # rows x columns; the largest detectors have 20 million
+
+RADIOGRAPHS = frozenset({"CR", "DX", "RG"})
+# Words that exports have for radiographs: two of no standard (PS3.3 C.7.3.1.1.1), and
+# two that say nothing, "other" and "secondary capture".
+USED_MODALITIES = frozenset({"DR", "XR", "OT", "SC"})
 
 WHITELIST = (
     "Rows",
@@ -43,11 +50,22 @@ WHITELIST = (
     "PixelSpacing",
     "ImagerPixelSpacing",
     "PatientOrientation",
+    "SOPClassUID",
     "Modality",
     "ViewPosition",
+    "ViewCodeSequence",
     "PresentationIntentType",
     "BurnedInAnnotation",
     "PixelData",
+)
+# Overlay Bit Position, of the 16 groups of overlays; it has no keyword of its own.
+_OVERLAY_BITS = tuple(Tag(0x60000102 + (group << 17)) for group in range(16))
+
+_DESCRIPTIONS = (
+    "StudyDescription",
+    "SeriesDescription",
+    "ProtocolName",
+    "PerformedProcedureStepDescription",
 )
 
 _INTEGERS = (
@@ -75,19 +93,20 @@ class _LimitedReads(io.BytesIO):
     """A file that allows _MAX_READS reads, and none of "all the rest"."""
 
     reads = 0
+    refusal = ""  # pydicom may turn the exception into one of its own
 
     def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
         # pydicom asks for the rest to inflate it, without a limit: 1 MB may become 1 GB
         if size is None or size < 0:
-            raise UnreadableRadiograph(
+            self.refusal = (
                 "has the deflated transfer syntax; convert it to Explicit VR Little "
                 "Endian"
             )
-        self.reads += 1
-        if self.reads > _MAX_READS:
-            raise UnreadableRadiograph(
-                "has a header of too many elements; export it again"
-            )
+        elif self.reads > _MAX_READS:
+            self.refusal = "has a header of too many elements; export it again"
+        if self.refusal:
+            raise UnreadableRadiograph(self.refusal)
         return super().read(size)
 
 
@@ -97,26 +116,36 @@ def read_header(data: bytes) -> pydicom.Dataset:
     Raises:
         UnreadableRadiograph: not DICOM, no pixels, or a field that can't be read.
     """
-    has_preamble = data[128:132] == b"DICM"
     with quiet_pydicom():
+        tags: list[Any] = [*WHITELIST, *_OVERLAY_BITS]
+        stream = _LimitedReads(data)
         try:
-            header = pydicom.dcmread(
-                _LimitedReads(data), force=True, specific_tags=list(WHITELIST)
-            )
+            header = pydicom.dcmread(stream, force=True, specific_tags=tags)
             _read_values(header)
+            if "PixelData" not in header:
+                raise _without_pixels(header, has_preamble=data[128:132] == b"DICM")
         except UnreadableRadiograph:
             raise
         except Exception as error:  # a hostile file raises anything: one border
             raise UnreadableRadiograph(
-                f"is damaged ({type(error).__name__} in its header); export it again"
+                stream.refusal
+                or f"is damaged ({type(error).__name__} in its header); export it again"
             ) from None
-    if "PixelData" not in header:
-        raise UnreadableRadiograph(
-            "is DICOM without pixels, or cut off before them; export the image itself"
-            if has_preamble
-            else "is not a DICOM, PNG or JPEG file; remove its row or export it again"
-        )
     return header
+
+
+def _without_pixels(
+    header: pydicom.Dataset, *, has_preamble: bool
+) -> UnreadableRadiograph:
+    """Why there are none; an object that is no image is told by its kind."""
+    kind = UID(str(header.get("SOPClassUID") or ""))
+    if kind.type == "SOP Class" and "Image Storage" not in kind.name:
+        text = f"is no image ({kind.name}); name the image itself, or remove its row"
+    elif has_preamble:
+        text = "is DICOM without pixels, or cut off before them; export the image"
+    else:
+        text = "is not a DICOM, PNG or JPEG file; remove its row or export it again"
+    return UnreadableRadiograph(text)
 
 
 def _read_values(header: pydicom.Dataset) -> None:
@@ -143,6 +172,22 @@ def _read_values(header: pydicom.Dataset) -> None:
             )
 
 
+def code(header: Any, keyword: str) -> str:
+    """A code word of the header in capitals and without blanks around; "" for none."""
+    return str(header.get(keyword) or "").strip(" \0").upper()
+
+
+def is_big_endian(header: Any) -> bool:
+    """Whether the file, as it was parsed, has the high byte first."""
+    return getattr(header, "original_encoding", (None, True))[1] is False
+
+
+def has_embedded_overlay(header: Any) -> bool:
+    """Whether an overlay is stored in bits of the pixels' words."""
+    positions = [header[tag].value for tag in _OVERLAY_BITS if tag in header]
+    return any(isinstance(at, int) and at > 0 for at in positions)
+
+
 def size(header: pydicom.Dataset) -> tuple[int, int]:
     """Rows and columns by the header; refuses what `check_size` refuses."""
     return check_size((header.get("Rows") or 0, header.get("Columns") or 0))
@@ -160,26 +205,32 @@ def check_size(shape: tuple[int, int] | None) -> tuple[int, int]:
     return shape
 
 
-def read_manufacturer(path: Path) -> str:
-    """The header's Manufacturer, for `makers.name_of` and nothing else; "" for none.
+def read_device(path: Path) -> tuple[str, str]:
+    """Manufacturer, and what the header says in words of the examination.
 
-    The field is not on the whitelist: an audit counts makers, but no dataset has it.
+    They are for `makers` and nothing else: the fields are not on the whitelist, an
+    audit counts makers and portable films, but no dataset has the words.
 
     Args:
-        path: a DICOM file that `decode` accepted; read up to this field.
+        path: a DICOM file that `decode` accepted; read up to the last of the fields.
+
+    Returns:
+        Two texts, "" where there is none.
     """
-    tag = Tag("Manufacturer")
+    keywords = ("Manufacturer", *_DESCRIPTIONS)
+    tags: list[BaseTag | int] = [Tag(keyword) for keyword in keywords]
     with quiet_pydicom(), path.open("rb") as stream:
         try:
             header = read_partial(
                 stream,
-                stop_when=lambda at, *_: at > tag,
+                stop_when=lambda at, *_: at > max(tags),
                 force=True,
-                specific_tags=[tag],
+                specific_tags=tags,
             )
-            return str(header.get("Manufacturer") or "")
-        except Exception:  # a hostile file may raise anything; the maker is unknown
-            return ""
+            maker, *words = (str(header.get(name) or "") for name in keywords)
+        except Exception:  # a hostile file may raise anything; nothing is known
+            return "", ""
+    return maker, " | ".join(words)
 
 
 @contextlib.contextmanager

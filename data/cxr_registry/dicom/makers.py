@@ -1,4 +1,4 @@
-"""Makers of X-ray equipment: from free text of a header to a known name, or "other".
+"""The device: from free text of a header to the name of a known maker, or "other".
 
 Hospitals write their own name, an address or a person's name into the field: only the
 name of a known maker leaves this module.
@@ -47,6 +47,12 @@ _PATTERNS = {
     for name, starts in _MAKERS.items()
 }
 
+# A film taken at the bedside, in English, German, Chinese.
+_PORTABLE = re.compile(
+    r"\b(PORTABLES?|PORT|MOBILE?S?|BEDSIDE|BETTLUNGE|BETTAUFNAHME|IM BETT)\b"
+    r"|床[邊边旁]|移[動动]|行[動动]"
+)
+
 OTHER = "other"
 
 
@@ -63,3 +69,15 @@ def name_of(manufacturer: str) -> str:
         if pattern.match(text):
             return name
     return OTHER
+
+
+def is_portable(description: str) -> bool:
+    """Whether an examination's description says that it was done at the bedside.
+
+    Such films are AP, of sicker patients, and more often positive: a network may learn
+    the device for the finding.
+
+    >>> is_portable("CHEST (PORTABLE AP)"), is_portable("Portal vein"), is_portable("")
+    (True, False, False)
+    """
+    return _PORTABLE.search(description.upper()) is not None

@@ -21,13 +21,20 @@ from data.cxr_registry.dicom import (
 )
 
 MAX_BYTES = 512 << 20  # of the file; a 16-bit 8k x 8k detector stores 128 MiB
-RADIOGRAPHS = frozenset({"CR", "DX", "RG"})
 # Terms of View Position, defined and in use; any other word might be a name.
 VIEWS = frozenset(
     {"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LAO", "LPO", "RAO", "RPO"}
     | {"LAT", "LATERAL", "OBLIQUE", "LORDOTIC"}
 )
+LATERALS = frozenset({"LL", "RL", "LAT", "LATERAL"})
+# View codes, of SNOMED CT and of the SNOMED RT before it (PS3.16 CID 4010).
+_VIEW_CODES = {
+    "399348003": "AP", "R-10206": "AP", "272479007": "PA", "R-10214": "PA",
+    "R-40888": "PA", "399173006": "LL", "R-10236": "LL", "399198007": "RL",
+    "R-10232": "RL", "399067008": "LATERAL", "R-102CD": "LATERAL",
+}  # fmt: skip
 
+RADIOGRAPHS, USED_MODALITIES = headers.RADIOGRAPHS, headers.USED_MODALITIES
 UnreadableRadiograph = headers.UnreadableRadiograph
 
 
@@ -40,9 +47,11 @@ class Radiograph:
     stored_to_upright: np.ndarray  # f64[2, 3], of pixel edges (x, y, 1)
     spacing_mm: float | None  # side of a pixel; None: unknown or not square
     view: str  # "PA", "AP", "LL", ...; "" unknown
-    modality: str  # "CR", "DX", "RG"; "" for a PNG or JPEG
+    is_lateral: bool  # by its view, or by rows that run from front to back
+    modality: str  # "CR", "DX", ...; "" for a PNG or JPEG
     burned_in: bool | None  # the header's burned-in annotation flag; None unknown
-    source: str  # see grayscale.BrightnessTable; "file" for a PNG or JPEG
+    source: str  # of the brightness, see grayscale.BrightnessTable
+    is_dicom: bool  # else PNG or JPEG
 
     def orient(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes f64[N, 4] (x0, y0, x1, y1) from stored to upright pixels."""
@@ -57,6 +66,15 @@ class Square(NamedTuple):
     affine: np.ndarray  # f64[2, 3], upright pixels -> pixels of the square
 
 
+def modalities(allow: Collection[str]) -> frozenset[str]:
+    """DICOM modalities to accept, those in use too where the check modality may pass.
+
+    Args:
+        allow: checks that may pass.
+    """
+    return RADIOGRAPHS | (USED_MODALITIES if "modality" in allow else frozenset())
+
+
 def read_radiograph(
     path: Path, *, modalities: Collection[str] | None = RADIOGRAPHS
 ) -> Radiograph:
@@ -64,7 +82,7 @@ def read_radiograph(
 
     Args:
         path: the file.
-        modalities: DICOM modalities to accept; None accepts any.
+        modalities: DICOM modalities to accept beside an empty one; None accepts any.
 
     Returns:
         The upright radiograph.
@@ -94,16 +112,19 @@ def _show(header: Any, stored: np.ndarray) -> Radiograph:
     brightness = grayscale.apply_table(table, stored)
     pixels, affine = _turn_upright(brightness, header.get("PatientOrientation"))
     flag = _token(header.get("BurnedInAnnotation"))
-    view = _token(header.get("ViewPosition"))
+    view = _view(header)
+    directions = _directions(header.get("PatientOrientation"))
     return Radiograph(
         pixels=pixels,
         stored_shape=(stored.shape[0], stored.shape[1]),
         stored_to_upright=affine,
         spacing_mm=_spacing(header),
-        view=view if view in VIEWS else "",
+        view=view,
+        is_lateral=view in LATERALS or not {*"AP"}.isdisjoint(directions),
         modality=_token(header.get("Modality")),
         burned_in={"YES": True, "NO": False}.get(flag),
         source=table.source,
+        is_dicom=True,
     )
 
 
@@ -182,17 +203,18 @@ def _read_picture(data: bytes) -> Radiograph:
         raise UnreadableRadiograph("is a damaged PNG or JPEG file; export it again")
     if stored.ndim == 3:
         stored = decoding.only_grey(stored[..., :3])
-    # 16-bit files often hold 10 to 14 bits: the next power of two is white
-    white = (1 << max(8, int(stored.max()).bit_length())) - 1
+    table = grayscale.picture_table(stored)
     return Radiograph(
-        pixels=stored.astype(np.float32) / np.float32(white),
+        pixels=grayscale.apply_table(table, stored),
         stored_shape=(stored.shape[0], stored.shape[1]),
         stored_to_upright=np.eye(2, 3),
         spacing_mm=None,
         view="",
+        is_lateral=False,
         modality="",
         burned_in=None,
-        source="file",
+        source=table.source,
+        is_dicom=False,
     )
 
 
@@ -228,6 +250,16 @@ def _directions(orientation: Any) -> tuple[str, str]:
     if len(letters) != 2 or any(letter not in "LRAPHF" for letter in letters):
         return "-", "-"
     return (letters[0] or "-"), (letters[1] or "-")
+
+
+def _view(header: Any) -> str:
+    """The word of View Position, else that of the view's code; "" for another one."""
+    view = _token(header.get("ViewPosition"))
+    if view:
+        return view if view in VIEWS else ""
+    for item in header.get("ViewCodeSequence") or ():
+        return _VIEW_CODES.get(str(item.get("CodeValue")), "")
+    return ""
 
 
 def _spacing(header: Any) -> float | None:

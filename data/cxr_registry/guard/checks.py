@@ -24,6 +24,9 @@ CHECKS = {
     "patient_in_two_splits": "the rows stay where the split column says",
     "same_pixels": "both images are kept",
     "burned_in": "images flagged as having burned-in text are kept",
+    "lateral": "lateral films, which a build leaves out, are kept",
+    "modality": "images of Modality DR, XR, OT or SC are read as radiographs",
+    "negative": "images that look like negatives are kept; only an audit looks",
 }
 _LISTED = 50  # problems in a message; an error's `problems` holds all of them
 

@@ -4,7 +4,7 @@ Pure functions that a pool may map; a refusal is returned and not raised.
 """
 
 import functools
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from typing import NamedTuple
 
 import cv2
@@ -13,7 +13,7 @@ import numpy as np
 from data.cxr_registry.build import encode
 from data.cxr_registry.dicom import headers, makers, reader
 from data.cxr_registry.guard import pool
-from data.cxr_registry.survey import duplicates
+from data.cxr_registry.survey import duplicates, polarity
 from data.cxr_registry.tables import records
 
 Refused = encode.Refused
@@ -28,10 +28,13 @@ class Look(NamedTuple):
     stored_shape: tuple[int, int]  # rows, columns of the file
     spacing_mm: float | None
     view: str  # of the header
+    is_lateral: bool  # by the header or the table
     modality: str
     maker: str  # of makers.py, "other", or "" unknown
+    is_portable: bool  # by the words of the header
     burned_in: bool | None  # the header's flag
     source: str  # what set the brightness, see grayscale.BrightnessTable
+    is_negative: bool  # by polarity.py, whatever the header says
 
 
 class Picture(NamedTuple):
@@ -42,13 +45,16 @@ class Picture(NamedTuple):
     boxes: np.ndarray  # f64[k, 4], (x0, y0, x1, y1) in pixels of the picture
 
 
-def look(study: records.Study) -> Look | Refused:
-    """Reads one image whole."""
+def look(
+    study: records.Study, *, modalities: Collection[str] = reader.RADIOGRAPHS
+) -> Look | Refused:
+    """Reads one image whole, of one of these DICOM modalities."""
     try:
-        image = reader.read_radiograph(study.path)
-        maker = ""
-        if image.source != "file":
-            maker = makers.name_of(headers.read_manufacturer(study.path))
+        image = reader.read_radiograph(study.path, modalities=modalities)
+        maker, description = "", ""
+        if image.is_dicom:
+            maker, description = headers.read_device(study.path)
+        is_lateral = encode.is_lateral(study, image.is_lateral)
         return Look(
             row=study.row,
             digest=duplicates.digest(image.pixels),
@@ -56,10 +62,14 @@ def look(study: records.Study) -> Look | Refused:
             stored_shape=image.stored_shape,
             spacing_mm=image.spacing_mm,
             view=image.view,
+            is_lateral=is_lateral,
             modality=image.modality,
-            maker=maker,
+            maker=makers.name_of(maker),
+            is_portable=makers.is_portable(description),
             burned_in=image.burned_in,
             source=image.source,
+            # in a lateral view bone and air are elsewhere
+            is_negative=not is_lateral and polarity.is_negative(image.pixels),
         )
     except reader.UnreadableRadiograph as error:
         return Refused(study.row, str(error))
@@ -73,7 +83,7 @@ def picture(study: records.Study, *, side: int) -> Picture | None:
     Images whose header says that they have burned-in text are never shown.
     """
     try:
-        image = reader.read_radiograph(study.path)
+        image = reader.read_radiograph(study.path, modalities=None)
     except (reader.UnreadableRadiograph, OSError):
         return None
     if image.burned_in:
@@ -89,17 +99,22 @@ def picture(study: records.Study, *, side: int) -> Picture | None:
 
 
 def look_at_all(
-    studies: Iterable[records.Study], *, workers: int, timeout_s: float
+    studies: Iterable[records.Study],
+    *,
+    modalities: Collection[str] = reader.RADIOGRAPHS,
+    workers: int,
+    timeout_s: float,
 ) -> Generator[Look | Refused, None, None]:
     """A look at each image, in order; one that hangs or kills its process is refused.
 
     Args:
         studies: of the registry.
+        modalities: DICOM modalities to accept.
         workers: processes; 0 works in this one, without a time limit.
         timeout_s: seconds that one file may take.
     """
     return pool.map_in_order(
-        look,
+        functools.partial(look, modalities=modalities),
         studies,
         workers=workers,
         timeout_s=timeout_s,

@@ -6,12 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from data.cxr_registry.dicom import grayscale
 from data.cxr_registry.guard import checks
 from data.cxr_registry.survey import duplicates, looks, table_survey
 from data.cxr_registry.tables import records
 
 _LISTED = 10_000  # near pairs that audit.json lists; all are counted
 _FLAGS = {True: "yes", False: "no", None: "not_stated"}
+_NEGATIVE = (
+    "looks like a negative (air bright, bone dark), or is no upright chest; look at "
+    "it, and mend the polarity in its header"
+)
 _SIZES = 12  # stored sizes that are listed, the commonest ones
 
 
@@ -29,7 +34,8 @@ def pixels(
         registry: its tables.
         results: of `looks.look`, for each study.
         split_of: row -> split; empty where patients are not known.
-        problems: takes same pixels of two patients, and too many unusable images.
+        problems: takes same pixels of two patients, negatives, and too many unusable
+            images.
         max_bad_share: of the images, unusable ones that a build leaves out.
     """
     images = [result for result in results if isinstance(result, looks.Look)]
@@ -41,6 +47,11 @@ def pixels(
         text = f"{many}, more than max_bad_share={max_bad_share:g} lets pass; mend them"
         problems.add(registry.table, None, text, check="quarantine")
     by_row = {image.row: image for image in images}
+    negatives = [image.row for image in images if image.is_negative]
+    for row in negatives:
+        problems.add(registry.table, row, _NEGATIVE, check="negative")
+
+    portable = {image.row for image in images if image.is_portable}
 
     def of(row: int, name: str) -> str:
         return getattr(by_row[row], name) if row in by_row else ""
@@ -56,7 +67,16 @@ def pixels(
             registry, lambda s: table_survey.view(s.view or of(s.row, "view"))
         ),
         "modalities": _counted(image.modality or "none" for image in images),
+        "portable": table_survey.crossed(
+            registry,
+            lambda s: "named" if s.row in portable else "not named",
+        ),
+        "lateral_rows": [image.row for image in images if image.is_lateral],
+        "negative_rows": negatives,
         "brightness_from": _counted(image.source for image in images),
+        "brightness_corrected_rows": [
+            image.row for image in images if grayscale.is_corrected(image.source)
+        ],
         "stored_sizes": _sizes(images),
         "spacing_mm": table_survey.spread(
             [x.spacing_mm for x in images if x.spacing_mm]
