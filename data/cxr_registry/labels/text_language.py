@@ -6,8 +6,13 @@ takes no dictionary and no model, and where nothing speaks against it, a sentenc
 as read.
 """
 
+import csv
+import functools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+TABLE = Path(__file__).with_name("language_words.csv")
 
 _SCRIPTS = {  # code -> letters of its script, two where one may be a sign
     "ja": re.compile(r"[\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f]"),
@@ -23,41 +28,16 @@ _SCRIPTS = {  # code -> letters of its script, two where one may be a sign
 _WORD = re.compile(r"[^\W\d_]+")
 # Letters with marks that no other language of the list has.
 _VIETNAMESE = re.compile(r"[\u0103\u01a1\u01b0\u0111\u1ea0-\u1ef9]", re.IGNORECASE)
-_WORDS = {
-    "en": "the of and is are was were no not there with without within in on at for to "
-    "from this that has have seen normal clear left right heart lung lungs chest rib "
-    "ribs bony bones acute old fracture fractures effusion pneumothorax silhouette size "
-    "clavicle clavicles healed multiple displaced consolidation opacity unremarkable "
-    "unchanged stable identified noted evidence pleural",
-    "de": "der das des dem den und ist sind nicht kein keine keinen ohne mit bei zum zur "
-    "nach von links rechts lunge herz rippe rippen fraktur frakturen erguss befund "
-    "beurteilung unauffällig verdacht beidseits klavikula schlüsselbein keinerlei "
-    "nachweis regelrecht knöcherner dislozierte alte herzgröße",
-    "es": "el los las del sin con por para una derecha derecho derechas derechos "
-    "izquierda izquierdo izquierdas izquierdos fractura fracturas costales clavícula "
-    "clavicula costilla costillas arcos pulmón pulmones pulmonar pulmonares derrame "
-    "neumotórax silueta cardiaca cardíaca tamaño observan observa evidencia tórax "
-    "desplazada lesiones óseas hallazgos campos normales consolidada antigua",
-    "it": "il lo gli della delle dei di non senza destra destro sinistra sinistro "
-    "frattura fratture clavicola costa coste costali polmone polmoni polmonari "
-    "polmonare versamento pneumotorace cuore torace campi liberi lesioni scomposta "
-    "composta nella nei osservano ombra cardiaca pleurico evidenti",
-    "fr": "le les du la des et sans avec pas une droite droit droits gauche gauches "
-    "clavicule côte côtes costaux poumon poumons pulmonaire épanchement cardiaque arcs "
-    "normale claire clairs foyer tiers de déplacée radiographie visible",
-    "pt": "dos das da sem não uma direita direito esquerda esquerdo fratura fraturas "
-    "clavícula costela costelas pulmão pulmões derrame alterações área cardíaca tórax "
-    "evidências ossos sinais arcos costais",
-    "nl": "het een van geen niet zonder met links rechts ribben fractuur fracturen "
-    "sleutelbeen claviculafractuur longen pleuravocht verdenking oude",
-    "pl": "nie bez oraz złamanie złamania żebra żeber obojczyka obojczyk płuca serce "
-    "prawego lewego klatki piersiowej zmian",
-    "tr": "yok izlenmedi izlendi sağ sol kırık kırığı kosta klavikula akciğer kalp "
-    "normaldir saptanmadı",
-    "vi": "không có gãy xương sườn đòn phổi tim bên trái phải tràn dịch màng khí hai bình "
-    "thường hình ảnh bóng cung số",
-}
-_VOCABULARY = {code: frozenset(words.split()) for code, words in _WORDS.items()}
+
+
+@functools.cache
+def _vocabulary() -> Mapping[str, frozenset[str]]:
+    """Code of a language -> words of reports that no other language here has."""
+    with TABLE.open(encoding="utf-8", newline="") as stream:
+        return {
+            line["language"]: frozenset(line["words"].split())
+            for line in csv.DictReader(stream)
+        }
 
 
 def foreign(sentence: str, languages: Collection[str]) -> str:
@@ -76,11 +56,12 @@ def foreign(sentence: str, languages: Collection[str]) -> str:
                 return code
         if "vi" not in languages and len(_VIETNAMESE.findall(sentence)) > 1:
             return "vi"
-    if not all(code in _VOCABULARY or code in _SCRIPTS for code in languages):
+    vocabulary = _vocabulary()
+    if not all(code in vocabulary or code in _SCRIPTS for code in languages):
         return ""  # a user's own language, whose words are not known here
     words = frozenset(_WORD.findall(sentence.lower()))
-    score = {code: len(words & known) for code, known in _VOCABULARY.items()}
+    score = {code: len(words & known) for code, known in vocabulary.items()}
     read = max((score.get(code, 0) for code in languages), default=0)
-    other = max(_VOCABULARY.keys() - set(languages), key=lambda c: (score[c], c))
+    other = max(vocabulary.keys() - set(languages), key=lambda c: (score[c], c))
     # one word may be a name; two of a language, and fewer of those that are read
     return other if score[other] > max(read, 1) else ""

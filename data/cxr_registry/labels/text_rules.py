@@ -57,7 +57,8 @@ _NEVER = r"(?!)"  # matches nowhere
 # At the start of a line or sentence, or anywhere in capitals; before a colon, a dash or
 # the line's end.
 _HEADING = (
-    r"(?:^|(?<=[.!?;\u3002])[ \t]?|(?<=\s)(?=(?-i:[A-Z][A-Z /]+):))[ \t]*(?:[#*=-]+[ \t]*)?(?:\d[.)][ \t]*)?(?:{})"
+    r"(?:^|(?<=[.!?;\u3002])[ \t]?|(?<=\s)(?=(?-i:[A-Z][A-Z /]+):))"
+    r"[ \t]*(?:[#*=-]+[ \t]*)?(?:\d[.)][ \t]*)?(?:{})"
     r"(?:[ \t]*\([^()\n]{,40}\))?[ \t*=]*(?:[:\uff1a]|-(?=\s)|$)\s*"
 )
 _WHOLE_FRAMES = {

@@ -1,9 +1,9 @@
 """Which places of a sentence a phrase such as "no" holds over.
 
-ConText's four kinds of phrases: one that holds over what follows it (forward) or what
-precedes it (backward), one that only looks like it (pseudo), and one that ends its reach
-(terminate). Where ConText lets a phrase reach to the end of the sentence, the grammar of
-lists decides here what a comma or "and" does:
+ConText's four kinds of phrases: one that holds over what follows it (forward) or over
+what precedes it (backward), one that only looks like it (pseudo), one that ends its
+reach (terminate). Where ConText lets a phrase reach to the end of the sentence, the
+grammar of lists decides here what a comma or "and" does:
 
     No acute, displaced rib fracture           two adjectives: "no" reaches on
     No effusion, rib fracture, or nodule       a list with "or": reaches on
