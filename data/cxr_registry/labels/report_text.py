@@ -50,12 +50,15 @@ class ReportOptions:
     read: str = "auto"
     languages: tuple[str, ...] = ("en",)
     rules: Path | None = None  # a table of the user's own patterns, see text_rules
+    labels: Path | None = None  # the user's own labels, see tables/own_labels
     # label of a finding that a report on the image does not mention: negative, unknown
     silence: str = "negative"
 
     def __post_init__(self):
         if self.read not in READ:
             raise ValueError(f"read={self.read!r}: must be one of {', '.join(READ)}")
+        if self.labels and self.read == "never":
+            raise ValueError("read='never' leaves labels unused; give one of the two")
         if self.silence not in SILENCE:
             have = ", ".join(SILENCE)
             raise ValueError(f"silence={self.silence!r}: must be one of {have}")
@@ -85,6 +88,7 @@ class Mentions(NamedTuple):
     about_image: bool  # it says anything about the image
     anatomy: bool  # something that an image of the chest shows is named
     unread: str  # the code of a language without patterns that part of it is in, or ""
+    missing: bool  # a word stands for a missing report: NA, pending
 
 
 class TextLabel(NamedTuple):
@@ -97,9 +101,10 @@ class TextLabel(NamedTuple):
 
 # Evidence of a label that no mention decided.
 NO_MENTION = "no mention"
+MISSING = "a word for a missing report"
 NO_REPORT = "nothing about the image"
 NO_ANATOMY = "nothing of the chest is named"
-UNREAD = "text in a language that is not read: "  # and its code
+UNREAD = "text in a language that is not read, "  # and its code
 Labels = dict[str, TextLabel]  # finding -> what a report says about it
 
 
@@ -146,7 +151,7 @@ class Reader:
         taken_back = [m.end() for m in self.rules.whole["retract"].finditer(report)]
         valid_from = max(taken_back, default=0)
         mentions: list[Mention] = []
-        about_image = anatomy = False
+        about_image = anatomy = missing = False
         unread = ""
         before = 0  # where the mentions of the sentence before begin
         for section, start, end in text_split.sections(report, self.rules):
@@ -156,6 +161,7 @@ class Reader:
                 sentence = re.sub(r"\s", " ", report[first:last])
                 read = self._cached_sentence(sentence, section)
                 unread = unread or read.unread
+                missing |= read.empty
                 if section != "request":
                     about_image |= not read.unread and not read.empty
                     anatomy |= read.anatomy
@@ -171,7 +177,7 @@ class Reader:
                     )
                     for mention in read.mentions
                 ]
-        return Mentions(tuple(mentions), about_image, anatomy, unread)
+        return Mentions(tuple(mentions), about_image, anatomy, unread, missing)
 
     def _sentence(self, sentence: str, section: str) -> "_Sentence":
         """What one sentence says, with offsets in it."""
@@ -273,7 +279,8 @@ def decide(mentions: Mentions, finding: str, *, silence: int) -> TextLabel:
     if label:
         return label
     if not mentions.about_image:
-        return TextLabel(-1, NO_REPORT, silent=True)
+        why = MISSING if mentions.missing else NO_REPORT
+        return TextLabel(-1, why, silent=True)
     if not mentions.anatomy:
         return TextLabel(-1, NO_ANATOMY, silent=True)
     return TextLabel(silence, NO_MENTION, silent=True)
