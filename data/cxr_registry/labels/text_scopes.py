@@ -24,6 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from data.cxr_registry.labels import text_rules
 
 UNCLEAR_MARK = "?"  # ends the name of a kind that may or may not hold
+_LETTER = re.compile(r"[^\W\d_]")
 _WORD_BEFORE = re.compile(r"\S+\s*\Z")
 
 
@@ -75,7 +76,7 @@ class Scopes:
         for joint in self._grammar["joint"].finditer(sentence, phrase, place):
             said = sentence[phrase : joint.start()]
             after = _skip_blanks(sentence, joint.end())
-            if aside or self._grammar["verb"].search(said):
+            if aside or self._has_verb(said):
                 return _Reach.NO
             if not said.strip() or self._describes(said):
                 continue
@@ -105,6 +106,16 @@ class Scopes:
             if grammar["verb"].search(said) or not listed:
                 return _Reach.NO
         return _Reach.YES
+
+    def _has_verb(self, said: str) -> bool:
+        """Whether something is said of a noun: not "evident displaced rib"."""
+        verb, adjective = self._grammar["verb"], self._grammar["adjective"]
+        start = _skip_blanks(said, 0)
+        while word := verb.match(said, start) or adjective.match(said, start):
+            start = _skip_blanks(said, word.end())
+        if _LETTER.search(said, start):
+            return bool(verb.search(said, start))
+        return bool(verb.search(said)) and not self._describes(said)
 
     def _describes(self, said: str) -> bool:
         """Whether the text ends with an adjective of fractures."""
