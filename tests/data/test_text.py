@@ -177,6 +177,151 @@ def test_no_clue_hides_a_mention(readers):
                 assert slow.read(line["text"]) == reader.read(line["text"])
 
 
+# Sentences put together of parts: a part must not change what another one says.
+
+BONES = {
+    "rib": ("rib fracture", "fractures of the left ribs", "left fifth rib fracture"),
+    "clavicle": ("clavicle fracture", "fracture of the distal right clavicle"),
+}
+OTHERS = ("pneumothorax", "right-sided effusion", "suspicious nodule", "dislocation")
+ADJECTIVES = ("", "acute ", "acute, displaced ", "displaced or acute ", "left lateral ")
+DENIALS = ("No ", "There is no evidence of ", "Clear lungs without ", "Negative for ")
+LOOKS = ("", " is seen", " are identified", " on this exam")
+DOUBTS = (
+    "old",
+    "old, healed",
+    "chronic",
+    "possible",
+    "age-indeterminate",
+    "pathologic",
+)
+LATER = (" are old", ", likely chronic", " cannot be excluded", ". These appear healed")
+BEFORE = (
+    "",
+    "No pneumothorax, but ",
+    "Old granulomatous disease. ",
+    "Small effusion and ",
+)
+AFTER = (
+    " with small pneumothorax",
+    ", no pneumothorax",
+    " not seen on the prior study",
+)
+
+
+@pytest.fixture
+def draw():
+    return random.Random(0)
+
+
+def told(reader, finding, sentence):
+    return reader.labels(sentence + ".", FINDINGS)[finding].label
+
+
+@pytest.mark.parametrize("finding", FINDINGS)
+def test_a_list_with_or_denies_each_of_its_items(reader, draw, finding):
+    for _ in range(500):
+        items = draw.sample(OTHERS, draw.randint(1, 3))
+        fracture = draw.choice(ADJECTIVES) + draw.choice(BONES[finding])
+        items.insert(draw.randint(0, len(items)), fracture)
+        comma = draw.choice((", or ", " or "))
+        sentence = ", ".join(items[:-1]) + comma + items[-1] + draw.choice(LOOKS)
+        sentence = draw.choice(DENIALS) + sentence
+        assert told(reader, finding, sentence) == 0, sentence
+
+
+@pytest.mark.parametrize("finding", FINDINGS)
+def test_a_list_without_or_never_affirms(reader, draw, finding):
+    """ "No effusion, left rib fracture": it may be either, so it is unknown."""
+    for _ in range(500):
+        items = draw.sample(OTHERS, draw.randint(1, 3))
+        fracture = draw.choice(ADJECTIVES) + draw.choice(BONES[finding][:2])
+        items.insert(draw.randint(0, len(items)), fracture)
+        sentence = draw.choice(DENIALS) + ", ".join(items)
+        assert told(reader, finding, sentence) in (0, -1), sentence
+
+
+@pytest.mark.parametrize("finding", FINDINGS)
+def test_a_doubt_before_or_after_is_never_affirmed(reader, draw, finding):
+    for _ in range(300):
+        bone = draw.choice(BONES[finding])
+        doubted = f"{draw.choice(DOUBTS)} {bone}", bone + draw.choice(LATER)
+        for sentence in doubted:
+            sentence = draw.choice(BEFORE) + sentence
+            assert told(reader, finding, sentence) == -1, sentence
+
+
+@pytest.mark.parametrize("finding", FINDINGS)
+def test_what_stands_around_a_fracture_takes_nothing_from_it(reader, draw, finding):
+    for _ in range(300):
+        fracture = draw.choice(ADJECTIVES[:3]) + draw.choice(BONES[finding])
+        sentence = draw.choice(BEFORE) + fracture + draw.choice(AFTER)
+        assert told(reader, finding, sentence) == 1, sentence
+
+
+@pytest.mark.parametrize(
+    ("report", "label"),
+    [
+        ("Left rib fracture. These appear chronic.", -1),
+        ("Left rib fracture. These are not displaced.", 1),
+        ("Left rib fracture.\nADDENDUM: No rib fracture.", 0),
+        ("No rib fracture.\nADDENDUM: There is a left rib fracture.", 1),
+        ("Left rib fracture.\nADDENDUM: No fracture.", -1),
+        ("Left rib fracture. Dictated in error. Lungs are clear.", 0),
+        ("Left rib fracture. Wrong patient.", -1),
+        ("XXXX left rib fracture.", -1),  # the word may be "no" or "old"
+        ("No XXXX rib fracture.", 0),
+        ("Scapula fracture, ribs clear.", 0),
+        ("One of the sternal wires is fractured. Lungs are clear.", 0),
+        ("HISTORY: Rib fracture.\n\nHeart normal. Ribs intact.", 0),
+        ("HISTORY: Fall.\nLUNGS: Clear.\nRIBS: Left fracture.", 1),
+        ("INDICATION: Rib fracture FINDINGS: Left rib fracture.", 1),
+    ],
+)
+def test_how_the_sentences_of_a_report_make_one_label(reader, report, label):
+    assert reader.labels(report, ["rib"])["rib"].label == label
+
+
+# Silence is no negative.
+
+
+@pytest.mark.parametrize(
+    ("report", "why"),
+    [
+        ("NA", report_text.MISSING),
+        ("\\N", report_text.MISSING),
+        ("Chest x-ray report pending.", report_text.MISSING),
+        ("FINDINGS: n/a\nIMPRESSION: not yet dictated", report_text.MISSING),
+        ("---", report_text.NO_REPORT),
+        ("INDICATION: Fall.", report_text.NO_REPORT),
+        ("CHEST PA", report_text.NO_ANATOMY),
+        ("No acute findings.", report_text.NO_ANATOMY),
+        ("右側第五肋骨骨折。Heart size normal.", report_text.UNREAD + "zh"),
+        ("Lungs clear. Fractura de clavícula izquierda.", report_text.UNREAD + "es"),
+        ("Absence de fracture. Poumons clairs.", report_text.UNREAD + "fr"),
+        ("Frattura della clavicola sinistra.", report_text.UNREAD + "it"),
+        ("Không thấy gãy xương sườn.", report_text.UNREAD + "vi"),
+        ("肋骨骨折なし。", report_text.UNREAD + "ja"),
+        ("Keine Rippenfraktur. Herz und Lunge normal.", report_text.UNREAD + "de"),
+    ],
+)
+def test_a_report_that_is_not_read_leaves_labels_unknown_and_says_why(
+    reader, report, why
+):
+    for found in reader.labels(report, FINDINGS).values():
+        assert (found.label, found.evidence) == (-1, why)
+
+
+def test_a_language_is_told_by_more_than_a_name(reader):
+    report = "Lungs are clear. Electronically signed by Maria de la Cruz MD."
+    assert reader.labels(report, ["rib"])["rib"].label == 0
+
+
+def test_what_is_read_stands_beside_what_is_not(reader):
+    report = "Acute left rib fracture. 左側肋骨骨折。"
+    assert [f.label for f in reader.labels(report, FINDINGS).values()] == [1, -1]
+
+
 GERMAN = [
     ("Dislozierte Fraktur der 5. Rippe links.", (1, None)),
     ("Rippenserienfraktur rechts mit kleinem Pneumothorax.", (1, None)),

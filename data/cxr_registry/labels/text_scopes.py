@@ -72,7 +72,7 @@ class Scopes:
         reach = _Reach.YES
         # "Although no effusion is seen, ...": the comma ends what is said aside
         aside = self._grammar["aside"].match(sentence)
-        listed = self._list_end(sentence, phrases, phrase, place)
+        listed = self._list_end(sentence, phrases, place)
         for joint in self._grammar["joint"].finditer(sentence, phrase, place):
             said = sentence[phrase : joint.start()]
             after = _skip_blanks(sentence, joint.end())
@@ -80,10 +80,10 @@ class Scopes:
                 return _Reach.NO
             if not said.strip() or self._describes(said):
                 continue
-            if self._grammar["fresh"].match(sentence, after):
-                return _Reach.NO
             if self._grammar["or"].search(sentence, after, listed):
                 continue
+            if self._grammar["fresh"].match(sentence, after):
+                return _Reach.NO
             if self._grammar["unclear"].match(sentence, after):
                 reach = _Reach.UNCLEAR
         return reach
@@ -123,10 +123,8 @@ class Scopes:
         adjective = self._grammar["adjective"]
         return bool(word and adjective.search(said, word.start()))
 
-    def _list_end(
-        self, sentence: str, phrases: "_Phrases", start: int, place: int
-    ) -> int:
-        """Where a list that begins after a phrase must have ended."""
+    def _list_end(self, sentence: str, phrases: "_Phrases", place: int) -> int:
+        """Where a list that holds a place must have ended."""
         ends = [at for at, _ in (*phrases.ends, *phrases.forward) if at > place]
         return min(ends, default=len(sentence))
 
