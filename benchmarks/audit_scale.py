@@ -12,7 +12,7 @@ sentences, boxes on one image in ten, half as many patients as images), then run
 
 and prints wall time, CPU time of all its processes, and the largest memory: of the
 process itself, and of it with all its workers at one moment (shared pages counted in
-each). Needs psutil, and requirements/text.txt for `reports`.
+each). Needs psutil.
 """
 
 import argparse

@@ -1,20 +1,18 @@
-"""How well and how fast labels are read from reports.
+"""How well labels are read from reports, by category, with intervals.
 
-    python benchmarks/text_labels.py [--split test|dev] [--reports 2000]
+    python benchmarks/text_labels.py [--split test|dev] [--errors]
 
-Reads the project's own sentences (tests/data/sentences_test.csv, never tuned on) for
-both findings and prints precision and recall with Wilson's 95 % intervals, by label and
-by phenomenon, then every error, then reports a second on one core. Needs
-requirements/text.txt.
+Reads the project's own sentences and whole reports (tests/data/sentences_test.csv and
+reports_test.csv, never tuned on) for both findings. Prints precision and recall with
+Wilson's 95 % intervals, what was read of each right label (the confusion with unknown),
+the same by language and category, and with --errors every label read wrong.
 """
 
 import argparse
 import csv
 import math
-import random
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,29 +23,19 @@ from data.cxr_registry.labels import report_text
 ROOT = Path(__file__).parent.parent
 FINDINGS = ("rib", "clavicle")
 LABELS = {"1": "positive", "0": "negative", "-1": "unknown", "": "not mentioned"}
-REGISTRY = 65_845  # radiographs of the paper
-NEUTRAL = (
-    "The lungs are clear.",
-    "The cardiomediastinal silhouette is within normal limits.",
-    "No focal consolidation is seen.",
-    "There is a small left pleural effusion.",
-    "No pneumothorax.",
-    "Endotracheal tube terminates 4 cm above the carina.",
-    "Mild degenerative changes of the thoracic spine.",
-    "Bibasilar atelectasis is unchanged.",
-    "The aorta is tortuous.",
-    "A right chest tube is in place.",
-)
+# What --report_languages says for the reports of each language of the files.
+LANGUAGES = {"en": ("en",), "de": ("de",), "zh": ("en", "zh")}
 
 
 class Case(NamedTuple):
-    """One sentence and one finding: what is right, and what was read."""
+    """One text and one finding: what is right, and what was read."""
 
-    phenomenon: str
+    language: str
+    category: str
     finding: str
     right: str  # a key of LABELS
     read: str
-    sentence: str
+    text: str
 
 
 def wilson(hits: int, total: int) -> str:
@@ -61,15 +49,33 @@ def wilson(hits: int, total: int) -> str:
     return f"{hits}/{total} = {p:.3f} [{max(low, 0):.3f}, {min(high, 1):.3f}]"
 
 
-def read_cases(reader: report_text.Reader, path: Path) -> list[Case]:
+def read_cases(path: Path, *, whole: bool) -> list[Case]:
+    """All texts of a file, read for both findings.
+
+    Args:
+        path: a table with language, category, a column for each finding, and text.
+        whole: whole reports, whose label silence decides too; else sentences, of
+            which it is asked whether they speak of the finding at all.
+    """
+    readers = {
+        code: report_text.Reader(report_text.ReportOptions(languages=languages))
+        for code, languages in LANGUAGES.items()
+    }
     cases = []
     with path.open(encoding="utf-8", newline="") as stream:
         for line in csv.DictReader(stream):
-            read = reader.labels(line["text"], FINDINGS)
-            for name, found in read.items():
-                label = "" if found.silent else str(found.label)
+            labels = readers[line["language"]].labels(line["text"], FINDINGS)
+            for name, found in labels.items():
+                silent = found.silent and not whole
                 cases.append(
-                    Case(line["phenomenon"], name, line[name], label, line["text"])
+                    Case(
+                        language=line["language"],
+                        category=line["category"],
+                        finding=name,
+                        right=line[name],
+                        read="" if silent else str(found.label),
+                        text=line["text"],
+                    )
                 )
     return cases
 
@@ -83,64 +89,63 @@ def row(name: str, cases: Iterable[Case], labels: set[str]) -> str:
     return f"| {name} | {wilson(hits, len(read))} | {wilson(hits, len(right))} |"
 
 
-def print_tables(cases: list[Case]) -> None:
-    head = "| precision | recall |\n|---|---|---|"
-    print(f"| finding, label {head}")
-    for finding in FINDINGS:
-        for label, name in LABELS.items():
-            mine = (case for case in cases if case.finding == finding)
-            print(row(f"{finding}, {name}", mine, {label}))
-    print(f"\n| phenomenon {head}")
-    named = set(LABELS) - {""}
-    for phenomenon in dict.fromkeys(case.phenomenon for case in cases):
-        print(row(phenomenon, (c for c in cases if c.phenomenon == phenomenon), named))
-    print(row("all", cases, named))
+def print_tables(title: str, cases: Sequence[Case]) -> None:
+    present = [name for name in LABELS if any(case.right == name for case in cases)]
+    print(f"\n{title}: {len(cases) // len(FINDINGS)} texts, {len(FINDINGS)} findings")
+    print("\n| label | precision | recall |\n|---|---|---|")
+    for label in present:
+        print(row(LABELS[label], cases, {label}))
+    print(row("positive and negative", cases, {"1", "0"}))
+    read_as = " | ".join(f"read as {LABELS[name]}" for name in present)
+    print(f"\n| right | {read_as} |\n|---|{'---|' * len(present)}")
+    for right in present:
+        mine = [case.read for case in cases if case.right == right]
+        counts = " | ".join(str(mine.count(name)) for name in present)
+        print(f"| {LABELS[right]} | {counts} |")
+    print(
+        "\n| category | positive: precision | positive: recall | all labels right | "
+        "read as unknown |\n|---|---|---|---|---|"
+    )
+    for language, category in sorted({(c.language, c.category) for c in cases}):
+        mine = [c for c in cases if (c.language, c.category) == (language, category)]
+        print(category_row(f"{language}, {category}", mine))
+    print(category_row("all", cases))
 
 
-def print_errors(cases: list[Case]) -> None:
+def category_row(name: str, cases: Sequence[Case]) -> str:
+    read = [case for case in cases if case.read == "1"]
+    positive = [case for case in cases if case.right == "1"]
+    hits = sum(case.right == "1" for case in read)
+    right = sum(case.read == case.right for case in cases)
+    lost = sum(case.read == "-1" != case.right for case in cases)
+    shares = (
+        wilson(hits, len(read)),
+        wilson(hits, len(positive)),
+        wilson(right, len(cases)),
+    )
+    return f"| {name} | {' | '.join(shares)} | {lost} |"
+
+
+def print_errors(cases: Sequence[Case]) -> None:
     wrong = [case for case in cases if case.read != case.right]
     print(f"\n{len(wrong)} of {len(cases)} labels are wrong:")
     for case in wrong:
-        sentence = case.sentence.replace("\n", " / ")
+        text = case.text.replace("\n", " / ")
         words = f"{LABELS[case.right]}, read as {LABELS[case.read]}"
-        print(f"- {case.finding} {words}: {sentence}")
-
-
-def print_speed(count: int) -> None:
-    """Reports of about ten sentences, two of them about bones; nothing remembered."""
-    with (ROOT / "tests/data/sentences_dev.csv").open(encoding="utf-8") as stream:
-        pool = [line["text"].split("\n")[-1] for line in csv.DictReader(stream)]
-    draw = random.Random(0)
-    reports = [
-        "INDICATION: Fall, chest pain.\nFINDINGS: "
-        + " ".join([*draw.sample(NEUTRAL, 7), *draw.sample(pool, 2)])
-        + "\nIMPRESSION: "
-        + draw.choice(pool)
-        for _ in range(count)
-    ]
-    reader = report_text.Reader(report_text.ReportOptions(), remember=0)
-    reader.labels(reports[0], FINDINGS)
-    start = time.process_time()
-    for report in reports:
-        reader.labels(report, FINDINGS)
-    rate = count / (time.process_time() - start)
-    size = sum(map(len, reports)) / count
-    print(
-        f"\n{rate:.0f} reports/s on one core ({size:.0f} characters each, no sentence "
-        f"remembered): {REGISTRY:,} take {REGISTRY / rate / 60:.1f} minutes"
-    )
+        print(f"- {case.finding} {words}: {text}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Labels of reports: right, and fast?")
+    parser = argparse.ArgumentParser(description="Labels of reports: right?")
     parser.add_argument("--split", default="test", choices=("test", "dev"))
-    parser.add_argument("--reports", type=int, default=2000, help="for the speed")
+    parser.add_argument("--errors", action="store_true", help="print each wrong label")
     flags = parser.parse_args()
-    reader = report_text.Reader(report_text.ReportOptions())
-    cases = read_cases(reader, ROOT / f"tests/data/sentences_{flags.split}.csv")
-    print_tables(cases)
-    print_errors(cases)
-    print_speed(flags.reports)
+    for kind in ("sentences", "reports"):
+        path = ROOT / f"tests/data/{kind}_{flags.split}.csv"
+        cases = read_cases(path, whole=kind == "reports")
+        print_tables(f"{kind}, {flags.split}", cases)
+        if flags.errors:
+            print_errors(cases)
 
 
 if __name__ == "__main__":

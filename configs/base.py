@@ -184,8 +184,9 @@ def data() -> Any:
     config.point_radius = 32.0  # half the side of a point's box, px of the stored image
     config.reports = reports = section()  # how labels are read from the column `report`
     reports.read = "auto"  # auto: where nothing else defines the label; always, never
-    reports.languages = ("en",)  # en, de
+    reports.languages = ("en",)  # en, de, zh
     reports.rules = config_dict.placeholder(str)  # table of patterns, beside our own
+    reports.labels = config_dict.placeholder(str)  # table of labels of your own reader
     reports.silence = "negative"  # what no mention means: negative, unknown
     # processes of the build; 0: none but this one, without timeout_s and memory_gib
     config.workers = 2

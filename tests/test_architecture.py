@@ -35,8 +35,6 @@ OUTSIDE = {
     "absl": {"aals_jax.commands"},
     "ml_collections": {"aals_jax.commands", "configs"},
     "pydicom": {"data"},
-    "spacy": {"data.cxr_registry.labels"},
-    "negspacy": {"data.cxr_registry.labels"},
     "apache_beam": {"data.cxr_registry.build.beam_shards"},
     "ray": {"aals_jax.sweeps.ray_engine"},
     "optuna": {"aals_jax.sweeps.ray_engine"},

@@ -409,7 +409,6 @@ def test_workers_that_take_too_long_are_told_by_row(registry, tmp_path, capfd):
 
 
 def test_reports_are_read_without_a_word_of_them(registry, tmp_path):
-    pytest.importorskip("negspacy")
     reports = report_text.ReportOptions(read="always", languages=("en", "de"))
     with everything_said() as said:
         reading = records.ReadingOptions(reports=reports)

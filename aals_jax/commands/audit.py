@@ -50,12 +50,19 @@ _REPORTS = _LABELS.choice(
     default="auto",
 )
 _LANGUAGES = _LABELS.words(
-    "report_languages", ["en"], "Languages of the reports: en, de, or both."
+    "report_languages", ["en"], "Languages of the reports, of en, de and zh."
 )
 _RULES = _LABELS.path(
     "report_rules",
     None,
     "Table of your own patterns for reports, used beside the built-in ones "
+    "(docs/labels.md).",
+)
+_OWN_LABELS = _LABELS.path(
+    "report_labels",
+    None,
+    "Table of labels that you made of the reports in another way (image, finding, "
+    "label); they count instead of the built-in rules, and the two are compared "
     "(docs/labels.md).",
 )
 _SILENCE = _LABELS.choice(
@@ -111,6 +118,7 @@ def call() -> None:
             read=_REPORTS.value,
             languages=tuple(_LANGUAGES.value),
             rules=_RULES.value,
+            labels=_OWN_LABELS.value,
             silence=_SILENCE.value,
         ),
     )

@@ -190,6 +190,17 @@ def _log(result: Mapping[str, Any], out: Path) -> None:
     for name, counts in result["supervision"].items():
         words = ", ".join(f"{kind} {count}" for kind, count in counts.items())
         log.info("%s: %s", name, words)
+    for name, compared in result["report_labels"].items():
+        log.info(
+            "%s: own labels of reports and the rules agree on %d of %d; %s",
+            name,
+            compared["alike"],
+            compared["images"],
+            ", ".join(
+                f"rules {one['rules']} and own {one['own']}: {one['images']}"
+                for one in compared["counts"]
+            ),
+        )
     if pixels := result["pixels"]:
         log.info(
             "%d readable, %d unreadable; %d images repeat pixels, %d pairs within %d "

@@ -91,6 +91,7 @@ def _build_options(
                 read=fields.reports.read,
                 languages=tuple(fields.reports.languages),
                 rules=_path(fields.reports.rules),
+                labels=_path(fields.reports.labels),
                 silence=fields.reports.silence,
             ),
         ),

@@ -70,6 +70,7 @@ def _shown(name: str, fields: dict[str, Any]) -> str:
 # Fields that came later, each with the value at which a run is what it was before: a
 # digest leaves them out there, so that the names of finished trials stay.
 LATER = {
+    "data.reports.labels": None,
     "model.dropout": 0.0,
     "model.densenet": "narrow",
     "augment.gamma": 0.0,

@@ -147,7 +147,6 @@ def test_a_box_where_the_record_counts_none_is_a_box_on_a_negative(tmp_path):
 
 
 def test_codes_and_a_report_that_disagree_stay_unknown(tmp_path):
-    pytest.importorskip("negspacy")
     cells = {"diagnosis_codes": "S22.41XA", "report": "No rib fracture."}
     reports = report_text.ReportOptions(read="always")
     options = {"options": records.ReadingOptions(reports=reports)}

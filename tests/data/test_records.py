@@ -295,7 +295,6 @@ def test_an_unreadable_table_leaves_the_other_checked(tmp_path):
 
 
 def test_reports_read_in_processes_give_the_same_labels(tmp_path):
-    pytest.importorskip("negspacy")
     reports = ["Right rib fracture.", "No rib fracture.", "Old rib fracture.", ""]
     rows = [(f"{i}.dcm", i, "", f"{reports[i % 4]} {i}") for i in range(600)]
     for name, *_ in rows:

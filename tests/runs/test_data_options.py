@@ -29,6 +29,7 @@ REPORTS = {
     "read": "never",
     "languages": ("de",),
     "rules": "rules.csv",
+    "labels": "labels.csv",
     "silence": "unknown",
 }
 OTHER_PHANTOM = {

@@ -52,6 +52,7 @@ def _options(flags: argparse.Namespace) -> BuildOptions:
         read=flags.reports,
         languages=flags.report_languages,
         rules=flags.report_rules,
+        labels=flags.report_labels,
         silence=flags.report_silence,
     )
     return BuildOptions(
@@ -158,12 +159,17 @@ def _add_reports(add: Callable[..., Any]) -> None:
         "--report_languages",
         type=split_names,
         default=report_text.ReportOptions.languages,
-        help="languages of the reports, comma-separated: en, de (en)",
+        help="languages of the reports, comma-separated: en, de, zh (en)",
     )
     add(
         "--report_rules",
         type=Path,
         help="a table of patterns of your own, beside the built-in one",
+    )
+    add(
+        "--report_labels",
+        type=Path,
+        help="a table of your own labels of the reports: image, finding, label",
     )
     add(
         "--report_silence",

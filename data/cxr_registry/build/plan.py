@@ -50,6 +50,7 @@ def make(options: BuildOptions, *, key_needed_by: str = "") -> Plan:
         findings=options.findings,
         allow=options.allow,
         options=options.reading,
+        workers=0 if options.beam else options.workers,  # Beam's workers start none
     )
     key = privacy.load_or_create_key(options.key_file, needed_by=key_needed_by)
     existing = folds.read_parts(options.parts_file) if options.parts_file else None

@@ -1,13 +1,19 @@
 """Labels from the free text of a report: rules over sentences, no trained model.
 
 A report is cut into sections and sentences (text_split), the table of patterns finds
-mentions of a fracture (text_rules), NegEx and ConText say whether each one is negated,
-doubtful or old (text_scopes), and `decide` makes one label of all mentions.
+mentions of a fracture (text_rules), phrases around them say whether each is negated,
+doubtful or old (text_scopes), and `decide` makes one label of all mentions. What is in
+a language without patterns stays unread (text_language), and no label is negative then.
+
+The kinds of statements are those of the literature on such rules:
 
 References:
-    W. Chapman et al., A simple algorithm for identifying negated findings and diseases
-    in discharge summaries, J Biomed Inform 34 (2001).
+    C. Friedman et al., A general natural-language text processor for clinical
+    radiology, JAMIA 1 (1994): MedLEE's certainty, status and body location.
     H. Harkema et al., ConText, J Biomed Inform 42 (2009).
+    Y. Peng et al., NegBio, AMIA Jt Summits Transl Sci Proc (2018).
+    J. Irvin et al., CheXpert, AAAI (2019): mention, classification, aggregation.
+    J. Wu et al., Chest ImaGenome, NeurIPS Datasets and Benchmarks (2021).
 """
 
 import dataclasses
@@ -19,11 +25,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.cxr_registry.guard import pool
-from data.cxr_registry.labels import text_rules, text_scopes, text_split
+from data.cxr_registry.labels import (
+    text_language,
+    text_rules,
+    text_scopes,
+    text_split,
+)
 
 READ = ("auto", "always", "never")
 SILENCE = {"negative": 0, "unknown": -1}
 AFFIRMED, NEGATED, DOUBTFUL, IGNORED = "affirmed", "negated", "doubtful", "ignored"
+VERSION = 2  # of the code that reads; raise it when equal rules give other labels
+# full-width signs, letters and digits, which East Asian keyboards write
+_HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _BATCH = 250  # reports per task of the pool: about a second
 _TIMEOUT_S = 600.0  # for a batch: only a pattern that never ends takes so long
 
@@ -36,12 +50,15 @@ class ReportOptions:
     read: str = "auto"
     languages: tuple[str, ...] = ("en",)
     rules: Path | None = None  # a table of the user's own patterns, see text_rules
+    labels: Path | None = None  # the user's own labels, see tables/own_labels
     # label of a finding that a report on the image does not mention: negative, unknown
     silence: str = "negative"
 
     def __post_init__(self):
         if self.read not in READ:
             raise ValueError(f"read={self.read!r}: must be one of {', '.join(READ)}")
+        if self.labels and self.read == "never":
+            raise ValueError("read='never' leaves labels unused; give one of the two")
         if self.silence not in SILENCE:
             have = ", ".join(SILENCE)
             raise ValueError(f"silence={self.silence!r}: must be one of {have}")
@@ -56,24 +73,38 @@ class Mention(NamedTuple):
     end: int
     verdict: str  # AFFIRMED, NEGATED, DOUBTFUL or IGNORED
     rules: tuple[str, ...]  # what decided the verdict
-    image: bool  # in a section about the image, not the request
+    section: str  # "image", "request" or "addendum"
+
+    @property
+    def image(self) -> bool:
+        """Whether it is said of the image, not by the request."""
+        return self.section != "request"
 
 
 class Mentions(NamedTuple):
-    """All mentions of a report, and whether it says anything about the image."""
+    """All mentions of a report, and what else decides where there are none."""
 
     all: tuple[Mention, ...]
-    about_image: bool
+    about_image: bool  # it says anything about the image
+    anatomy: bool  # something that an image of the chest shows is named
+    unread: str  # the code of a language without patterns that part of it is in, or ""
+    missing: bool  # a word stands for a missing report: NA, pending
 
 
 class TextLabel(NamedTuple):
     """What a report says about one finding."""
 
     label: int  # 1, 0 or -1 unknown
-    evidence: str  # offsets and rules, never words of the report
+    evidence: str  # offsets and rules, or one of SILENT; never words of the report
     silent: bool  # no mention decided the label
 
 
+# Evidence of a label that no mention decided.
+NO_MENTION = "no mention"
+MISSING = "a word for a missing report"
+NO_REPORT = "nothing about the image"
+NO_ANATOMY = "nothing of the chest is named"
+UNREAD = "text in a language that is not read, "  # and its code
 Labels = dict[str, TextLabel]  # finding -> what a report says about it
 
 
@@ -83,7 +114,7 @@ def findings(options: ReportOptions) -> frozenset[str]:
 
 
 class Reader:
-    """Reads reports by the rules of `options`; needs negspaCy.
+    """Reads reports by the rules of `options`.
 
     Args:
         options: of the reading.
@@ -104,7 +135,7 @@ class Reader:
             "languages": list(self.rules.languages),
             "rules": self.rules.digest,
             "silence": self._options.silence,
-            **self._scopes.versions,
+            "reader": VERSION,
         }
 
     def labels(self, report: str, findings: Sequence[str]) -> Labels:
@@ -116,36 +147,114 @@ class Reader:
     def read(self, report: str) -> Mentions:
         """All mentions, in the order of the report."""
         report = re.sub(r"\r(?!\n)", "\n", report).replace("\r", " ")
+        report = report.translate(_HALF_WIDTH)
+        taken_back = [m.end() for m in self.rules.whole["retract"].finditer(report)]
+        valid_from = max(taken_back, default=0)
         mentions: list[Mention] = []
-        about_image = False
+        about_image = anatomy = missing = False
+        unread = ""
+        before = 0  # where the mentions of the sentence before begin
         for section, start, end in text_split.sections(report, self.rules):
             for first, last in text_split.sentences(report, start, end, self.rules):
-                image = section == "image"
-                about_image |= image
+                if last <= valid_from:
+                    continue
                 sentence = re.sub(r"\s", " ", report[first:last])
-                for mention in self._cached_sentence(sentence, image):
-                    start, end = mention.start + first, mention.end + first
-                    mentions.append(mention._replace(start=start, end=end))
-        return Mentions(tuple(mentions), about_image)
+                read = self._cached_sentence(sentence, section)
+                unread = unread or read.unread
+                missing |= read.empty
+                if section != "request":
+                    about_image |= not read.unread and not read.empty
+                    anatomy |= read.anatomy
+                if read.refers:
+                    mentions[before:] = [
+                        _recalled(mention, read.refers) for mention in mentions[before:]
+                    ]
+                else:
+                    before = len(mentions)
+                mentions += [
+                    mention._replace(
+                        start=mention.start + first, end=mention.end + first
+                    )
+                    for mention in read.mentions
+                ]
+        return Mentions(tuple(mentions), about_image, anatomy, unread, missing)
 
-    def _sentence(self, sentence: str, image: bool) -> tuple[Mention, ...]:
-        """The mentions of a sentence, with offsets in it."""
+    def _sentence(self, sentence: str, section: str) -> "_Sentence":
+        """What one sentence says, with offsets in it."""
+        whole = self.rules.whole
+        if whole["missing"].match(sentence):
+            return _Sentence(empty=True)
+        if unread := text_language.foreign(sentence, self.rules.languages):
+            return _Sentence(unread=unread)
+        anatomy = bool(whole["anatomy"].search(sentence))
         places = _places(sentence, self.rules)
-        if all(kind == "site" for kind, *_ in places):
-            return ()
-        kinds = self._scopes.kinds(sentence, [place[2:] for place in places])
-        mentions: list[Mention] = []
-        last: Mention | None = None  # the last one that names a bone
-        for (kind, name, start, end), rules in zip(places, kinds, strict=True):
-            verdict = _verdict(kind, rules, image=image)
-            # "right clavicle: no fracture"; "..., but a fracture is possible"
-            takes_bone = last and (last.kind != "target" or verdict != NEGATED)
-            if takes_bone and last and kind == "target" and name == text_rules.ANY:
-                name = last.name
-            mention = Mention(kind, name, start, end, verdict, rules, image)
-            last = mention if name != text_rules.ANY else last
+        # "These are old." says it of what the sentence before named
+        anaphor = whole["anaphor"].match(sentence)
+        about = [anaphor.span()] if anaphor else []
+        if not about and all(kind == "site" for kind, *_ in places):
+            return _Sentence(anatomy=anatomy)
+        kinds = self._scopes.kinds(sentence, [*(place[2:] for place in places), *about])
+        refers = kinds.pop() if about else ()
+        named = any(name != text_rules.ANY for _, name, *_ in places)
+        mentions = _mentions(sentence, places, kinds, self.rules, section)
+        return _Sentence(
+            mentions=mentions,
+            anatomy=anatomy,
+            refers=() if named or "negation" in refers else refers,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sentence:
+    """What one sentence says."""
+
+    mentions: tuple[Mention, ...] = ()
+    anatomy: bool = False
+    unread: str = ""  # the code of its language, where there are no patterns for it
+    empty: bool = False  # a word that stands for a missing report
+    refers: tuple[str, ...] = ()  # kinds of phrases said of what was named before
+
+
+def _recalled(mention: Mention, kinds: tuple[str, ...]) -> Mention:
+    """A mention about which the next sentence says more: "These are old."."""
+    if mention.verdict != AFFIRMED:
+        return mention
+    rules = (*mention.rules, *kinds)
+    verdict = _verdict(mention.kind, rules, image=mention.image)
+    return mention._replace(verdict=verdict, rules=rules)
+
+
+def _mentions(
+    sentence: str,
+    places: Sequence[tuple[str, str, int, int]],
+    kinds: Sequence[tuple[str, ...]],
+    rules: text_rules.Rules,
+    section: str,
+) -> tuple[Mention, ...]:
+    """The mentions of a sentence; a fracture without a bone may take one named before.
+
+    "Right clavicle: no fracture."; "Ribs and clavicles show no fracture."
+    """
+    mentions: list[Mention] = []
+    last: list[Mention] = []  # the last ones that name a bone, several in a list
+    for (kind, name, start, end), phrases in zip(places, kinds, strict=True):
+        verdict = _verdict(kind, phrases, image=section != "request")
+        mention = Mention(kind, name, start, end, verdict, phrases, section)
+        if name != text_rules.ANY:
+            listed = last and kind == last[-1].kind == "site"
+            gap = sentence[last[-1].end : start] if last else ""
+            together = listed and bool(rules.grammar["and"].search(gap) or "/" in gap)
+            last = [*last, mention] if together else [mention]
             mentions += [mention] if kind != "site" else []
-        return tuple(mentions)
+            continue
+        # "..., but a fracture is possible" is said of the bone before
+        takes = last and (last[-1].kind != "target" or verdict != NEGATED)
+        if takes and kind == "target":
+            names = dict.fromkeys(bone.name for bone in last)
+            mentions += [mention._replace(name=bone) for bone in names]
+        else:
+            mentions.append(mention)
+    return tuple(mentions)
 
 
 def decide(mentions: Mentions, finding: str, *, silence: int) -> TextLabel:
@@ -158,10 +267,36 @@ def decide(mentions: Mentions, finding: str, *, silence: int) -> TextLabel:
     -1 where only the request knows of it.
     0 where the image section denies any fracture.
     `silence` where the report says anything about the image, else -1.
+
+    What an addendum says of the finding stands instead of what was said before; where
+    it denies any fracture, an affirmed one is in doubt. No label is negative where part
+    of the report is in a language that is not read, and silence is unknown where
+    nothing of the chest is named.
     """
+    label = _decide(mentions, finding)
+    if mentions.unread and (label is None or label.label == 0):
+        return TextLabel(-1, UNREAD + mentions.unread, silent=True)
+    if label:
+        return label
+    if not mentions.about_image:
+        why = MISSING if mentions.missing else NO_REPORT
+        return TextLabel(-1, why, silent=True)
+    if not mentions.anatomy:
+        return TextLabel(-1, NO_ANATOMY, silent=True)
+    return TextLabel(silence, NO_MENTION, silent=True)
+
+
+def _decide(mentions: Mentions, finding: str) -> TextLabel | None:
+    """The label that mentions decide; None where the report is silent."""
     own = [m for m in mentions.all if m.name == finding]
-    loose = [m for m in mentions.all if m.name == text_rules.ANY and m.image]
     here = [m for m in own if m.image]
+    loose = [m for m in mentions.all if m.name == text_rules.ANY and m.image]
+    later = [m for m in here if m.section == "addendum" and m.verdict != IGNORED]
+    here = later or here
+    taken_back = [m for m in loose if m.section == "addendum" and m.verdict == NEGATED]
+    if taken_back and not later and _with(here, AFFIRMED):
+        evidence = _evidence([*_with(here, AFFIRMED), *taken_back])
+        return TextLabel(-1, evidence, silent=False)
     placed = any(
         m.image and m.name != text_rules.ANY and m.verdict in (AFFIRMED, DOUBTFUL)
         for m in mentions.all
@@ -176,9 +311,7 @@ def decide(mentions: Mentions, finding: str, *, silence: int) -> TextLabel:
     ):
         if deciding:
             return TextLabel(label, _evidence(deciding), silent=False)
-    if mentions.about_image:
-        return TextLabel(silence, "no mention", silent=True)
-    return TextLabel(-1, "nothing about the image", silent=True)
+    return None
 
 
 def _with(mentions: Sequence[Mention], *verdicts: str) -> list[Mention]:
@@ -191,7 +324,7 @@ def _evidence(mentions: Sequence[Mention]) -> str:
     for m in mentions:
         names = [m.kind] if m.kind != "target" else []
         names += [text_rules.ANY] if m.name == text_rules.ANY else []
-        names += [*m.rules, *([] if m.image else ["request"])]
+        names += [*m.rules, *([] if m.section == "image" else [m.section])]
         parts.append(f"{m.start}-{m.end}" + (f" ({' '.join(names)})" if names else ""))
     return ", ".join(parts)
 
@@ -211,12 +344,18 @@ def _verdict(kind: str, rules: Sequence[str], *, image: bool) -> str:
 
 def _places(sentence: str, rules: text_rules.Rules) -> list[tuple[str, str, int, int]]:
     """(kind, name, start, end) of all mentions, without those inside longer ones."""
+    if not rules.whole["clue"].search(sentence):
+        return []
     places = {
         (kind, name, *match.span())
         for kind, name, pattern in rules.mentions
         for match in pattern.finditer(sentence)
     }
-    kept = [place for place in places if not any(_hides(b, place) for b in places)]
+    kept = [
+        place
+        for place in places
+        if not any(_hides(b, place) or _claims(b, place, sentence) for b in places)
+    ]
     # a set has no order: the same report must give the same evidence in any process
     return sorted(kept, key=lambda place: (place[2:], place[:2]))
 
@@ -233,6 +372,18 @@ def _hides(outer: tuple[str, str, int, int], inner: tuple[str, str, int, int]) -
             (longer and (weak or outer[1] == inner[1]))
             or (not longer and inner[0] == "site")
         )
+    )
+
+
+def _claims(
+    first: tuple[str, str, int, int], place: tuple[str, str, int, int], sentence: str
+) -> bool:
+    """Whether a bone before "fracture" has it: "Scapula fracture, clavicle clear"."""
+    return (
+        first[0] == place[0] == "target"
+        and first[1] != text_rules.ANY
+        and first[2] < place[2] < first[3] < place[3]
+        and sentence[first[3] :].lstrip().startswith(",")
     )
 
 

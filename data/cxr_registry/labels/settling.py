@@ -24,7 +24,7 @@ class Weight(enum.IntEnum):
 class Statement(NamedTuple):
     """What one source says about one finding of one image."""
 
-    source: str  # "region", "column", "codes", "report", "count"
+    source: str  # "region", "column", "codes", "report", "report_labels", "count"
     label: int  # 1, 0 or -1 unknown
     evidence: str  # no patient's data
     weight: Weight
@@ -52,7 +52,8 @@ def settle(statements: Sequence[Statement]) -> tuple[int, str]:
     decides, the earlier one of two.
 
     Args:
-        statements: of column, codes, report and count, each at most once, in order.
+        statements: of column, codes, report (or the user's own labels of it) and
+            count, each at most once, in order.
     """
     if not statements:
         return -1, "nothing"

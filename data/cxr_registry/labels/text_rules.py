@@ -26,13 +26,46 @@ MODIFIERS = (
     "hardware",
     "hypothetical",
     "family",
+    "pathological",
+    "hidden",
 )
 MENTIONS = ("target", "absent", "doubt", "site")
 ANY, OTHER = "any", "other"
+ALL = "*"  # the language of rows that are read in every language
 SCOPES = ("forward", "backward", "pseudo", "terminate")
-SECTIONS = ("image", "request")
+# What a heading begins. An organ's ends a request and stays part of the text.
+SECTIONS = ("image", "request", "addendum", "organ")
+# Words that decide how far a phrase reaches, see text_scopes.
+GRAMMAR = (
+    "joint",
+    "and",
+    "or",
+    "verb",
+    "fresh",
+    "unclear",
+    "adjective",
+    "light",
+    "aside",
+)
+# Patterns of the report as a whole: a word that stands for a missing one, a statement
+# that takes back all before it, a sentence about what the one before it named, anything
+# that an image of the chest shows, and part of a word that every mention has: sentences
+# without a clue are not searched.
+WHOLE = ("missing", "retract", "anaphor", "anatomy", "clue")
 
 _NEVER = r"(?!)"  # matches nowhere
+# At the start of a line or sentence, or anywhere in capitals; before a colon, a dash or
+# the line's end.
+_HEADING = (
+    r"(?:^|(?<=[.!?;\u3002])[ \t]?|(?<=\s)(?=(?-i:[A-Z][A-Z /]+):))"
+    r"[ \t]*(?:[#*=-]+[ \t]*)?(?:\d[.)][ \t]*)?(?:{})"
+    r"(?:[ \t]*\([^()\n]{,40}\))?[ \t*=]*(?:[:\uff1a]|-(?=\s)|$)\s*"
+)
+_WHOLE_FRAMES = {
+    "missing": r"\A[\W_]*(?:(?:{})[\W_]*)+\Z",  # all of a sentence, several maybe
+    "anaphor": r"\A[\W\d_]*(?:{})",
+}
+_UNSPACED = ("zh", "ja", "th")  # languages written without blanks between words
 
 
 class PatternRow(NamedTuple):
@@ -53,7 +86,9 @@ class Rules:
     languages: tuple[str, ...]
     mentions: tuple[tuple[str, str, re.Pattern[str]], ...]  # kind, name, pattern
     modifiers: Mapping[str, Mapping[str, re.Pattern[str]]]  # kind -> scope -> pattern
-    headings: Mapping[str, re.Pattern[str]]  # "image", "request" -> heading
+    grammar: Mapping[str, re.Pattern[str]]  # of GRAMMAR
+    whole: Mapping[str, re.Pattern[str]]  # of WHOLE
+    headings: Mapping[str, re.Pattern[str]]  # of SECTIONS
     unsplit: re.Pattern[str]  # text up to a full stop that ends no sentence
     digest: str  # SHA-256 of all rows that were read
 
@@ -81,10 +116,10 @@ def load(languages: Sequence[str] = ("en",), extra: Path | None = None) -> Rules
             problems.add(row.file, row.number, text)
     if not languages:
         problems.add("", None, "no language is given")
-    chosen = [row for row in rows if row.language in languages]
+    chosen = [row for row in rows if row.language in (*languages, ALL)]
     for language in languages:
         if not any(row.language == language for row in chosen):
-            have = ", ".join(sorted({row.language for row in rows}))
+            have = ", ".join(sorted({row.language for row in rows} - {ALL}))
             text = f"no patterns of language {language!r}; there are {have}"
             problems.add("", None, text)
     problems.raise_if_any()
@@ -118,10 +153,11 @@ def _fault(row: PatternRow) -> str:
             return f"scope {row.scope!r}: must be one of {', '.join(scopes)}"
     elif row.scope:
         return f"{row.kind} takes no scope"
-    if kind == "section" and name not in SECTIONS:
-        return f"section {name!r}: must be one of {', '.join(SECTIONS)}"
-    named = kind in ("word", "section", *MENTIONS)
-    plain = row.kind in ("all", "unsplit", *MODIFIERS)
+    for group, names in (("section", SECTIONS), ("list", GRAMMAR)):
+        if kind == group and name not in names:
+            return f"{group} {name!r}: must be one of {', '.join(names)}"
+    named = kind in ("word", "section", "list", *MENTIONS)
+    plain = row.kind in ("all", "unsplit", *MODIFIERS, *WHOLE)
     if not (named and name) and not plain:
         return f"kind {row.kind!r} is unknown"
     return "" if row.pattern else "pattern is empty"
@@ -135,12 +171,12 @@ def _pattern_error(problems: Sequence[checks.Problem]) -> ValueError:
 def _compile(rows: Sequence[PatternRow], languages: tuple[str, ...]) -> Rules:
     problems = checks.Problems(error=_pattern_error)
     words: dict[tuple[str, str], str] = {}
-    # pattern texts by kind and scope, as in the table
+    # whole-word patterns by kind and scope, as in the table
     texts_of: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         try:
             text = _expand(row, words)
-            pattern = _whole_words(text)
+            pattern = re.compile(_whole_words(row.language, text), re.IGNORECASE)
         except (ValueError, re.error) as error:
             problems.add(row.file, row.number, str(error))
             continue
@@ -151,10 +187,18 @@ def _compile(rows: Sequence[PatternRow], languages: tuple[str, ...]) -> Rules:
         if kind == "word":
             words[row.language, name] = text
         else:
-            texts_of.setdefault((row.kind, row.scope), []).append(text)
+            # a clue may stand inside a word; a user's mention is a clue by itself
+            full = text if kind == "clue" else pattern.pattern
+            texts_of.setdefault((row.kind, row.scope), []).append(full)
+            if kind in MENTIONS and row.file != TABLE.name:
+                texts_of.setdefault(("clue", ""), []).append(full)
     problems.raise_if_any()
+
+    def joined(kind: str, frame: str = "{}") -> re.Pattern[str]:
+        return _any_of(texts_of.get((kind, ""), ()), frame)
+
     mentions = [
-        (kind, name, _whole_words(text))
+        (kind, name, re.compile(text, re.IGNORECASE))
         for (full, _), texts in texts_of.items()
         for kind, _, name in [full.partition(":")]
         for text in texts
@@ -164,15 +208,10 @@ def _compile(rows: Sequence[PatternRow], languages: tuple[str, ...]) -> Rules:
         languages=languages,
         mentions=tuple(mentions),
         modifiers={kind: dict(_scopes(texts_of, kind)) for kind in MODIFIERS},
-        # at the start of a line or sentence, before a colon or the line's end
-        headings={
-            name: _joined(
-                r"(?:^|(?<=[.!?;])[ \t])[ \t]*(?:{})[ \t]*(?::|$)\s*",
-                texts_of.get((f"section:{name}", "")),
-            )
-            for name in SECTIONS
-        },
-        unsplit=_joined(r"(?<!\w)(?:{})\.\Z", texts_of.get(("unsplit", ""))),
+        grammar={name: joined(f"list:{name}") for name in GRAMMAR},
+        whole={name: joined(name, _WHOLE_FRAMES.get(name, "{}")) for name in WHOLE},
+        headings={name: joined(f"section:{name}", _HEADING) for name in SECTIONS},
+        unsplit=joined("unsplit", r"(?<!\w)(?:{})\.\Z"),
         digest=hashlib.sha256(repr([row[2:] for row in rows]).encode()).hexdigest(),
     )
 
@@ -196,15 +235,21 @@ def _scopes(
         texts = [*texts_of.get((kind, scope), ())]
         if scope == "terminate":
             texts += texts_of.get(("all", scope), ())
-        yield scope, _whole_words("|".join(texts) or _NEVER)
+        yield scope, _any_of(texts)
 
 
-def _joined(frame: str, texts: Sequence[str] | None) -> re.Pattern[str]:
-    text = "|".join(texts) if texts else _NEVER
-    return re.compile(frame.format(text), re.IGNORECASE | re.MULTILINE)
+def _any_of(texts: Sequence[str], frame: str = "{}") -> re.Pattern[str]:
+    text = frame.replace("{}", "|".join(texts) or _NEVER)
+    return re.compile(text, re.IGNORECASE | re.MULTILINE)
 
 
-def _whole_words(pattern: str) -> re.Pattern[str]:
-    """The pattern where it cuts no word; signs such as "?" may touch a word."""
+def _whole_words(language: str, pattern: str) -> str:
+    """The pattern where it cuts no word; signs such as "?" may touch a word.
+
+    In English, letters of other scripts end a word, as in "rib骨折".
+    """
+    if language in _UNSPACED:
+        return f"(?:{pattern})"
+    flag = "a" if language == "en" else ""
     edges = (r"(?:(?<!\w)|(?!\w))", r"(?:(?!\w)|(?<!\w))")
-    return re.compile(f"{edges[0]}(?:{pattern}){edges[1]}", re.IGNORECASE)
+    return f"(?{flag}:{edges[0]}(?:{pattern}){edges[1]})"

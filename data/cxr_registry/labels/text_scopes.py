@@ -1,113 +1,179 @@
-"""Which places of a sentence a phrase such as "no" holds over: NegEx by negspaCy.
+"""Which places of a sentence a phrase such as "no" holds over.
 
-With one component of negspaCy for each kind of phrase (negation, uncertainty, history,
-...) NegEx becomes ConText. A phrase holds over what follows or precedes it, up to a
-terminating phrase; a phrase inside a pseudo phrase ("no change") does not count.
+ConText's four kinds of phrases: one that holds over what follows it (forward) or over
+what precedes it (backward), one that only looks like it (pseudo), one that ends its
+reach (terminate). Where ConText lets a phrase reach to the end of the sentence, the
+grammar of lists decides here what a comma or "and" does:
+
+    No acute, displaced rib fracture           two adjectives: "no" reaches on
+    No effusion, rib fracture, or nodule       a list with "or": reaches on
+    No effusion is seen, left rib fracture     its verb is said: ends
+    No effusion, multiple rib fractures        a statement of its own: ends
+    No effusion, left rib fracture             could be either: unclear
+
+References:
+    W. Chapman et al., A simple algorithm for identifying negated findings and diseases
+    in discharge summaries, J Biomed Inform 34 (2001).
+    H. Harkema et al., ConText, J Biomed Inform 42 (2009).
 """
 
-import importlib.metadata
+import enum
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from data.cxr_registry.labels import text_rules
 
-_NEGSPACY = {  # our scopes -> negspaCy's names
-    "forward": "Preceding",
-    "backward": "Following",
-    "pseudo": "pseudo",
-    "terminate": "Termination",
-}
-_SPANS = "places"
+UNCLEAR_MARK = "?"  # ends the name of a kind that may or may not hold
+_LETTER = re.compile(r"[^\W\d_]")
+_WORD_BEFORE = re.compile(r"\S+\s*\Z")
+
+
+class _Reach(enum.IntEnum):
+    """Whether a phrase reaches a place."""
+
+    NO = 0
+    UNCLEAR = 1
+    YES = 2
 
 
 class Scopes:
-    """Finds the scopes of all kinds of phrases; needs negspaCy."""
+    """Finds the scopes of all kinds of phrases."""
 
     def __init__(self, rules: text_rules.Rules):
-        self._rules = rules
-        self._nlp = _blank()
-        self._components = {
-            kind: _component(self._nlp, kind, scopes)
-            for kind, scopes in rules.modifiers.items()
-        }
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Versions of the packages that find the scopes."""
-        names = ("negspacy", "spacy")
-        return {name: importlib.metadata.version(name) for name in names}
+        self._modifiers = rules.modifiers
+        self._grammar = rules.grammar
 
     def kinds(
         self, sentence: str, places: Sequence[tuple[int, int]]
     ) -> list[tuple[str, ...]]:
-        """For each place, (start, end), the kinds of phrases that hold over it."""
-        active = [
-            kind
-            for kind, scopes in self._rules.modifiers.items()
-            if any(scopes[scope].search(sentence) for scope in ("forward", "backward"))
-        ]
-        if not active:
-            return [()] * len(places)
-        doc = self._nlp.make_doc(sentence)
-        if len(doc) > 1:
-            doc[1].is_sent_start = False  # the whole text is one sentence
-        spans = [doc.char_span(*place, alignment_mode="expand") for place in places]
-        doc.spans[_SPANS] = spans
-        for kind in active:
-            self._components[kind](doc)
-        return [
-            tuple(kind for kind in active if span._.get(_flag(kind))) for span in spans
-        ]
+        """For each place, (start, end), the kinds of phrases that hold over it.
+
+        A kind ends with UNCLEAR_MARK where a comma leaves open whether it holds.
+        """
+        found: list[list[str]] = [[] for _ in places]
+        for kind, scopes in self._modifiers.items():
+            phrases = _Phrases(sentence, scopes)
+            if not phrases:
+                continue
+            for (start, end), names in zip(places, found, strict=True):
+                reach = max(
+                    self._forward(sentence, phrases, start),
+                    self._backward(sentence, phrases, end),
+                )
+                if reach:
+                    names.append(kind + UNCLEAR_MARK * (reach is _Reach.UNCLEAR))
+        return [tuple(names) for names in found]
+
+    def _forward(self, sentence: str, phrases: "_Phrases", place: int) -> _Reach:
+        """How the nearest phrase before a place reaches it."""
+        phrase = max((end for _, end in phrases.forward if end <= place), default=-1)
+        if phrase < 0 or _any_within(phrases.ends, phrase, place):
+            return _Reach.NO
+        reach = _Reach.YES
+        # "Although no effusion is seen, ...": the comma ends what is said aside
+        aside = self._grammar["aside"].match(sentence)
+        listed = self._list_end(sentence, phrases, place)
+        for joint in self._grammar["joint"].finditer(sentence, phrase, place):
+            said = sentence[phrase : joint.start()]
+            after = _skip_blanks(sentence, joint.end())
+            if aside or self._has_verb(said):
+                return _Reach.NO
+            if not said.strip() or self._describes(said):
+                continue
+            if self._grammar["or"].search(sentence, after, listed):
+                continue
+            if self._grammar["fresh"].match(sentence, after):
+                return _Reach.NO
+            if self._grammar["unclear"].match(sentence, after):
+                reach = _Reach.UNCLEAR
+        return reach
+
+    def _backward(self, sentence: str, phrases: "_Phrases", place: int) -> _Reach:
+        """How the nearest phrase after a place reaches back to it."""
+        later = [start for start, _ in phrases.backward if start >= place]
+        phrase = min(later, default=-1)
+        if phrase < 0 or _any_within(phrases.ends, place, phrase):
+            return _Reach.NO
+        grammar = self._grammar
+        for joint in grammar["joint"].finditer(sentence, place, phrase):
+            said, rest = sentence[place : joint.start()], joint.end()
+            if not sentence[rest:phrase].strip() or _covers(
+                grammar["light"], sentence, rest, phrase
+            ):
+                continue
+            listed = grammar["or"].search(sentence, rest, phrase)
+            listed = listed or grammar["and"].search(sentence, joint.start(), phrase)
+            if grammar["verb"].search(said) or not listed:
+                return _Reach.NO
+        return _Reach.YES
+
+    def _has_verb(self, said: str) -> bool:
+        """Whether something is said of a noun: not "evident displaced rib"."""
+        verb, adjective = self._grammar["verb"], self._grammar["adjective"]
+        start = _skip_blanks(said, 0)
+        while word := verb.match(said, start) or adjective.match(said, start):
+            start = _skip_blanks(said, word.end())
+        if _LETTER.search(said, start):
+            return bool(verb.search(said, start))
+        return bool(verb.search(said)) and not self._describes(said)
+
+    def _describes(self, said: str) -> bool:
+        """Whether the text ends with an adjective of fractures."""
+        word = _WORD_BEFORE.search(said)
+        adjective = self._grammar["adjective"]
+        return bool(word and adjective.search(said, word.start()))
+
+    def _list_end(self, sentence: str, phrases: "_Phrases", place: int) -> int:
+        """Where a list that holds a place must have ended."""
+        ends = [at for at, _ in (*phrases.ends, *phrases.forward) if at > place]
+        return min(ends, default=len(sentence))
 
 
 class _Phrases:
-    """Stands in for negspaCy's phrase matcher; patterns allow words to be inflected."""
+    """The phrases of one kind in a sentence, as (start, end)."""
 
-    def __init__(self, vocab: Any, scopes: Mapping[str, re.Pattern[str]]):
-        self._patterns = [
-            (vocab.strings.add(_NEGSPACY[scope]), scope, pattern)
-            for scope, pattern in scopes.items()
-        ]
+    def __init__(self, sentence: str, scopes: Mapping[str, re.Pattern[str]]):
+        found = {
+            scope: [match.span() for match in scopes[scope].finditer(sentence)]
+            for scope in ("forward", "backward")
+        }
+        self.forward: list[tuple[int, int]] = []
+        self.backward: list[tuple[int, int]] = []
+        self.ends: list[tuple[int, int]] = []
+        if not any(found.values()):
+            return
+        false = [match.span() for match in scopes["pseudo"].finditer(sentence)]
+        self.forward, self.backward = (
+            [span for span in spans if not any(_overlap(span, f) for f in false)]
+            for spans in found.values()
+        )
+        self.ends = [match.span() for match in scopes["terminate"].finditer(sentence)]
 
-    def __call__(self, doc: Any) -> list[tuple[int, int, int]]:
-        return list(self._matches(doc))
-
-    def _matches(self, doc: Any) -> Iterator[tuple[int, int, int]]:
-        places = doc.spans[_SPANS]
-        for key, scope, pattern in self._patterns:
-            for match in pattern.finditer(doc.text):
-                span = doc.char_span(*match.span(), alignment_mode="expand")
-                # a place that a termination cut in two would be in no scope at all
-                inside = any(place.start < span.start < place.end for place in places)
-                if not (scope == "terminate" and inside):
-                    yield key, span.start, span.end
-
-
-def _flag(kind: str) -> str:
-    return f"cxr_{kind}"
+    def __bool__(self) -> bool:
+        return bool(self.forward or self.backward)
 
 
-def _blank() -> Any:
-    """A pipeline that only cuts text into words, in any language with blanks."""
-    try:
-        import negspacy.negation  # pyright: ignore[reportMissingImports] # noqa: F401
-        import spacy  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise ValueError(
-            "labels from reports need the package negspacy: "
-            "pip install -r requirements/text.txt, or leave the reports unread"
-        ) from None
-    return spacy.blank("xx")
+def _skip_blanks(text: str, start: int) -> int:
+    """The offset of the first sign from `start` on that is no blank."""
+    return len(text) - len(text[start:].lstrip())
 
 
-def _component(nlp: Any, kind: str, scopes: Mapping[str, re.Pattern[str]]) -> Any:
-    names = ("pseudo_negations", "preceding_negations", "following_negations")
-    config = {
-        "neg_termset": {name: [] for name in (*names, "termination")},
-        "extension_name": _flag(kind),
-        "span_keys": [_SPANS],
-    }
-    component = nlp.create_pipe("negex", name=kind, config=config)
-    component.matcher = _Phrases(nlp.vocab, scopes)
-    return component
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
+
+
+def _any_within(spans: Iterable[tuple[int, int]], start: int, end: int) -> bool:
+    return any(start <= begin and stop <= end for begin, stop in spans)
+
+
+def _covers(pattern: re.Pattern[str], text: str, start: int, end: int) -> bool:
+    """Whether matches of the pattern, with signs and blanks between, fill the text."""
+    while start < end:
+        match = pattern.match(text, start, end)
+        if match and match.end() > start:
+            start = match.end()
+        elif text[start].isalnum():
+            return False
+        else:
+            start += 1
+    return True

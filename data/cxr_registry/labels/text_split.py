@@ -5,16 +5,25 @@ from collections.abc import Iterator
 
 from data.cxr_registry.labels import text_rules
 
-# the end of a sentence, a semicolon, a line's end; a sign after no word ends nothing
-_BREAK = re.compile(r"(?<=[\w)\]%\"'][.!?])\s+|(?<=\w) [.!?]\s+|;\s*|[ \t]*\n\s*")
-_NEW_ITEM = re.compile(r"[-*\u2022\u2013]\s|\d{1,2}[.)]\s|[^\W\d_][\w /-]{0,30}:")
+# The end of a sentence, a semicolon, a line's end; a sign after no word ends nothing.
+# A Chinese sentence ends without a blank after it.
+_BREAK = re.compile(
+    r"(?<=[\w)\]%\"'][.!?])\s+|(?<=\w) [.!?]\s+|;\s*|[ \t]*\n\s*"
+    r"|(?<=\u3002)\s*|(?<=[\u4e00-\u9fff][!?])\s*"
+)
+_NEW_ITEM = re.compile(r"[-*#+>\u2022\u2013]\s|\d{1,2}[.)]\s|[^\W\d_][\w /-]{0,30}:")
+_BLANK_LINE = re.compile(r"\n[ \t]*\n\s*(?=\S)")
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"\S*")
 _LOOK_BACK = 20  # characters, more than an abbreviation has
 
 
 def sections(report: str, rules: text_rules.Rules) -> Iterator[tuple[str, int, int]]:
-    """(kind, start, end) of each section's text; before any heading it is "image"."""
+    """(kind, start, end) of each section's text; before any heading it is "image".
+
+    A request ends at a heading such as "LUNGS:" too, which stays in the text, or, where
+    no heading of the image follows, at a blank line.
+    """
     marks = sorted(
         (*match.span(), kind)
         for kind, heading in rules.headings.items()
@@ -22,9 +31,14 @@ def sections(report: str, rules: text_rules.Rules) -> Iterator[tuple[str, int, i
     )
     kind, start = "image", 0
     for begin, end, name in marks:
-        if begin >= start:
-            yield kind, start, begin
-            kind, start = name, end
+        is_organ = name == "organ"
+        if begin < start or (is_organ and kind != "request"):
+            continue
+        yield kind, start, begin
+        kind, start = ("image", begin) if is_organ else (name, end)
+    if kind == "request" and (blank := _BLANK_LINE.search(report, start)):
+        yield kind, start, blank.start()
+        kind, start = "image", blank.end()
     yield kind, start, len(report)
 
 
@@ -51,6 +65,8 @@ def _joins(
     start, end = match.span()
     if report[start - 1 : start] in (".", "!", "?"):
         return bool(rules.unsplit.search(report, max(0, start - _LOOK_BACK), start))
+    if report[start - 1 : start] == "\u3002":
+        return False
     if match[0].strip() or match[0].count("\n") != 1 or _NEW_ITEM.match(report, end):
         return False
     if not report[end : end + 1].isupper():

@@ -12,6 +12,7 @@ from data.cxr_registry.labels import settling
 from data.cxr_registry.tables import records
 
 SUPERVISION = ("R", "P", "N", "unknown")  # of records.Study.supervision
+_EXAMPLES = 10  # rows of each kind of doubt
 _BINS = 24  # of the histogram of boxes
 UNKNOWN, OTHER = "unknown", "other"
 
@@ -55,9 +56,41 @@ def tables(registry: records.Registry) -> dict[str, Any]:
             ],
             "rows": [pair._asdict() for pair in registry.disagreements],
         },
+        "report_labels": own_labels(registry),
         "non_acute_codes": registry.non_acute,
+        "unclear": {
+            kind: {"rows": len(rows), "examples": list(rows[:_EXAMPLES])}
+            for kind, rows in registry.unclear.items()
+        },
         "boxes": {name: _boxes(registry, name) for name in registry.findings},
         "boxes_of_other_sites": registry.other_regions,
+    }
+
+
+def own_labels(registry: records.Registry) -> dict[str, Any]:
+    """Finding -> images by label of the rules and of the user's own reader.
+
+    `counts` has one entry for each pair that occurs, with its first rows.
+    """
+    rows: dict[str, dict[tuple[int, int], list[int]]] = {}
+    for one in registry.comparisons:
+        pairs = rows.setdefault(one.finding, collections.defaultdict(list))
+        pairs[one.rules, one.own].append(one.row)
+    return {
+        name: {
+            "images": sum(map(len, pairs.values())),
+            "alike": sum(len(at) for (first, own), at in pairs.items() if first == own),
+            "counts": [
+                {
+                    "rules": rules,
+                    "own": own,
+                    "images": len(at),
+                    "rows": at[:_EXAMPLES],
+                }
+                for (rules, own), at in sorted(pairs.items(), reverse=True)
+            ],
+        }
+        for name, pairs in rows.items()
     }
 
 

@@ -1,5 +1,6 @@
 """Cells of the studies table to values: labels, counts, dates, ages."""
 
+import collections
 import dataclasses
 import datetime
 import re
@@ -8,10 +9,11 @@ from typing import Any, NamedTuple
 
 from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import codes, report_text, settling
-from data.cxr_registry.tables import formats
+from data.cxr_registry.tables import formats, own_labels
 
 LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
 COUNT = "_count"  # ends the name of the column with a finding's number of lesions
+_DOUBTED = "reports of an old, suspected or unnamed fracture"
 MOST_LESIONS = 100  # a larger number is not a count but a year, a record number
 Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each row
 
@@ -28,6 +30,16 @@ class Sources(NamedTuple):
 
     codes: list[str]  # upper case without dots
     report: Mapping[str, report_text.TextLabel]  # by finding; empty where not read
+    own: Mapping[str, own_labels.OwnLabel]  # by finding, of the user's own reader
+
+
+class Comparison(NamedTuple):
+    """One label by the rules for reports, and by the user's own reader."""
+
+    row: int
+    finding: str
+    rules: int  # 1, 0 or -1 unknown
+    own: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +62,30 @@ class Cells:
         keep_non_acute: bool,
         problems: checks.Problems,
         reports: report_text.ReportOptions,
+        own: own_labels.OwnLabels | None = None,
     ):
         self._table, self._problems = table, problems
         self._keep_non_acute = keep_non_acute
+        self._findings = tuple(findings)
+        self._own_table = own
+        self._own = self._own_labels(findings, reports)
         self._by_report = self._findings_of_reports(findings, reports)
-        self._reader = report_text.Reader(reports) if self._by_report else None
+        # what is read: what decides labels, and what own labels are compared with
+        self._read = self._by_report
+        if self._own and "report" in table.columns:
+            readable = report_text.findings(reports)
+            named = {name for _, name in self._own}
+            self._read = tuple(
+                name
+                for name in findings
+                if name in self._by_report or name in named & readable
+            )
+        self._reader = report_text.Reader(reports) if self._read else None
         self._options = reports
         self._reports: dict[str, dict[str, report_text.TextLabel]] = {}
         self.disagreements: list[settling.Disagreement] = []
+        self.unclear: dict[str, dict[int, None]] = collections.defaultdict(dict)
+        self.comparisons: list[Comparison] = []
         self.non_acute = 0
 
     def dates(self, rows: Rows) -> dict[int, StudyDate]:
@@ -105,7 +133,12 @@ class Cells:
                 statements.append(_stated("column", value))
         if name in codes.POSITIVE and "diagnosis_codes" in self._table.columns:
             statements.append(self._coded(name, sources))
-        if name in sources.report:
+        if own := sources.own.get(name):
+            statements.append(_owned(own))
+            if name in sources.report:
+                read = sources.report[name].label
+                self.comparisons.append(Comparison(row, name, read, own.label))
+        elif name in sources.report and name in self._by_report:
             statements.append(_reported(sources.report[name]))
         count = self._count(row, cells, name, statements)
         statements += [_counted(count)] if count >= 0 else []
@@ -130,7 +163,7 @@ class Cells:
         if self._reader and workers > 1:
             self._reports = report_text.read_all(
                 {cells["report"] for _, cells in rows},
-                self._by_report,
+                self._read,
                 options=self._options,
                 workers=workers,
             )
@@ -138,12 +171,15 @@ class Cells:
     @property
     def report_rules(self) -> dict[str, Any]:
         """How reports are read, for build.json; empty where none is read."""
-        return {"reports": self._reader.facts} if self._reader else {}
+        facts = self._reader.facts if self._reader else {}
+        facts |= {"labels": self._own_table.digest} if self._own_table else {}
+        return {"reports": facts} if facts else {}
 
     def defines(self, name: str) -> bool:
         """Whether anything in the table gives the finding's label."""
         counted = name + COUNT in self._table.columns
-        return self._is_recorded(name) or name in self._by_report or counted
+        owned = self._own_table is not None and name in self._own_table.findings
+        return self._is_recorded(name) or name in self._by_report or counted or owned
 
     def sources(self, row: int, cells: Mapping[str, str]) -> Sources:
         """The row's diagnosis codes, and what its report says."""
@@ -155,8 +191,30 @@ class Cells:
         report = {}
         if self._reader:
             read_ahead = self._reports.get(cells["report"])
-            report = read_ahead or self._reader.labels(cells["report"], self._by_report)
-        return Sources(valid, report)
+            report = read_ahead or self._reader.labels(cells["report"], self._read)
+            for read in report.values() if cells["report"] else ():
+                if read.label < 0:
+                    kind = f"reports: {read.evidence}" if read.silent else _DOUBTED
+                    self._doubt(row, kind)
+        own = {
+            name: label
+            for name in self._findings
+            if (label := self._own.get((cells["image"], name)))
+        }
+        return Sources(valid, report, own)
+
+    def _own_labels(
+        self, findings: Sequence[str], reports: report_text.ReportOptions
+    ) -> Mapping[tuple[str, str], own_labels.OwnLabel]:
+        """(image, finding) -> label of the user's own reader."""
+        if self._own_table is None:
+            return {}
+        named = {*findings, *codes.POSITIVE, *report_text.findings(reports)}
+        images = {line.get("image", "") for _, line in self._table.numbered()}
+        return self._own_table.of_images(images, named, self._problems)
+
+    def _doubt(self, row: int, kind: str) -> None:
+        self.unclear[kind][row] = None
 
     def _is_recorded(self, name: str) -> bool:
         by_code = name in codes.POSITIVE and "diagnosis_codes" in self._table.columns
@@ -252,6 +310,11 @@ def _reported(report: report_text.TextLabel) -> settling.Statement:
     if report.silent:
         weight = settling.Weight.SILENT
     return settling.Statement("report", report.label, report.evidence, weight)
+
+
+def _owned(own: own_labels.OwnLabel) -> settling.Statement:
+    weight = settling.Weight.STATED if own.label >= 0 else settling.Weight.DOUBTED
+    return settling.Statement("report_labels", own.label, f"row {own.row}", weight)
 
 
 def _counted(count: int) -> settling.Statement:

@@ -12,7 +12,14 @@ from typing import Any
 from data.cxr_registry.dicom import reader as dicom
 from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import report_text, settling
-from data.cxr_registry.tables import cells, columns, formats, paths, regions
+from data.cxr_registry.tables import (
+    cells,
+    columns,
+    formats,
+    own_labels,
+    paths,
+    regions,
+)
 
 OTHER_VIEW = "OTHER"  # stands for a word that is not a known view: it may be a name
 SPLITS = ("train", "validation", "test")
@@ -76,11 +83,13 @@ class Registry:
     allowed: Mapping[str, int]  # check -> problems that were allowed
     disagreements: tuple[settling.Disagreement, ...]  # of column, codes, report, boxes
     non_acute: int  # codes left out as subsequent encounter or sequela
+    unclear: Mapping[str, tuple[int, ...]]  # what is not clear -> rows, for an audit
     other_regions: int  # boxes of sites outside the findings
     rows: int  # of the studies table, unusable ones too
     missing: Mapping[str, int]  # column -> its empty cells
     shapes: Mapping[int, tuple[int, int]]  # row -> stored rows, columns; boxed images
     report_rules: Mapping[str, Any]  # how reports were read; empty when none was
+    comparisons: tuple[cells.Comparison, ...]  # rules against the user's own reader
 
     def counts(
         self, studies: Sequence[Study] | None = None
@@ -163,14 +172,19 @@ def scan_registry(
         workers: processes that read reports; 0: this one.
     """
     table, is_table = _open(root, problems)
+    own = None
+    if options.reports.labels:
+        own = own_labels.OwnLabels(options.reports.labels, problems)
     if findings is None:
-        findings = columns.findings_of(table, options.reports)
+        named = columns.findings_of(table, options.reports)
+        findings = tuple(dict.fromkeys([*named, *(own.findings if own else ())]))
     reader = cells.Cells(
         table,
         findings,
         keep_non_acute=options.keep_non_acute,
         problems=problems,
         reports=options.reports,
+        own=own,
     )
     if is_table:
         columns.check(table, findings, problems, reader)
@@ -212,7 +226,9 @@ def scan_registry(
         allowed=dict(problems.allowed),
         disagreements=tuple(reader.disagreements),
         non_acute=reader.non_acute,
+        unclear={kind: tuple(rows) for kind, rows in reader.unclear.items()},
         report_rules=reader.report_rules,
+        comparisons=tuple(reader.comparisons),
         other_regions=sum(
             region.site not in findings
             for row_boxes in boxes.by_row.values()
