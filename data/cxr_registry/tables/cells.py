@@ -1,14 +1,14 @@
-"""Cells of the studies table to values: labels, counts, dates, ages."""
+"""Cells of the studies table to values: labels, counts, ages."""
 
+import collections
 import dataclasses
-import datetime
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import codes, report_text, settling
-from data.cxr_registry.tables import formats
+from data.cxr_registry.tables import formats, siblings
 
 LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
 COUNT = "_count"  # ends the name of the column with a finding's number of lesions
@@ -16,17 +16,11 @@ MOST_LESIONS = 100  # a larger number is not a count but a year, a record number
 Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each row
 
 
-class StudyDate(NamedTuple):
-    """What is kept of a study's date."""
-
-    year: int | None
-    days: int  # since the patient's first study; -1 undated
-
-
 class Sources(NamedTuple):
     """What a row's codes and report hold, read once for all findings."""
 
     codes: list[str]  # upper case without dots
+    unreadable: int  # parts of the cell of codes that are none
     report: Mapping[str, report_text.TextLabel]  # by finding; empty where not read
 
 
@@ -57,29 +51,12 @@ class Cells:
         self._reader = report_text.Reader(reports) if self._by_report else None
         self._options = reports
         self._reports: dict[str, dict[str, report_text.TextLabel]] = {}
+        self._others = siblings.Siblings()
+        self._place: dict[int, tuple[str, int]] = {}  # row -> patient, days
+        self._system = codes.System.UNCLEAR
         self.disagreements: list[settling.Disagreement] = []
+        self.unclear: dict[str, dict[int, None]] = collections.defaultdict(dict)
         self.non_acute = 0
-
-    def dates(self, rows: Rows) -> dict[int, StudyDate]:
-        """Row -> year and days since the patient's first dated study."""
-        dates, first = {}, {}
-        for row, cells in rows:
-            try:
-                date = parse_date(cells["study_date"])
-            except ValueError:
-                date = None
-                text = "study_date is not a date; write YYYY-MM-DD, or leave it empty"
-                self._problems.add(self._table.name, row, text, check="bad_date")
-            dates[row] = date
-            if date is not None:
-                patient = cells["patient_id"]
-                first[patient] = min(first.get(patient, date), date)
-        return {
-            row: StudyDate(date.year, (date - first[cells["patient_id"]]).days)
-            if (date := dates[row]) is not None
-            else StudyDate(None, -1)
-            for row, cells in rows
-        }
 
     def label(
         self,
@@ -104,7 +81,7 @@ class Cells:
             if value is not None:
                 statements.append(_stated("column", value))
         if name in codes.POSITIVE and "diagnosis_codes" in self._table.columns:
-            statements.append(self._coded(name, sources))
+            statements.append(self._coded(row, name, sources))
         if name in sources.report:
             statements.append(_reported(sources.report[name]))
         count = self._count(row, cells, name, statements)
@@ -135,6 +112,26 @@ class Cells:
                 workers=workers,
             )
 
+    def read_codes(
+        self, rows: Rows, patient_of: Mapping[int, str], days: Mapping[int, int]
+    ) -> None:
+        """Reads what the codes of the whole table say about those of a row.
+
+        Args:
+            rows: of the table.
+            patient_of: row -> patient; "" unknown.
+            days: row -> since the patient's first study; -1 undated.
+        """
+        if "diagnosis_codes" not in self._table.columns:
+            return
+        split = {cell: codes.split_codes(cell)[0] for _, cell in _cells_of_codes(rows)}
+        self._system = codes.system_of(code for found in split.values() for code in found)
+        for name in codes.POSITIVE:
+            for row, cell in _cells_of_codes(rows):
+                if self._label_of_codes(split[cell], name).label:
+                    self._others.add(name, row, patient_of[row], days[row])
+        self._place = {row: (patient_of[row], days[row]) for row, _ in rows}
+
     @property
     def report_rules(self) -> dict[str, Any]:
         """How reports are read, for build.json; empty where none is read."""
@@ -150,13 +147,16 @@ class Cells:
         valid, bad = codes.split_codes(cells.get("diagnosis_codes", ""))
         if bad:
             total = len(valid) + len(bad)
-            text = f"diagnosis_codes: {len(bad)} of {total} are not codes"
+            named = codes.name_systems(bad)
+            of = f" but of {', '.join(named)}" if named else ""
+            text = f"diagnosis_codes: {len(bad)} of {total} are not codes{of}"
+            text += "; write ICD codes alone, split by ;"
             self._problems.add(self._table.name, row, text, check="bad_value")
         report = {}
         if self._reader:
             read_ahead = self._reports.get(cells["report"])
             report = read_ahead or self._reader.labels(cells["report"], self._by_report)
-        return Sources(valid, report)
+        return Sources(valid, len(bad), report)
 
     def _is_recorded(self, name: str) -> bool:
         by_code = name in codes.POSITIVE and "diagnosis_codes" in self._table.columns
@@ -176,20 +176,36 @@ class Cells:
         readable = report_text.findings(reports) if needed else frozenset()
         return tuple(name for name in needed if name in readable)
 
-    def _coded(self, name: str, sources: Sources) -> settling.Statement:
-        coded = codes.read_codes(
-            sources.codes, name, keep_non_acute=self._keep_non_acute
+    def _label_of_codes(self, found: list[str], name: str) -> codes.CodeLabel:
+        return codes.read_codes(
+            found, name, keep_non_acute=self._keep_non_acute, system=self._system
         )
+
+    def _coded(self, row: int, name: str, sources: Sources) -> settling.Statement:
+        coded = self._label_of_codes(sources.codes, name)
         self.non_acute += coded.non_acute
+        side = f" ({coded.side})" if coded.side else ""
+        evidence = coded.evidence + side
+        has_codes = bool(sources.codes)
+        weight = settling.Weight.IMPLIED if has_codes else settling.Weight.SILENT
+        if sources.unreadable:
+            evidence = f"{sources.unreadable} unreadable, {evidence}"
+            self._doubt(row, "codes that can't be read")
+            return _doubted(evidence)
         if coded.label > 0:
             weight = settling.Weight.STATED
         elif coded.label < 0:
-            weight = settling.Weight.DOUBTED
-        else:
-            has_codes = bool(sources.codes)
-            weight = settling.Weight.IMPLIED if has_codes else settling.Weight.SILENT
-        side = f" ({coded.side})" if coded.side else ""
-        return settling.Statement("codes", coded.label, coded.evidence + side, weight)
+            return _doubted(evidence)
+        elif (other := self._others.find(name, row, *self._place[row], has_codes)) > 0:
+            kind = "of the finding" if has_codes else "at all"
+            self._doubt(row, "codes in another row of the patient only")
+            pair = settling.Disagreement(row, name, "codes 0", "other image's codes 1")
+            self.disagreements.append(pair)
+            return _doubted(f"none {kind}, but row {other} of the patient has")
+        return settling.Statement("codes", coded.label, evidence, weight)
+
+    def _doubt(self, row: int, kind: str) -> None:
+        self.unclear[kind][row] = None
 
     def _count(
         self,
@@ -247,6 +263,14 @@ def _stated(source: str, label: int, evidence: str = "") -> settling.Statement:
     return settling.Statement(source, label, evidence, settling.Weight.STATED)
 
 
+def _doubted(evidence: str) -> settling.Statement:
+    return settling.Statement("codes", -1, evidence, settling.Weight.DOUBTED)
+
+
+def _cells_of_codes(rows: Rows) -> list[tuple[int, str]]:
+    return [(row, cells["diagnosis_codes"]) for row, cells in rows]
+
+
 def _reported(report: report_text.TextLabel) -> settling.Statement:
     weight = settling.Weight.STATED if report.label >= 0 else settling.Weight.DOUBTED
     if report.silent:
@@ -256,13 +280,3 @@ def _reported(report: report_text.TextLabel) -> settling.Statement:
 
 def _counted(count: int) -> settling.Statement:
     return _stated("count", int(count > 0), str(count))
-
-
-def parse_date(cell: str) -> datetime.date | None:
-    """A date as YYYY-MM-DD, YYYY/MM/DD or YYYYMMDD, a time after it ignored."""
-    if not cell:
-        return None
-    match = re.fullmatch(r"(\d{4})([-/]?)(\d{2})\2(\d{2})(?:[T ][\d:.]*)?", cell)
-    if not match:
-        raise ValueError("not a date")
-    return datetime.date(int(match[1]), int(match[3]), int(match[4]))

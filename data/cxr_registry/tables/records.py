@@ -12,7 +12,15 @@ from typing import Any
 from data.cxr_registry.dicom import reader as dicom
 from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import report_text, settling
-from data.cxr_registry.tables import cells, columns, formats, paths, regions
+from data.cxr_registry.tables import (
+    cells,
+    columns,
+    dates,
+    formats,
+    paths,
+    patients,
+    regions,
+)
 
 OTHER_VIEW = "OTHER"  # stands for a word that is not a known view: it may be a name
 SPLITS = ("train", "validation", "test")
@@ -26,7 +34,7 @@ class Study:
     row: int  # in the studies table, as a spreadsheet numbers it
     image: str  # path below the registry
     path: Path  # the resolved file
-    patient: str  # the hospital's identifier
+    patient: str  # the hospital's identifier, in the first of its spellings
     days: int  # since the patient's first study; -1 unknown
     year: int | None  # of the study; for counts only
     labels: Mapping[str, int]  # finding -> 1, 0, or -1 unknown
@@ -76,6 +84,7 @@ class Registry:
     allowed: Mapping[str, int]  # check -> problems that were allowed
     disagreements: tuple[settling.Disagreement, ...]  # of column, codes, report, boxes
     non_acute: int  # codes left out as subsequent encounter or sequela
+    unclear: Mapping[str, tuple[int, ...]]  # what is not clear -> rows, for an audit
     other_regions: int  # boxes of sites outside the findings
     rows: int  # of the studies table, unusable ones too
     missing: Mapping[str, int]  # column -> its empty cells
@@ -188,7 +197,10 @@ def scan_registry(
         point_radius=options.point_radius,
         problems=problems,
     )
-    dates = reader.dates(lines)
+    patient_of = patients.identify(table.name, lines, problems)
+    date_of = dates.read_all(table.name, lines, patient_of, problems)
+    days = {row: date.days for row, date in date_of.items()}
+    reader.read_codes(lines, patient_of, days)
     studies = [
         _study(
             reader,
@@ -197,7 +209,8 @@ def scan_registry(
             path=path_of[row] or root,
             findings=findings,
             boxes=boxes.by_row.get(row, ()),
-            date=dates[row],
+            patient=patient_of[row],
+            date=date_of[row],
         )
         for row, line in lines
     ]
@@ -212,6 +225,7 @@ def scan_registry(
         allowed=dict(problems.allowed),
         disagreements=tuple(reader.disagreements),
         non_acute=reader.non_acute,
+        unclear=_unclear(reader, table, boxes),
         report_rules=reader.report_rules,
         other_regions=sum(
             region.site not in findings
@@ -222,6 +236,16 @@ def scan_registry(
         missing=columns.missing(table, findings),
         shapes=boxes.shapes,
     )
+
+
+def _unclear(
+    reader: cells.Cells, table: formats.Table, boxes: regions.Regions
+) -> dict[str, tuple[int, ...]]:
+    """What was read in spite of a doubt -> rows of the studies table."""
+    kinds = {kind: tuple(rows) for kind, rows in reader.unclear.items()}
+    kinds["cells filled from a merged cell"] = tuple(sorted(table.filled))
+    kinds["boxes scaled from another image size"] = tuple(sorted(boxes.scaled))
+    return {kind: rows for kind, rows in kinds.items() if rows}
 
 
 def _open(root: Path, problems: checks.Problems) -> tuple[formats.Table, bool]:
@@ -245,7 +269,8 @@ def _study(
     path: Path,
     findings: Sequence[str],
     boxes: Sequence[regions.Region],
-    date: cells.StudyDate,
+    patient: str,
+    date: dates.StudyDate,
 ) -> Study:
     sources = reader.sources(row, line)
     wanted = tuple(region for region in boxes if region.site in findings)
@@ -258,7 +283,7 @@ def _study(
         row=row,
         image=line["image"],
         path=path,
-        patient=line["patient_id"],
+        patient=patient,
         days=date.days,
         year=date.year,
         labels={name: entry.label for name, entry in labels.items()},
