@@ -12,6 +12,7 @@ from data.cxr_registry.labels import settling
 from data.cxr_registry.tables import records
 
 SUPERVISION = ("R", "P", "N", "unknown")  # of records.Study.supervision
+_EXAMPLES = 10  # rows of each kind of doubt
 _BINS = 24  # of the histogram of boxes
 UNKNOWN, OTHER = "unknown", "other"
 
@@ -56,6 +57,10 @@ def tables(registry: records.Registry) -> dict[str, Any]:
             "rows": [pair._asdict() for pair in registry.disagreements],
         },
         "non_acute_codes": registry.non_acute,
+        "unclear": {
+            kind: {"rows": len(rows), "examples": list(rows[:_EXAMPLES])}
+            for kind, rows in registry.unclear.items()
+        },
         "boxes": {name: _boxes(registry, name) for name in registry.findings},
         "boxes_of_other_sites": registry.other_regions,
     }

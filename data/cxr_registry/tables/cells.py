@@ -124,11 +124,13 @@ class Cells:
         """
         if "diagnosis_codes" not in self._table.columns:
             return
-        split = {cell: codes.split_codes(cell)[0] for _, cell in _cells_of_codes(rows)}
+        of_row = [(row, cells["diagnosis_codes"]) for row, cells in rows]
+        split = {cell: codes.split_codes(cell)[0] for _, cell in of_row}
         self._system = codes.system_of(code for found in split.values() for code in found)
         for name in codes.POSITIVE:
-            for row, cell in _cells_of_codes(rows):
-                if self._label_of_codes(split[cell], name).label:
+            named = {c for c, found in split.items() if self._read(found, name).label}
+            for row, cell in of_row:
+                if cell in named:
                     self._others.add(name, row, patient_of[row], days[row])
         self._place = {row: (patient_of[row], days[row]) for row, _ in rows}
 
@@ -176,13 +178,13 @@ class Cells:
         readable = report_text.findings(reports) if needed else frozenset()
         return tuple(name for name in needed if name in readable)
 
-    def _label_of_codes(self, found: list[str], name: str) -> codes.CodeLabel:
+    def _read(self, found: list[str], name: str) -> codes.CodeLabel:
         return codes.read_codes(
             found, name, keep_non_acute=self._keep_non_acute, system=self._system
         )
 
     def _coded(self, row: int, name: str, sources: Sources) -> settling.Statement:
-        coded = self._label_of_codes(sources.codes, name)
+        coded = self._read(sources.codes, name)
         self.non_acute += coded.non_acute
         side = f" ({coded.side})" if coded.side else ""
         evidence = coded.evidence + side
@@ -195,13 +197,14 @@ class Cells:
         if coded.label > 0:
             weight = settling.Weight.STATED
         elif coded.label < 0:
+            self._doubt(row, "codes of an old, suspected or unnamed fracture")
             return _doubted(evidence)
         elif (other := self._others.find(name, row, *self._place[row], has_codes)) > 0:
             kind = "of the finding" if has_codes else "at all"
             self._doubt(row, "codes in another row of the patient only")
             pair = settling.Disagreement(row, name, "codes 0", "other image's codes 1")
             self.disagreements.append(pair)
-            return _doubted(f"none {kind}, but row {other} of the patient has")
+            return _doubted(f"none {kind}, but row {other} of the patient has some")
         return settling.Statement("codes", coded.label, evidence, weight)
 
     def _doubt(self, row: int, kind: str) -> None:
@@ -265,10 +268,6 @@ def _stated(source: str, label: int, evidence: str = "") -> settling.Statement:
 
 def _doubted(evidence: str) -> settling.Statement:
     return settling.Statement("codes", -1, evidence, settling.Weight.DOUBTED)
-
-
-def _cells_of_codes(rows: Rows) -> list[tuple[int, str]]:
-    return [(row, cells["diagnosis_codes"]) for row, cells in rows]
 
 
 def _reported(report: report_text.TextLabel) -> settling.Statement:
