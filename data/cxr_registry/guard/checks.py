@@ -12,7 +12,7 @@ from typing import NamedTuple
 # allowed: "table" (of a file), "columns" (of a whole table), "quarantine" (of too many
 # unusable images).
 CHECKS = {
-    "bad_value": "the cell counts as empty, of diagnosis_codes as unknown",
+    "bad_value": "the cell counts as empty, a label or codes as unknown",
     "bad_date": "the date counts as unknown",
     "future_date": "the date counts",
     "patient_id": "spellings count as one patient, rounded numbers as they stand",

@@ -70,7 +70,7 @@ _CODE = re.compile(
     r"|X[A-HJ-NP-Z]\d[0-9A-HJ-NP-Z]{1,3}"  # its extensions
 )
 # What other systems' codes look like, for the message.
-_OTHERS = {
+_SYSTEMS = {
     "SNOMED CT": r"\d{6,18}",
     "AIS": r"\d{6}\.\d",
     "CPT": r"7\d{4}",
@@ -80,11 +80,10 @@ _OTHERS = {
     "ICD-10-PCS": r"(?=.*\d.*\d)[0-9A-HJ-NP-Z]{7}",
     "UMLS": r"C\d{7}",
     "Read": r"[0-9A-Z]{2,4}\.{1,3}",
-    "a range of codes": r"[A-Z0-9.]{3,}[-–—~][A-Z0-9.]{3,}",
+    "a range of codes": r"[A-Z0-9.]{3,}[-\u2013\u2014~][A-Z0-9.]{3,}",
 }
-_OTHERS = {name: re.compile(pattern) for name, pattern in _OTHERS.items()}
-_AROUND = "[](){}<>\"'`“”‘’„‚«»「」『』【】〔〕《》、•·^&+*!†‡"
-_SPACES = str.maketrans(dict.fromkeys(_AROUND, " ") | dict.fromkeys("​\ufeff"))
+_BRACKETS = frozenset({"Ps", "Pe", "Pi", "Pf"})  # and quotes, by Unicode's category
+_BETWEEN = frozenset("<>\"'`^&+*!\u2020\u2021\u2022\u00b7\u3001")
 _FULL_STOP = re.compile(r"(?<=[A-Z]\d[0-9A-Z])。(?=\d)")  # typed in a Chinese keyboard
 _SYSTEM = re.compile(r"\bICD-?(?:9|10|11)(?:-?(?:CM|GM|TW|WHO|MMS))?\s*[:=]\s*")
 _APART = re.compile(  # certainty and side that stand apart from their code
@@ -119,14 +118,15 @@ class _Standing(enum.Enum):
 def split_codes(cell: str) -> tuple[list[str], list[str]]:
     """The codes of a cell, in upper case without dots, and the parts that aren't.
 
-    Full-width signs, brackets, quotes, and ICD-10's marks (+ * !) are read over; letters
-    of ICD-10-GM that stand apart join their code.
+    Full-width signs, brackets, quotes, and ICD-10's marks (+ * !) are read over.
+    Letters of ICD-10-GM that stand apart join their code.
 
     >>> split_codes("['S22.41XA', 'J93.9']; 33737001")
     (['S2241XA', 'J939'], ['33737001'])
     """
     text = unicodedata.normalize("NFKC", cell).upper()
-    text = _FULL_STOP.sub(".", text).replace("。", " ").translate(_SPACES)
+    text = _FULL_STOP.sub(".", text).replace("。", " ").replace("\u200b", "")
+    text = "".join(" " if _is_between(character) else character for character in text)
     text = _APART.sub(lambda match: re.sub(r"\s", "", match[1]), _SYSTEM.sub("", text))
     parts = [part for part in re.split(r"[;,|/\s]+", text) if part]
     # S42.0- stands for any code below S42.0
@@ -135,15 +135,21 @@ def split_codes(cell: str) -> tuple[list[str], list[str]]:
     return valid, [part for part in parts if not _CODE.fullmatch(part)]
 
 
+def _is_between(character: str) -> bool:
+    """Whether a character stands around or between codes, not in them."""
+    return character in _BETWEEN or unicodedata.category(character) in _BRACKETS
+
+
 def name_systems(parts: Iterable[str]) -> list[str]:
     """The systems that parts of a cell may be codes of, sorted; none for words.
 
     >>> name_systems(["33737001", "RIB"])
     ['SNOMED CT']
     """
+    forms = _SYSTEMS.items()
     return sorted(
         {
-            next((name for name, form in _OTHERS.items() if form.fullmatch(part)), "")
+            next((name for name, form in forms if re.fullmatch(form, part)), "")
             for part in parts
         }
         - {""}

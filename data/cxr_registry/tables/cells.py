@@ -80,6 +80,9 @@ class Cells:
             value = self.choice(row, cells, name, LABELS)
             if value is not None:
                 statements.append(_stated("column", value))
+            elif cells[name]:  # it says something that nobody can read
+                self._doubt(row, "labels that can't be read")
+                statements.append(_doubted("column", "unreadable"))
         if name in codes.POSITIVE and "diagnosis_codes" in self._table.columns:
             statements.append(self._coded(row, name, sources))
         if name in sources.report:
@@ -126,7 +129,9 @@ class Cells:
             return
         of_row = [(row, cells["diagnosis_codes"]) for row, cells in rows]
         split = {cell: codes.split_codes(cell)[0] for _, cell in of_row}
-        self._system = codes.system_of(code for found in split.values() for code in found)
+        self._system = codes.system_of(
+            code for found in split.values() for code in found
+        )
         for name in codes.POSITIVE:
             named = {c for c, found in split.items() if self._read(found, name).label}
             for row, cell in of_row:
@@ -193,18 +198,19 @@ class Cells:
         if sources.unreadable:
             evidence = f"{sources.unreadable} unreadable, {evidence}"
             self._doubt(row, "codes that can't be read")
-            return _doubted(evidence)
+            return _doubted("codes", evidence)
         if coded.label > 0:
             weight = settling.Weight.STATED
         elif coded.label < 0:
             self._doubt(row, "codes of an old, suspected or unnamed fracture")
-            return _doubted(evidence)
+            return _doubted("codes", evidence)
         elif (other := self._others.find(name, row, *self._place[row], has_codes)) > 0:
             kind = "of the finding" if has_codes else "at all"
             self._doubt(row, "codes in another row of the patient only")
             pair = settling.Disagreement(row, name, "codes 0", "other image's codes 1")
             self.disagreements.append(pair)
-            return _doubted(f"none {kind}, but row {other} of the patient has some")
+            evidence = f"none {kind}, but row {other} of the patient has some"
+            return _doubted("codes", evidence)
         return settling.Statement("codes", coded.label, evidence, weight)
 
     def _doubt(self, row: int, kind: str) -> None:
@@ -266,8 +272,8 @@ def _stated(source: str, label: int, evidence: str = "") -> settling.Statement:
     return settling.Statement(source, label, evidence, settling.Weight.STATED)
 
 
-def _doubted(evidence: str) -> settling.Statement:
-    return settling.Statement("codes", -1, evidence, settling.Weight.DOUBTED)
+def _doubted(source: str, evidence: str) -> settling.Statement:
+    return settling.Statement(source, -1, evidence, settling.Weight.DOUBTED)
 
 
 def _reported(report: report_text.TextLabel) -> settling.Statement:

@@ -1,7 +1,7 @@
 """Annotations of a COCO file as rows of the regions table.
 
-A category is known by its name; an image by its file and, where the file says so, by the
-size on which the boxes were drawn. Row 2 is the first annotation.
+A category is known by its name; an image by its file and, where the file says so, by
+the size on which the boxes were drawn. Row 2 is the first annotation.
 
 Reference: COCO, data format, object detection (bbox is x, y, width, height from 0).
 """
@@ -65,18 +65,25 @@ def _row(
     images: Mapping[str, Sequence[Mapping[str, Any]]],
     sites: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Sequence[Any]:
-    named = images.get(str(item["image_id"])), sites.get(str(item["category_id"]))
-    for what, entries in zip(("image", "category"), named, strict=True):
-        if entries is None:
-            raise UnreadableTable(f"its {what}'s id is not in the file; mend it")
-        if len(entries) > 1:
-            raise UnreadableTable(f"its {what}'s id is given twice")
+    image = _only(images, item["image_id"], "image")
+    site = _only(sites, item["category_id"], "category")
     if item.get("iscrowd"):
         raise UnreadableTable("is a crowd (iscrowd); draw a box around each lesion")
-    (image,), (site,) = (entries or () for entries in named)
     x, y, width, height = _box(item)
     sizes = image.get("width"), image.get("height")
     return [image["file_name"], site["name"], x, y, x + width, y + height, *sizes]
+
+
+def _only(
+    found: Mapping[str, Sequence[Mapping[str, Any]]], key: Any, what: str
+) -> Mapping[str, Any]:
+    """The one entry with an id."""
+    entries = found.get(str(key), ())
+    if not entries:
+        raise UnreadableTable(f"its {what}'s id is not in the file; mend it")
+    if len(entries) > 1:
+        raise UnreadableTable(f"its {what}'s id is given twice")
+    return entries[0]
 
 
 def _box(item: Mapping[str, Any]) -> tuple[float, float, float, float]:

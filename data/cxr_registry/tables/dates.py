@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 from data.cxr_registry.guard import checks
 
-_FIRST_YEAR, _LAST_YEAR = 1950, 2500  # films outside have no digital image; de-identified
+_FIRST_YEAR, _LAST_YEAR = (
+    1950,
+    2500,
+)  # films outside have no digital image; de-identified
 # tables may lie some centuries ahead. Days within that programs write for no date:
 _NO_DATES = frozenset(
     datetime.date(*day)

@@ -19,7 +19,10 @@ _SEPARATORS = ",;\t|"
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _PROBED = 1 << 16  # bytes from which an encoding without a mark is judged
 _MOST_ZEROS = 0.4  # share of bytes at even or odd places; UTF-16 of ASCII has 1
-_BOOKS = {b"PK\x03\x04": "an Excel workbook or another zip", b"\xd0\xcf\x11\xe0": ".xls"}
+_BOOKS = {
+    b"PK\x03\x04": "an Excel workbook or another zip",
+    b"\xd0\xcf\x11\xe0": ".xls",
+}
 # Encodings of old exports, and the share of high bytes in a text that uses them.
 _EAST_ASIAN = {"big5": "Big5", "gbk": "GBK", "shift_jis": "Shift JIS", "euc_kr": "EUC"}
 _FILE = re.compile(r"[^\s,;|]+\.[A-Za-z0-9]{2,5}")  # the name of an image's file

@@ -4,6 +4,7 @@ Every cell is text, so that record number 00123 stays 00123. Rows are numbered a
 spreadsheet does: the header is row 1.
 """
 
+import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -85,6 +86,11 @@ def open_table(
     return scan_table(file, problems)
 
 
+def has_table(root: Path, stem: str) -> bool:
+    """Whether a folder has a table of that stem, in one of the formats."""
+    return any((root / f"{stem}{suffix}").exists() for suffix in SUFFIXES)
+
+
 def _overlooked(root: Path, stem: str, suffixes: Collection[str]) -> set[str]:
     """Files that look like the table and have another ending, or other letters."""
     wanted = {*suffixes, *_FOREIGN}
@@ -132,7 +138,7 @@ def scan_table(path: Path, problems: checks.Problems) -> Table:
         if note.fault:
             add(number if note.is_row else None, note.fault, note.check)
         if note.is_row:
-            rows.append(_row(note.cells, columns or (), lambda text: add(number, text)))
+            rows.append(_row(note.cells, columns or (), functools.partial(add, number)))
             filled |= {number} if note.is_filled else set()
     columns = tuple(dict.fromkeys(name for name in columns or () if name))
     return Table(path.name, columns, rows, frozenset(filled))
@@ -178,17 +184,29 @@ def _lines(path: Path, add: Callable[[int | None, str], None]) -> Iterator[Any]:
         add(None, text)
         return
     try:
-        yield from lines_within_limits(path, reader)
+        lines = lines_within_limits(path, reader)
+        is_plain = reader in (delimited.lines, _parquet_lines)
+        yield from map(_unescaped, lines) if is_plain else lines
     except UnreadableTable as error:
         add(None, str(error))
+
+
+def _unescaped(line: Any) -> Any:
+    """A line without Excel's escapes of control characters."""
+    if isinstance(line, Noted):
+        return line
+    return [
+        _CONTROL.sub(lambda match: chr(int(match[1], 16)), cell)
+        if isinstance(cell, str) and "_x00" in cell
+        else cell
+        for cell in line
+    ]
 
 
 def _text(cell: Any) -> str:
     if cell is None:
         return ""
     text = str(cell)
-    if "_x00" in text:
-        text = _CONTROL.sub(lambda match: chr(int(match[1], 16)), text)
     # one kind of line's end; what ends a cell and can't be seen goes
     text = re.sub(r"\r\n?|[\v\f]", "\n", text) if not text.isprintable() else text
     return text.strip().strip(_INVISIBLE).strip()

@@ -109,7 +109,7 @@ class Paths:
         return "image does not exist or is not a file; check the path"
 
     def _match(self, cell: str) -> str:
-        """The path of a file that differs from the cell in letters only; "" for none."""
+        """The path of a file that is spelled a little differently; "" for none."""
         place: list[str] = []
         if not cell or ".." in Path(cell).parts or Path(cell).is_absolute():
             return ""
@@ -125,7 +125,7 @@ class Paths:
         return "/".join(place)
 
     def _names(self, folder: str) -> dict[str, str]:
-        """Bare name -> name in a folder; the bare name without its ending ends in "."."""
+        """Bare name -> name in a folder; "i0." is one without its ending."""
         if folder not in self._listed:
             try:
                 names = sorted(os.listdir(self._root / folder))

@@ -11,23 +11,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from data.cxr_registry.guard import checks
 
 _CHECK = "patient_id"
-_NONE = frozenset(
-    "NULL NONE NAN NA N/A N.A. #N/A <NA> NIL UNDEFINED UNKNOWN UNK MISSING EMPTY "
-    "ANON ANONYMOUS ANONYMIZED ANONYMISED UNBEKANNT KEINE #REF! #VALUE! #NAME? #NULL! "
-    "#NUM! #DIV/0! ? ?? ??? - -- --- – — . * 未知 不明 無 无".split()
+_WORDS = (
+    "null none nan na n/a n.a. #n/a <na> nil undefined unknown unk missing empty anon "
+    "anonymous anonymized anonymised unbekannt keine #ref! #value! #name? #null! #num! "
+    "#div/0! 未知 不明 無 无"
 )
+_NONE = frozenset(_WORDS.split())
 # 1.23457E+11, or 1,23457E+11 of a German spreadsheet; 12E5 may be a real number
 _ROUNDED = re.compile(r"\d[.,]\d+E\+?\d+|\dE\+\d+", re.IGNORECASE)
 _EXACT = 15  # digits that a spreadsheet keeps of a number
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell names nobody: it is empty, or a word for that.
+    """Whether a cell names nobody: it is empty, of signs alone, or a word for that.
 
-    >>> is_missing("NULL"), is_missing("0012")
-    (True, False)
+    >>> is_missing("NULL"), is_missing("--"), is_missing("0012")
+    (True, True, False)
     """
-    return not cell or unicodedata.normalize("NFKC", cell).upper() in _NONE
+    text = unicodedata.normalize("NFKC", cell).casefold()
+    return text in _NONE or not any(map(str.isalnum, text))
 
 
 def identify(

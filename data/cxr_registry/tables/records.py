@@ -65,6 +65,7 @@ class ReadingOptions:
     """How the tables of a registry become labels and boxes."""
 
     keep_non_acute: bool = False  # codes of later encounters and sequelae count too
+    tables: Path | None = None  # folder of the two tables; None: the registry's own
     point_radius: float = 32.0  # half side of the box around a point, stored pixels
     reports: report_text.ReportOptions = dataclasses.field(
         default_factory=report_text.ReportOptions
@@ -171,7 +172,8 @@ def scan_registry(
         options: of the reading.
         workers: processes that read reports; 0: this one.
     """
-    table, is_table = _open(root, problems)
+    home = options.tables or root
+    table, is_table = _open(root, home, problems)
     if findings is None:
         findings = columns.findings_of(table, options.reports)
     reader = cells.Cells(
@@ -190,7 +192,7 @@ def scan_registry(
     lines = [(row, line) for row, line in lines if row not in resolver.left_out]
     reader.read_reports(lines, workers=workers)
     boxes = regions.read_regions(
-        root,
+        home,
         images=resolver,
         studies=table,
         sites=columns.sites(table, findings),
@@ -248,15 +250,17 @@ def _unclear(
     return {kind: rows for kind, rows in kinds.items() if rows}
 
 
-def _open(root: Path, problems: checks.Problems) -> tuple[formats.Table, bool]:
+def _open(
+    root: Path, home: Path, problems: checks.Problems
+) -> tuple[formats.Table, bool]:
     """The studies table, and whether its columns are to be checked."""
     if not root.is_dir():
         raise FileNotFoundError("the registry folder does not exist; check its path")
-    table = formats.open_table(root, "studies", problems)
+    table = formats.open_table(home, "studies", problems)
     if table is None:
         raise FileNotFoundError(
-            "the registry has no studies.csv, .parquet or .xlsx; see "
-            "data/cxr_registry/README.md"
+            "the registry has no studies.csv, .parquet or .xlsx; see README.md of "
+            "data/cxr_registry, or of data/public for a public download"
         )
     return table, bool(table.columns) or not problems.standing
 

@@ -55,7 +55,7 @@ class Regions(NamedTuple):
 
 
 def read_regions(
-    root: Path,
+    home: Path,
     *,
     images: paths.Paths,
     studies: formats.Table,
@@ -63,10 +63,10 @@ def read_regions(
     point_radius: float,
     problems: checks.Problems,
 ) -> Regions:
-    """Reads regions.csv, .parquet, .xlsx or COCO .json below the registry.
+    """Reads regions.csv, .parquet, .xlsx or COCO .json.
 
     Args:
-        root: the registry.
+        home: the folder of the table.
         images: the usable files of the studies table.
         studies: that table; where it lacks an image column, boxes are checked alone.
         sites: names that may occur.
@@ -74,7 +74,7 @@ def read_regions(
         problems: takes all that is wrong.
     """
     table = formats.open_table(
-        root, "regions", problems, suffixes=(*formats.SUFFIXES, ".json")
+        home, "regions", problems, suffixes=(*formats.SUFFIXES, ".json")
     )
     if table is None or not _has_columns(table, problems):
         return Regions({}, {}, table.name if table else "")
@@ -87,7 +87,7 @@ def read_regions(
         study = images.rows.get(path) if path else None
         if study is None and "image" in studies.columns:
             text = "image is in no usable row of the studies table; mend that row"
-            if not (path and path.is_relative_to(root.resolve()) and paths.is_file(path)):
+            if not (path and paths.is_file(path)):
                 text = images.explain(cells["image"])
             if problems.add(table.name, row, text, check="box_without_study"):
                 continue

@@ -1,7 +1,7 @@
 """Lines of an Excel workbook, and what openpyxl does not tell of its cells.
 
-A merged cell counts for all of its rows. Formulas that no program has calculated have no
-value to read. Text may hold characters as _x000D_ (a line's end).
+A merged cell counts for all of its rows. Formulas that no program has calculated have
+no value to read. Text may hold characters as _x000D_ (a line's end).
 
 Reference: ECMA-376 Part 1, 18.3.1 (cells, formulas, merged cells), 18.2.2 (calcPr),
 22.9.2.19 (ST_Xstring).
