@@ -202,10 +202,11 @@ def test_the_side_of_icd11_is_a_code_of_its_own():
 )
 @pytest.mark.parametrize(
     "written",
-    ["S42.00{}", "s42.00 {}", "S42.00-{}", "S42.00 ({})", "S4200{}", "S42.00{}R",
-        "S42.00L{}", "S42.00 R {}", "S42.00!{}",
+    [
+        *("S42.00{}", "s42.00 {}", "S42.00-{}", "S42.00 ({})", "S4200{}"),
+        *("S42.00{}R", "S42.00L{}", "S42.00 R {}", "S42.00!{}"),
     ],
-)  # fmt: skip
+)
 def test_letters_of_certainty_in_all_spellings(written, letter, label):
     assert read(written.format(letter), "clavicle").label == label
     assert read(written.format(letter)).label == 0
