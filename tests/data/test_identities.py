@@ -285,6 +285,7 @@ def explained(root: Path, cell: str) -> str:
         ("img/a", "ending"),
         ("img/b%20c.png", "percent"),
         ("img/b  c.png", "blanks"),
+        ("img\uff0fa.png", "full-width"),
         ("C:\\img\\a.png", "a drive"),
         ("\\\\server\\img\\a.png", "a server"),
         ("https://x.org/a.png", "a link"),

@@ -96,6 +96,10 @@ class Paths:
         if not self._match(cell) and "%" in cell:
             differs.append("percent signs for characters")
             cell = urllib.parse.unquote(cell)
+        plain = unicodedata.normalize("NFKC", cell)
+        if not self._match(cell) and self._match(plain):
+            differs.append("full-width signs")
+            cell = plain
         found = self._match(cell)
         if found and found != cell:
             differs.append(_difference(cell, found))
