@@ -86,8 +86,8 @@ class Paths:
         """Why a cell leads to no file: what it would have to be written like."""
         if _ELSEWHERE.match(cell):
             return (
-                "image is an address outside of the registry (a drive, a server, a "
-                "link); write the path below its folder, with /"
+                "image does not exist: it is an address outside of the registry (a "
+                "drive, a server, a link); write the path below its folder, with /"
             )
         differs = []
         if "\\" in cell:
