@@ -84,7 +84,7 @@ class Cells:
                 self._doubt(row, "labels that can't be read")
                 statements.append(_doubted("column", "unreadable"))
         if name in codes.POSITIVE and "diagnosis_codes" in self._table.columns:
-            statements.append(self._coded(row, name, sources))
+            statements.append(self._coded(row, name, sources, decides=not statements))
         if name in sources.report:
             statements.append(_reported(sources.report[name]))
         count = self._count(row, cells, name, statements)
@@ -202,7 +202,9 @@ class Cells:
             found, name, keep_non_acute=self._keep_non_acute, system=self._system
         )
 
-    def _coded(self, row: int, name: str, sources: Sources) -> settling.Statement:
+    def _coded(
+        self, row: int, name: str, sources: Sources, *, decides: bool
+    ) -> settling.Statement:
         coded = self._read(sources.codes, name)
         self.non_acute += coded.non_acute
         side = f" ({coded.side})" if coded.side else ""
@@ -218,8 +220,10 @@ class Cells:
         elif coded.label < 0:
             self._doubt(row, "codes of an old, suspected or unnamed fracture")
             return _doubted("codes", evidence)
-        elif other := self._others.find(
-            name, row, *self._place[row], has_codes=has_codes
+        elif decides and (
+            other := self._others.find(
+                name, row, *self._place[row], has_codes=has_codes
+            )
         ):
             kind = "of the finding" if has_codes else "given"
             self._doubt(row, "only another row of the patient has the finding")
