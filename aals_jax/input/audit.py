@@ -5,6 +5,7 @@ Nothing is written into the registry, and rows are named by their number alone.
 
 import collections
 import dataclasses
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,19 +49,24 @@ def audit(options: AuditOptions) -> bool:
     Raises:
         FileNotFoundError: there is no registry, or no studies table in it.
         ValueError: an unknown check, an `out` in the registry, or unreadable reports.
+        RegistryError: a public download that is not complete.
     """
     root, out = options.registry.resolve(), options.out.resolve()
     if out == root or root in out.parents:
         raise ValueError("--out lies in the registry, which an audit leaves as it is")
     problems = checks.Problems(options.allow)
     log.info("reading the tables")
-    registry = records.scan_registry(
-        options.registry,
-        findings=options.findings,
-        problems=problems,
-        options=options.reading,
-        workers=options.workers,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        reading = prepare.with_tables(
+            options.reading, options.registry, Path(folder), allow=options.allow
+        )
+        registry = records.scan_registry(
+            options.registry,
+            findings=options.findings,
+            problems=problems,
+            options=reading,
+            workers=options.workers,
+        )
     split_of = table_survey.split_of(registry, seed=options.seed)
     results = _look_at_images(registry, options) if options.pixels else []
     facts = table_survey.tables(registry)

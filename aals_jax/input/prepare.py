@@ -1,7 +1,8 @@
 """From a registry, or the phantom, to a dataset that can be trained on."""
 
 import dataclasses
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from data.cxr_registry.build.options import BuildOptions
 from data.cxr_registry.guard import locks
 from data.cxr_registry.tables import records
 from data.phantom import registry as phantom
+from data.public import downloads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,11 +46,49 @@ class DataOptions:
 
 def prepare_dataset(options: DataOptions) -> Path:
     """Builds the dataset, or finds it finished; returns its folder."""
+    build = options.build
     if options.phantom is not None:
-        _draw_phantom(options.build, options.phantom)
+        _draw_phantom(build, options.phantom)
+    reading = with_tables(
+        build.reading, build.registry, build.data_dir / "tables", allow=build.allow
+    )
     builds.warm_up()
     with log.progress("building the dataset") as update:
-        return builds.build(options.build, progress=update)
+        return builds.build(
+            dataclasses.replace(build, reading=reading), progress=update
+        )
+
+
+def with_tables(
+    reading: records.ReadingOptions,
+    registry: Path,
+    into: Path,
+    *,
+    allow: Collection[str],
+) -> records.ReadingOptions:
+    """The options with the tables of a public download, where the registry is one.
+
+    Args:
+        reading: how the tables are read.
+        registry: a registry, or a download in its official layout.
+        into: folder below which the download's tables are written.
+        allow: checks that may pass.
+
+    Raises:
+        RegistryError: the download is not complete.
+        FileNotFoundError: the download lies in a folder below.
+    """
+    source = None if reading.tables else downloads.recognise(registry)
+    if source is None:
+        return reading
+    log.info(
+        "%s, as downloaded; read as this command would convert it: %s",
+        source.name,
+        source.command,
+    )
+    name = hashlib.sha256(str(registry.resolve()).encode()).hexdigest()[:16]
+    downloads.convert(source, registry, into / name, allow=allow)
+    return dataclasses.replace(reading, tables=into / name)
 
 
 def _draw_phantom(build: BuildOptions, drawn: phantom.PhantomOptions) -> None:

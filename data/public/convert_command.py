@@ -17,6 +17,7 @@ ALLOWABLE = (
     "bad_value", "unreadable", "duplicate_image", "unknown_site", "box_outside",
     "box_without_study",
 )  # fmt: skip
+SPLITS = ("official", "parts")  # the first is the default
 
 
 def parser(module: str, *, description: str) -> argparse.ArgumentParser:
@@ -43,8 +44,8 @@ def parser(module: str, *, description: str) -> argparse.ArgumentParser:
     )
     add(
         "--splits",
-        choices=("official", "parts"),
-        default="official",
+        choices=SPLITS,
+        default=SPLITS[0],
         help="official: the official split, with a validation set taken out of its "
         "training set; parts: no split, the build makes ten patient-disjoint parts "
         "(official)",

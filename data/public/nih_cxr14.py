@@ -29,7 +29,8 @@ FINDINGS = (
 )  # fmt: skip
 BOXED = FINDINGS[:8]  # those of BBox_List_2017.csv
 
-_ENTRIES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")
+ENTRIES = ("Data_Entry_2017.csv", "Data_Entry_2017_v2020.csv")  # one of them
+BOXES = "BBox_List_2017.csv"
 _COLUMNS = (
     "Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age",
     "View Position",
@@ -108,10 +109,10 @@ class _Entries:
         notes: _Notes,
     ):
         self._images, self._problems, self._notes = images, problems, notes
-        present = [name for name in _ENTRIES if (root / name).exists()]
-        self._file = (present or _ENTRIES)[0]
+        present = [name for name in ENTRIES if (root / name).exists()]
+        self._file = (present or ENTRIES)[0]
         if len(present) > 1:
-            text = f"{_ENTRIES[1]} is there too and differs in labels; move one away"
+            text = f"{ENTRIES[1]} is there too and differs in labels; move one away"
             problems.add(self._file, None, text, check="columns")
         sheet = official_files.read_sheet(
             root / self._file, columns=_COLUMNS, official=OFFICIAL, problems=problems
@@ -193,7 +194,7 @@ def _boxes(
     name make four columns of it, so the four numbers are taken by their place.
     """
     sheet = official_files.read_sheet(
-        root / "BBox_List_2017.csv",
+        root / BOXES,
         columns=("Image Index", "Finding Label"),
         official=OFFICIAL,
         problems=problems,

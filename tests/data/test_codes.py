@@ -1,4 +1,6 @@
-"""Plain tables: what codes of ICD-9-CM and ICD-10 say of ribs and clavicles."""
+"""Plain tables: what codes of ICD-9-CM, ICD-10 and ICD-11 say of ribs and clavicles."""
+
+# ruff: noqa: RUF001 (full-width signs are what is tested)
 
 import pytest
 
@@ -138,3 +140,166 @@ def test_a_cut_or_broken_code_is_no_code(cell):
 
 def test_marks_of_icd10_stand_beside_a_code():
     assert codes.split_codes("S27.0+ M01.3* S21.84!") == (["S270", "M013", "S2184"], [])
+
+
+# ---- pathological fractures, birth injuries, ICD-11
+
+
+@pytest.mark.parametrize(
+    ("code", "rib", "clavicle"),
+    [
+        ("733.10", -1, -1),  # pathological, unspecified site
+        ("733.13", 0, 0),  # vertebrae
+        ("M84.48XA", -1, 0),  # pathological, other site
+        ("M84.411A", 0, -1),  # right shoulder
+        ("M84.38", -1, 0),  # stress, WHO's site 8: head, ribs, trunk
+        ("M84.1", -1, -1),  # nonunion, site not given
+        ("M84.45", 0, 0),  # pelvis and thigh
+        ("M84.8", 0, 0),  # other disorders of continuity: no fracture
+        ("M80.08XA", 0, 0),  # -CM: vertebrae
+        ("M80.08", -1, 0),  # WHO: other, the ribs among them
+        ("M96.6", -1, -1),  # at an implant
+        ("M96.621", 0, 0),  # humerus
+        ("M96.69", -1, -1),  # other bone
+        ("M96.A9", -1, 0),  # resuscitation, other
+        ("P13.8", -1, 0),  # birth, other parts of the skeleton
+        ("P13.9", -1, -1),
+        ("P13.3", 0, 0),  # long bones
+        ("767.3", -1, 0),
+        # ICD-11 MMS
+        ("NA82.3", 1, 0),
+        ("NA82.30", 1, 0),  # posterior
+        ("NA824", 1, 0),  # several ribs, its dot lost
+        ("NA82.5", 1, 0),  # flail chest
+        ("NA82.0", 0, 0),  # vertebra
+        ("NA82.2", 0, 0),  # sternum
+        ("NA82.Z", -1, 0),
+        ("NC12.0", 0, 1),
+        ("NC12.01", 0, 1),  # shaft
+        ("NC12.1", 0, 0),  # scapula
+        ("NC12.5", 0, -1),  # clavicle, scapula or humerus
+        ("NC32.0", 0, 0),  # ulna
+        ("KA45.5", 0, 1),  # clavicle at birth
+        ("KA45.3", -1, 0),  # thorax at birth
+        ("ND32", -1, -1),  # several regions
+        ("FB80.B", -1, -1),  # pathological
+        ("NA82.3/XY7Z", -1, 0),  # provisional diagnosis
+    ],
+)
+def test_more_codes_say_what_their_titles_say(code, rib, clavicle):
+    assert (read(code).label, read(code, "clavicle").label) == (rib, clavicle)
+
+
+def test_the_side_of_icd11_is_a_code_of_its_own():
+    assert read("NA82.4&XK8G").side == "left" and read("NA82.4").side == "unspecified"
+
+
+# ---- ICD-10-GM: certainty and side behind the code
+
+
+@pytest.mark.parametrize(
+    ("letter", "label"), [("A", 0), ("V", -1), ("Z", -1), ("G", 1)]
+)
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("S42.00{}", "s42.00 {}", "S42.00-{}", "S42.00 ({})", "S4200{}"),
+        *("S42.00{}R", "S42.00L{}", "S42.00 R {}", "S42.00!{}"),
+    ],
+)
+def test_letters_of_certainty_in_all_spellings(written, letter, label):
+    assert read(written.format(letter), "clavicle").label == label
+    assert read(written.format(letter)).label == 0
+
+
+def test_a_letter_apart_is_one_of_certainty():
+    found = [read(f"S22.43 {letter}").label for letter in "AVZG"]
+    assert found == [0, -1, -1, 1]
+
+
+def test_letters_of_side():
+    sides = [read(f"S22.44{letter}").side for letter in ("R", "L", "B", "GL", "RG")]
+    assert sides == ["right", "left", "both", "left", "right"]
+
+
+@pytest.mark.parametrize(
+    ("others", "excluded", "certain"),
+    [
+        (["J93.9 R"], 0, 1),  # a letter apart is never a seventh character
+        ([], -1, -1),  # nothing tells -GM's letters from -CM's seventh character
+        (["J93.9V"], 0, 1),  # -CM has no V
+        (["I10.90 G"], 0, 1),  # nor a G behind other codes than injuries
+        (["S42.01A"], 0, 1),  # nor five characters of the clavicle
+        (["S06.0X1A"], 1, -1),  # -GM has no X
+        (["S42.021A"], 1, -1),  # nor six characters
+        (["S06.0X1A", "J93.9V"], -1, -1),  # a table of both
+    ],
+)
+def test_what_only_one_system_has_says_what_the_letters_mean(others, excluded, certain):
+    table = codes.split_codes(";".join([*others, "S22.41A", "S22.41G"]))[0]
+    system = codes.system_of(table)
+    for letter, label in (("A", excluded), ("G", certain)):
+        found = codes.read_codes(
+            [f"S2241{letter}"], "rib", keep_non_acute=False, system=system
+        )
+        assert found.label == label
+
+
+def test_an_excluded_unclear_code_leaves_a_negative():
+    assert read("S22.9V").label == -1
+    assert codes.read_codes(
+        ["S229A"], "rib", keep_non_acute=False, system=codes.System.GM
+    ) == (0, "no code of the finding", 0, "")
+
+
+# ---- cells as people and programs write them
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "S22.41XA；J93.9",
+        "S22.41XA、J93.9",
+        "Ｓ２２．４１ＸＡ，Ｊ９３．９",
+        "S22。41XA J93。9",
+        "['S22.41XA', 'J93.9']",
+        '["S22.41XA","J93.9"]',
+        "{S22.41XA}{J93.9}",
+        "【S22.41XA】「J93.9」",
+        "“S22.41XA”, ‘J93.9’",
+        "S22.41XA+J93.9*",
+        "S22.41XA & J93.9",
+        "S22.41XA\nJ93.9",
+        "ICD-10-CM: S22.41XA; ICD-10: J93.9",
+        "S22.41X A; J93.9-",
+    ],
+)
+def test_signs_around_and_between_codes_are_read_over(cell):
+    assert codes.split_codes(cell) == (["S2241XA", "J939"], [])
+
+
+@pytest.mark.parametrize(
+    ("cell", "named"),
+    [
+        ("33737001", ["SNOMED CT"]),
+        ("71045", ["CPT"]),
+        ("5-793.1", ["OPS"]),
+        ("0PS104Z", ["ICD-10-PCS"]),
+        ("S120.", ["Read"]),  # ribs; ICD-10's S12.0 is the neck
+        ("C0035522", ["UMLS"]),
+        ("450203.3", ["AIS"]),
+        ("S22.3-S22.5", ["a range of codes"]),
+        ("S22.4O", []),  # the letter O for a zero
+        ("NULL", []),
+        ("S22.4?", []),
+        ("S22,4", []),
+    ],
+)
+def test_what_is_no_icd_code_is_refused_and_named_where_known(cell, named):
+    bad = codes.split_codes(cell)[1]
+    assert bad and codes.name_systems(bad) == named
+
+
+def test_a_word_for_nothing_in_a_list_is_no_code_of_nothing():
+    assert codes.split_codes("[]") == ([], [])
+    assert codes.split_codes("[None]") == ([], ["NONE"])

@@ -4,7 +4,9 @@ The downloads are written here in their official layout. With AALS_SHARED_DATA s
 1,000 real films in its folder nih_cxr_pneumonia are built too.
 """
 
+import dataclasses
 import itertools
+import json
 import os
 from pathlib import Path
 
@@ -15,12 +17,20 @@ import tensorflow_datasets as tfds
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aals_jax.input import audit, prepare
 from configs import nih_cxr14 as nih_config
 from configs import vindr_clavicle, vindr_rib
 from data.cxr_registry.build import builds
 from data.cxr_registry.guard import checks
 from data.cxr_registry.tables import records
-from data.public import conversion, convert_command, nih_cxr14, readers, vindr_cxr
+from data.public import (
+    conversion,
+    convert_command,
+    downloads,
+    nih_cxr14,
+    readers,
+    vindr_cxr,
+)
 from tests.support import datasets
 from tests.support.registry_files import WINDOW, dataset, film, table
 
@@ -535,6 +545,78 @@ def test_report_says_what_the_letters_mean(tmp_path):
     shown = convert_command.report(made)
     assert "rib: R 2, P 1, N 3, unknown 1\n" in shown
     assert "R positive with a box" in shown
+
+
+# ---- a download where a registry is asked for
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "finding"), [(nih, "NIH", "mass"), (vindr, "VinDr", "rib")]
+)
+def test_audit_and_build_take_a_download_as_it_is(
+    tmp_path, caplog, make, name, finding
+):
+    """As its converter would with the command that is logged; nothing is written."""
+    caplog.set_level("INFO", logger="aals_jax")
+    root = make(tmp_path / "download")
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in root.rglob("*"))
+    out = tmp_path / "audit"
+    options = audit.AuditOptions(registry=root, out=out, findings=(finding,))
+    assert audit.audit(options)
+    found = json.loads((out / "audit.json").read_text())
+    after = sorted((path.name, path.stat().st_mtime_ns) for path in root.rglob("*"))
+    assert after == before and sorted(p.name for p in out.iterdir()) == [
+        "audit.html",
+        "audit.json",
+    ]
+    source = downloads.recognise(root)
+    assert source and name in source.name and source.command in caplog.text
+    assert str(tmp_path) not in caplog.text.replace(str(out), "")
+
+    # the same tables, written beside the download by the command that was logged
+    reading = prepare.with_tables(
+        records.ReadingOptions(), root, tmp_path / "tables", allow=()
+    )
+    assert reading.tables
+    apart = records.read_registry(root, findings=[finding], options=reading)
+    module = {"NIH": nih_cxr14, "VinDr": vindr_cxr}[name]
+    module.main(source.command.replace("DIR", str(root)).split()[3:])
+    beside = records.read_registry(root, findings=[finding])
+    assert apart.studies == beside.studies
+    assert found["labels"][finding]["1"] == apart.counts()[finding]["positive"]
+    assert downloads.recognise(root) is None  # now it is a registry
+
+
+def test_a_build_takes_tables_from_another_folder(tmp_path):
+    root = vindr(tmp_path / "vindr")
+    tables = tmp_path / "tables"
+    conversion.write(vindr_cxr.convert(root), tables)
+    reading = records.ReadingOptions(tables=tables)
+    path = datasets.build(root, tmp_path, findings=("rib",), reading=reading)
+    assert builds.describe(path)["images"] == 7
+
+
+def test_a_download_in_a_folder_below_is_told_with_its_command(tmp_path):
+    nih(tmp_path / "nih")
+    with pytest.raises(FileNotFoundError, match=r"folder below.*nih_cxr14") as caught:
+        downloads.recognise(tmp_path)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_registry_or_an_empty_folder_is_no_download(tmp_path):
+    assert downloads.recognise(tmp_path) is None
+    (tmp_path / "Data_Entry_2017.csv").touch()  # the label file alone
+    assert downloads.recognise(tmp_path) is None
+
+
+def test_a_download_with_parts_missing_has_its_faults_told(tmp_path):
+    root = nih(tmp_path / "nih")
+    (root / "images_002/images/4_000.png").unlink()
+    options = audit.AuditOptions(registry=root, out=tmp_path / "audit")
+    with pytest.raises(checks.RegistryError, match="all 12 image archives"):
+        audit.audit(options)
+    allowed = dataclasses.replace(options, allow=("unreadable",), pixels=False)
+    assert audit.audit(allowed)
 
 
 # ---- recipes

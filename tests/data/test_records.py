@@ -9,7 +9,7 @@ import pytest
 
 from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import codes
-from data.cxr_registry.tables import cells, formats, records
+from data.cxr_registry.tables import dates, formats, records
 from tests.support.registry_files import (
     REGIONS_HEAD,
     STUDIES_HEAD,
@@ -156,13 +156,13 @@ def test_excel_needs_openpyxl_or_reads_alike(tmp_path):
 
 @pytest.mark.parametrize("text", ["2020-01-31", "2020/01/31", "20200131 10:00:00"])
 def test_dates_parse(text):
-    assert str(cells.parse_date(text)) == "2020-01-31"
+    assert str(dates.parse_date(text)) == "2020-01-31"
 
 
 @pytest.mark.parametrize("text", ["31.01.2020", "2020-02-30", "2020-0131", "soon"])
 def test_what_is_no_date_is_refused(text):
     with pytest.raises(ValueError, match=r"date|day"):
-        cells.parse_date(text)
+        dates.parse_date(text)
 
 
 def test_days_count_from_the_patients_first_study(tmp_path):

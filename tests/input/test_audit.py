@@ -251,8 +251,12 @@ def test_what_is_counted(tmp_path):
     root = broken(tmp_path / "registry")
     _, found, _ = run(root, tmp_path / "out", findings=("rib",))
     assert found["table"]["rows"] == 24
-    assert found["supervision"]["rib"] == {"R": 3, "P": 9, "N": 11, "unknown": 0}
-    assert found["labels"]["rib"] == {"1": 12, "0": 11, "-1": 0}
+    assert found["supervision"]["rib"] == {"R": 3, "P": 9, "N": 10, "unknown": 1}
+    assert found["labels"]["rib"] == {"1": 12, "0": 10, "-1": 1}
+    assert found["unclear"] == {
+        kind: {"rows": 1, "examples": [24]}
+        for kind in ("labels that can't be read", "codes that can't be read")
+    }
     assert {year: c["images"] for year, c in found["years"].items()} == {
         "2018": 12,
         "2019": 10,

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from data.cxr_registry.build import folds, shards, versions
@@ -80,7 +81,13 @@ def make(options: BuildOptions, *, key_needed_by: str = "") -> Plan:
             source.studies, split_of, splits, images=shards.max_images(options)
         ),
         key=key,
-        name=_name(source, facts, parts, key=key),
+        name=_name(
+            source,
+            facts,
+            parts,
+            home=options.reading.tables or source.root,
+            key=key,
+        ),
     )
 
 
@@ -129,13 +136,14 @@ def _name(
     facts: Mapping[str, Any],
     parts: Mapping[str, int],
     *,
+    home: Path,
     key: bytes,
 ) -> str:
     images = []
     for study in source.studies:
         stat = study.path.stat()
         images.append([study.image, stat.st_size, stat.st_mtime_ns])
-    tables = [(source.root / file).read_bytes().hex() for file in source.files]
+    tables = [(home / file).read_bytes().hex() for file in source.files]
     everything = json.dumps([facts, sorted(parts.items()), images, tables])
     fingerprint = privacy.pseudonym(key, "build", everything)[:16]
     label = "_".join(re.sub(r"\W+", "_", name.lower()) for name in source.findings)

@@ -12,14 +12,18 @@ from typing import NamedTuple
 # allowed: "table" (of a file), "columns" (of a whole table), "quarantine" (of too many
 # unusable images).
 CHECKS = {
-    "bad_value": "the cell counts as empty",
+    "bad_value": "the cell counts as empty, a label or codes as unknown",
     "bad_date": "the date counts as unknown",
+    "future_date": "the date counts",
+    "patient_id": "spellings count as one patient, rounded numbers as they stand",
+    "hidden_row": "the row counts",
     "unreadable": "the row is left out",
     "leaves_folder": "the row is left out",
     "duplicate_image": "the first row is kept",
     "unknown_site": "the box is left out",
     "box_outside": "the box is left out",
     "box_without_study": "the box is left out",
+    "duplicate_box": "the first box is kept",
     "box_on_negative": "the box wins: the image is positive",
     "patient_in_two_splits": "the rows stay where the split column says",
     "same_pixels": "both images are kept",

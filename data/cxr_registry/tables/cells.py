@@ -1,15 +1,14 @@
-"""Cells of the studies table to values: labels, counts, dates, ages."""
+"""Cells of the studies table to values: labels, counts, ages."""
 
 import collections
 import dataclasses
-import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import codes, report_text, settling
-from data.cxr_registry.tables import formats, own_labels
+from data.cxr_registry.tables import formats, own_labels, siblings
 
 LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
 COUNT = "_count"  # ends the name of the column with a finding's number of lesions
@@ -18,17 +17,11 @@ MOST_LESIONS = 100  # a larger number is not a count but a year, a record number
 Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each row
 
 
-class StudyDate(NamedTuple):
-    """What is kept of a study's date."""
-
-    year: int | None
-    days: int  # since the patient's first study; -1 undated
-
-
 class Sources(NamedTuple):
     """What a row's codes and report hold, read once for all findings."""
 
     codes: list[str]  # upper case without dots
+    unreadable: int  # parts of the cell of codes that are none
     report: Mapping[str, report_text.TextLabel]  # by finding; empty where not read
     own: Mapping[str, own_labels.OwnLabel]  # by finding, of the user's own reader
 
@@ -83,31 +76,13 @@ class Cells:
         self._reader = report_text.Reader(reports) if self._read else None
         self._options = reports
         self._reports: dict[str, dict[str, report_text.TextLabel]] = {}
+        self._others = siblings.Siblings()
+        self._place: dict[int, tuple[str, int]] = {}  # row -> patient, days
+        self._system = codes.System.UNCLEAR
         self.disagreements: list[settling.Disagreement] = []
         self.unclear: dict[str, dict[int, None]] = collections.defaultdict(dict)
         self.comparisons: list[Comparison] = []
         self.non_acute = 0
-
-    def dates(self, rows: Rows) -> dict[int, StudyDate]:
-        """Row -> year and days since the patient's first dated study."""
-        dates, first = {}, {}
-        for row, cells in rows:
-            try:
-                date = parse_date(cells["study_date"])
-            except ValueError:
-                date = None
-                text = "study_date is not a date; write YYYY-MM-DD, or leave it empty"
-                self._problems.add(self._table.name, row, text, check="bad_date")
-            dates[row] = date
-            if date is not None:
-                patient = cells["patient_id"]
-                first[patient] = min(first.get(patient, date), date)
-        return {
-            row: StudyDate(date.year, (date - first[cells["patient_id"]]).days)
-            if (date := dates[row]) is not None
-            else StudyDate(None, -1)
-            for row, cells in rows
-        }
 
     def label(
         self,
@@ -131,8 +106,11 @@ class Cells:
             value = self.choice(row, cells, name, LABELS)
             if value is not None:
                 statements.append(_stated("column", value))
+            elif cells[name]:  # it says something that nobody can read
+                self._doubt(row, "labels that can't be read")
+                statements.append(_doubted("column", "unreadable"))
         if name in codes.POSITIVE and "diagnosis_codes" in self._table.columns:
-            statements.append(self._coded(name, sources))
+            statements.append(self._coded(row, name, sources, decides=not statements))
         if own := sources.own.get(name):
             statements.append(_owned(own))
             if name in sources.report:
@@ -168,6 +146,44 @@ class Cells:
                 workers=workers,
             )
 
+    def compare_rows(
+        self,
+        rows: Rows,
+        patient_of: Mapping[int, str],
+        days: Mapping[int, int],
+        boxed: Mapping[int, Collection[str]],
+    ) -> None:
+        """Reads what the whole table says about the codes of a row.
+
+        Args:
+            rows: of the table.
+            patient_of: row -> patient; "" unknown.
+            days: row -> since the patient's first study; -1 undated.
+            boxed: row -> findings that an expert drew.
+        """
+        if "diagnosis_codes" not in self._table.columns:
+            return
+        split = {
+            cell: codes.split_codes(cell)
+            for cell in {cells["diagnosis_codes"] for _, cells in rows}
+        }
+        self._system = codes.system_of(
+            code for found, _ in split.values() for code in found
+        )
+        for name in codes.POSITIVE:
+            telling = {
+                cell
+                for cell, (found, bad) in split.items()
+                if bad or self._read(found, name).label
+            }
+            for row, cells in rows:
+                count = cells.get(name + COUNT, "")
+                is_stated = LABELS.get(cells.get(name, "")) or count.strip("0.")
+                is_coded = cells["diagnosis_codes"] in telling
+                if is_coded or is_stated or name in boxed.get(row, ()):
+                    self._others.add(name, row, patient_of[row], days[row])
+        self._place = {row: (patient_of[row], days[row]) for row, _ in rows}
+
     @property
     def report_rules(self) -> dict[str, Any]:
         """How reports are read, for build.json; empty where none is read."""
@@ -186,7 +202,10 @@ class Cells:
         valid, bad = codes.split_codes(cells.get("diagnosis_codes", ""))
         if bad:
             total = len(valid) + len(bad)
-            text = f"diagnosis_codes: {len(bad)} of {total} are not codes"
+            named = codes.name_systems(bad)
+            of = f" but of {', '.join(named)}" if named else ""
+            text = f"diagnosis_codes: {len(bad)} of {total} are not codes{of}"
+            text += "; write ICD codes alone, split by ;"
             self._problems.add(self._table.name, row, text, check="bad_value")
         report = {}
         if self._reader:
@@ -201,7 +220,7 @@ class Cells:
             for name in self._findings
             if (label := self._own.get((cells["image"], name)))
         }
-        return Sources(valid, report, own)
+        return Sources(valid, len(bad), report, own)
 
     def _own_labels(
         self, findings: Sequence[str], reports: report_text.ReportOptions
@@ -212,9 +231,6 @@ class Cells:
         named = {*findings, *codes.POSITIVE, *report_text.findings(reports)}
         images = {line.get("image", "") for _, line in self._table.numbered()}
         return self._own_table.of_images(images, named, self._problems)
-
-    def _doubt(self, row: int, kind: str) -> None:
-        self.unclear[kind][row] = None
 
     def _is_recorded(self, name: str) -> bool:
         by_code = name in codes.POSITIVE and "diagnosis_codes" in self._table.columns
@@ -234,20 +250,44 @@ class Cells:
         readable = report_text.findings(reports) if needed else frozenset()
         return tuple(name for name in needed if name in readable)
 
-    def _coded(self, name: str, sources: Sources) -> settling.Statement:
-        coded = codes.read_codes(
-            sources.codes, name, keep_non_acute=self._keep_non_acute
+    def _read(self, found: list[str], name: str) -> codes.CodeLabel:
+        return codes.read_codes(
+            found, name, keep_non_acute=self._keep_non_acute, system=self._system
         )
+
+    def _coded(
+        self, row: int, name: str, sources: Sources, *, decides: bool
+    ) -> settling.Statement:
+        coded = self._read(sources.codes, name)
         self.non_acute += coded.non_acute
+        side = f" ({coded.side})" if coded.side else ""
+        evidence = coded.evidence + side
+        has_codes = bool(sources.codes)
+        weight = settling.Weight.IMPLIED if has_codes else settling.Weight.SILENT
+        if sources.unreadable:
+            evidence = f"{sources.unreadable} unreadable, {evidence}"
+            self._doubt(row, "codes that can't be read")
+            return _doubted("codes", evidence)
         if coded.label > 0:
             weight = settling.Weight.STATED
         elif coded.label < 0:
-            weight = settling.Weight.DOUBTED
-        else:
-            has_codes = bool(sources.codes)
-            weight = settling.Weight.IMPLIED if has_codes else settling.Weight.SILENT
-        side = f" ({coded.side})" if coded.side else ""
-        return settling.Statement("codes", coded.label, coded.evidence + side, weight)
+            self._doubt(row, "codes of an old, suspected or unnamed fracture")
+            return _doubted("codes", evidence)
+        elif decides and (
+            other := self._others.find(
+                name, row, *self._place[row], has_codes=has_codes
+            )
+        ):
+            kind = "of the finding" if has_codes else "given"
+            self._doubt(row, "only another row of the patient has the finding")
+            pair = settling.Disagreement(row, name, "codes 0", "other image 1")
+            self.disagreements.append(pair)
+            evidence = f"none {kind}, but row {other} of the patient has the finding"
+            return _doubted("codes", evidence)
+        return settling.Statement("codes", coded.label, evidence, weight)
+
+    def _doubt(self, row: int, kind: str) -> None:
+        self.unclear[kind][row] = None
 
     def _count(
         self,
@@ -305,6 +345,10 @@ def _stated(source: str, label: int, evidence: str = "") -> settling.Statement:
     return settling.Statement(source, label, evidence, settling.Weight.STATED)
 
 
+def _doubted(source: str, evidence: str) -> settling.Statement:
+    return settling.Statement(source, -1, evidence, settling.Weight.DOUBTED)
+
+
 def _reported(report: report_text.TextLabel) -> settling.Statement:
     weight = settling.Weight.STATED if report.label >= 0 else settling.Weight.DOUBTED
     if report.silent:
@@ -319,13 +363,3 @@ def _owned(own: own_labels.OwnLabel) -> settling.Statement:
 
 def _counted(count: int) -> settling.Statement:
     return _stated("count", int(count > 0), str(count))
-
-
-def parse_date(cell: str) -> datetime.date | None:
-    """A date as YYYY-MM-DD, YYYY/MM/DD or YYYYMMDD, a time after it ignored."""
-    if not cell:
-        return None
-    match = re.fullmatch(r"(\d{4})([-/]?)(\d{2})\2(\d{2})(?:[T ][\d:.]*)?", cell)
-    if not match:
-        raise ValueError("not a date")
-    return datetime.date(int(match[1]), int(match[3]), int(match[4]))

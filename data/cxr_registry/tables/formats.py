@@ -4,17 +4,27 @@ Every cell is text, so that record number 00123 stays 00123. Rows are numbered a
 spreadsheet does: the header is row 1.
 """
 
-import contextlib
-import csv
-import json
+import functools
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.cxr_registry.guard import checks
-from data.cxr_registry.tables.limits import UnreadableTable, lines_within_limits
+from data.cxr_registry.tables import coco, delimited, workbooks
+from data.cxr_registry.tables.limits import (
+    Noted,
+    UnreadableTable,
+    lines_within_limits,
+)
 
 SUFFIXES = (".csv", ".parquet", ".xlsx")
+# Endings of tables that are not read: such a file beside none would be overlooked.
+_FOREIGN = (".tsv", ".tab", ".xls", ".xlsm", ".xlsb", ".ods", ".feather", ".jsonl")
+# A line's end and other control characters as Excel escapes them. Programs that don't
+# know the escape hand it on into CSV.
+_CONTROL = re.compile(r"_x00([01][0-9A-Fa-f])_")
+_INVISIBLE = "\ufeff\u200b\u200e\u200f"  # marks that no eye sees at a cell's ends
 
 
 class Table(NamedTuple):
@@ -23,6 +33,7 @@ class Table(NamedTuple):
     name: str
     columns: tuple[str, ...]
     rows: list[dict[str, str]]
+    filled: frozenset[int] = frozenset()  # rows with cells from a merged cell
 
     def numbered(self) -> Iterator[tuple[int, dict[str, str]]]:
         """Number in the file and cells of all rows that are not empty."""
@@ -61,14 +72,35 @@ def open_table(
         text = "two tables of the same kind; keep one"
         names = ", ".join(path.name for path in files)
         problems.add(names, None, text, check="table")
+    overlooked = _overlooked(root, stem, {*suffixes})
+    for name in overlooked - {path.name for path in files}:
+        text = f"is not read; save it as {stem}{suffixes[0]}, or rename it"
+        problems.add(f"{stem}{Path(name).suffix}", None, text, check="table")
     if not files:
-        return None
+        return Table(f"{stem}{suffixes[0]}", (), []) if overlooked else None
     file = files[0]
     if not file.resolve().is_relative_to(root.resolve()):
         text = "is a link out of the registry's folder; copy the table into it"
         problems.add(file.name, None, text, check="table")
         return Table(file.name, (), [])
     return scan_table(file, problems)
+
+
+def has_table(root: Path, stem: str) -> bool:
+    """Whether a folder has a table of that stem, in one of the formats."""
+    return any((root / f"{stem}{suffix}").exists() for suffix in SUFFIXES)
+
+
+def _overlooked(root: Path, stem: str, suffixes: Collection[str]) -> set[str]:
+    """Files that look like the table and have another ending, or other letters."""
+    wanted = {*suffixes, *_FOREIGN}
+    return {
+        path.name
+        for path in root.iterdir()
+        if path.stem.casefold() == stem
+        and path.suffix.casefold() in wanted
+        and not (path.stem == stem and path.suffix in suffixes)
+    }
 
 
 def read_table(path: Path) -> Table:
@@ -91,37 +123,60 @@ def scan_table(path: Path, problems: checks.Problems) -> Table:
     A row with a problem is left empty, so that the others keep their numbers.
     """
 
-    def add(row: int | None, text: str) -> None:
-        problems.add(path.name, row, text, check="table")
+    def add(row: int | None, text: str, check: str = "table") -> None:
+        problems.add(path.name, row, text, check=check)
 
-    lines = _lines(path, add)
-    columns = tuple(_text(name) for name in next(lines, ()))
-    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
-        add(None, "is separated by semicolons or tabs; save it with commas")
-        return Table(path.name, (), [])
+    columns: tuple[str, ...] | None = None
+    rows: list[dict[str, str]] = []
+    filled = set()
+    for line in _lines(path, add):
+        note = line if isinstance(line, Noted) else Noted(line)
+        number = len(rows) + 2
+        if columns is None and note.is_row:
+            columns = _columns(note, add)
+            continue
+        if note.fault:
+            add(number if note.is_row else None, note.fault, note.check)
+        if note.is_row:
+            rows.append(_row(note.cells, columns or (), functools.partial(add, number)))
+            filled |= {number} if note.is_filled else set()
+    columns = tuple(dict.fromkeys(name for name in columns or () if name))
+    return Table(path.name, columns, rows, frozenset(filled))
+
+
+def _columns(
+    note: Noted, add: Callable[[int | None, str, str], None]
+) -> tuple[str, ...]:
+    if note.fault:
+        add(1, note.fault, note.check)
+    columns = tuple(_text(name) for name in note.cells)
     named = [name for name in columns if name]  # Excel keeps formatted empty columns
     if len(set(named)) < len(named):
-        add(None, "two columns have the same name; rename one")
-    rows = []
-    for number, line in enumerate(lines, start=2):
-        cells = [_text(cell) for cell in line]
-        if len(cells) > len(columns):
-            text = f"{len(cells)} cells under {len(columns)} columns; "
-            add(number, text + "quote cells that hold the separator")
-            cells = []
-        cells += [""] * (len(columns) - len(cells))
-        pairs = zip(columns, cells, strict=True)
-        rows.append({name: cell for name, cell in pairs if name})
-    return Table(path.name, tuple(dict.fromkeys(named)), rows)
+        add(None, "two columns have the same name; rename one", "table")
+    return columns
+
+
+def _row(
+    line: Sequence[Any], columns: Sequence[str], add: Callable[[str], None]
+) -> dict[str, str]:
+    """The cells of a row by column, empty where there are too many."""
+    cells = [_text(cell) for cell in line]
+    if any(cells[len(columns) :]):
+        text = f"{len(cells)} cells under {len(columns)} columns; "
+        add(text + "quote cells that hold the separator")
+        cells = []
+    cells += [""] * (len(columns) - len(cells))
+    pairs = zip(columns, cells, strict=False)
+    return {name: cell for name, cell in pairs if name}
 
 
 def _lines(path: Path, add: Callable[[int | None, str], None]) -> Iterator[Any]:
     """The lines up to the first that can't be read."""
     readers = {
-        ".csv": _csv_lines,
+        ".csv": delimited.lines,
         ".parquet": _parquet_lines,
-        ".xlsx": _excel_lines,
-        ".json": _coco_lines,
+        ".xlsx": workbooks.lines,
+        ".json": coco.lines,
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -129,23 +184,36 @@ def _lines(path: Path, add: Callable[[int | None, str], None]) -> Iterator[Any]:
         add(None, text)
         return
     try:
-        yield from lines_within_limits(path, reader)
+        lines = lines_within_limits(path, reader)
+        is_plain = reader in (delimited.lines, _parquet_lines)
+        yield from map(_unescaped, lines) if is_plain else lines
     except UnreadableTable as error:
         add(None, str(error))
 
 
+def _unescaped(line: Any) -> Any:
+    """A line without Excel's escapes of control characters."""
+    if isinstance(line, Noted):
+        return line
+    return [
+        _CONTROL.sub(lambda match: chr(int(match[1], 16)), cell)
+        if isinstance(cell, str) and "_x00" in cell
+        else cell
+        for cell in line
+    ]
+
+
 def _text(cell: Any) -> str:
-    return "" if cell is None else str(cell).strip()
-
-
-def _csv_lines(path: Path) -> Iterator[list[str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            yield from csv.reader(stream, strict=True)
-    except UnicodeDecodeError:
-        raise UnreadableTable("is not UTF-8; save it as UTF-8") from None
-    except csv.Error as error:
-        raise UnreadableTable(f"is not valid CSV ({error}); save it again") from None
+    if cell is None:
+        return ""
+    text = str(cell)
+    # one kind of line's end; what ends a cell and can't be seen goes
+    text = (
+        re.sub(r"\r\n?|[\v\f\x85\u2028\u2029]", "\n", text)
+        if not text.isprintable()
+        else text
+    )
+    return text.strip().strip(_INVISIBLE).strip()
 
 
 def _parquet_lines(path: Path) -> Iterator[Any]:
@@ -155,33 +223,3 @@ def _parquet_lines(path: Path) -> Iterator[Any]:
     yield table.column_names
     for batch in table.to_batches():
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
-
-
-def _excel_lines(path: Path) -> Iterator[Any]:
-    try:
-        import openpyxl
-    except ImportError:
-        raise UnreadableTable(
-            ".xlsx needs the package openpyxl; install it, or save the table as .csv"
-        ) from None
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    with contextlib.closing(book):
-        yield from book.worksheets[0].iter_rows(values_only=True)
-
-
-def _coco_lines(path: Path) -> Iterator[list[Any]]:
-    """Annotations of a COCO file as rows of the regions table."""
-    try:
-        coco = json.loads(path.read_text(encoding="utf-8"))
-        images = {image["id"]: image["file_name"] for image in coco["images"]}
-        sites = {kind["id"]: kind["name"] for kind in coco["categories"]}
-        yield ["image", "site", "x0", "y0", "x1", "y1"]
-        for item in coco["annotations"]:
-            x, y, width, height = (float(value) for value in item["bbox"])
-            image, site = images[item["image_id"]], sites[item["category_id"]]
-            yield [image, site, x, y, x + width, y + height]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UnreadableTable(
-            f"is not a COCO file ({type(error).__name__}); it needs images, categories "
-            "and annotations with bbox"
-        ) from None

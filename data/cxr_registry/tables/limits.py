@@ -4,9 +4,10 @@ A few KB of a zip or of Parquet may stand for any number of cells, and the libra
 that read them raise any exception, with paths and cells in its text.
 """
 
+import dataclasses
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,17 @@ _KINDS = {".csv": "CSV", ".parquet": "Parquet", ".xlsx": "Excel", ".json": "COCO
 
 class UnreadableTable(ValueError):
     """Why a file can't be read as a table, in one line without the file's name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Noted:
+    """A line of a table with a remark of its reader."""
+
+    cells: Sequence[Any] = ()
+    fault: str = ""  # what is wrong and what to do; "" for nothing
+    check: str = "table"  # of the fault
+    is_row: bool = True  # False: the fault is the whole file's and there are no cells
+    is_filled: bool = False  # some cells come from a merged cell
 
 
 def lines_within_limits(
@@ -39,7 +51,8 @@ def lines_within_limits(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl's quote cells
             for line in reader(path):
-                cells += max(len(line), _ROW)
+                width = len(line.cells if isinstance(line, Noted) else line)
+                cells += max(width, _ROW)
                 if cells > MAX_CELLS:
                     raise UnreadableTable(
                         f"holds over {MAX_CELLS:,} cells; remove empty rows and "

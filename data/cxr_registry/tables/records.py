@@ -15,9 +15,11 @@ from data.cxr_registry.labels import report_text, settling
 from data.cxr_registry.tables import (
     cells,
     columns,
+    dates,
     formats,
     own_labels,
     paths,
+    patients,
     regions,
 )
 
@@ -33,7 +35,7 @@ class Study:
     row: int  # in the studies table, as a spreadsheet numbers it
     image: str  # path below the registry
     path: Path  # the resolved file
-    patient: str  # the hospital's identifier
+    patient: str  # the hospital's identifier, in the first of its spellings
     days: int  # since the patient's first study; -1 unknown
     year: int | None  # of the study; for counts only
     labels: Mapping[str, int]  # finding -> 1, 0, or -1 unknown
@@ -64,6 +66,7 @@ class ReadingOptions:
     """How the tables of a registry become labels and boxes."""
 
     keep_non_acute: bool = False  # codes of later encounters and sequelae count too
+    tables: Path | None = None  # folder of the two tables; None: the registry's own
     point_radius: float = 32.0  # half side of the box around a point, stored pixels
     reports: report_text.ReportOptions = dataclasses.field(
         default_factory=report_text.ReportOptions
@@ -171,7 +174,8 @@ def scan_registry(
         options: of the reading.
         workers: processes that read reports; 0: this one.
     """
-    table, is_table = _open(root, problems)
+    home = options.tables or root
+    table, is_table = _open(root, home, problems)
     own = None
     if options.reports.labels:
         own = own_labels.OwnLabels(options.reports.labels, problems)
@@ -195,14 +199,20 @@ def scan_registry(
     lines = [(row, line) for row, line in lines if row not in resolver.left_out]
     reader.read_reports(lines, workers=workers)
     boxes = regions.read_regions(
-        root,
+        home,
         images=resolver,
         studies=table,
         sites=columns.sites(table, findings),
         point_radius=options.point_radius,
         problems=problems,
     )
-    dates = reader.dates(lines)
+    patient_of = patients.identify(table.name, lines, problems)
+    date_of = dates.read_all(table.name, lines, patient_of, problems)
+    days = {row: date.days for row, date in date_of.items()}
+    boxed = {
+        row: {box.site for box in row_boxes} for row, row_boxes in boxes.by_row.items()
+    }
+    reader.compare_rows(lines, patient_of, days, boxed)
     studies = [
         _study(
             reader,
@@ -211,7 +221,8 @@ def scan_registry(
             path=path_of[row] or root,
             findings=findings,
             boxes=boxes.by_row.get(row, ()),
-            date=dates[row],
+            patient=patient_of[row],
+            date=date_of[row],
         )
         for row, line in lines
     ]
@@ -226,7 +237,7 @@ def scan_registry(
         allowed=dict(problems.allowed),
         disagreements=tuple(reader.disagreements),
         non_acute=reader.non_acute,
-        unclear={kind: tuple(rows) for kind, rows in reader.unclear.items()},
+        unclear=_unclear(reader, table, boxes),
         report_rules=reader.report_rules,
         comparisons=tuple(reader.comparisons),
         other_regions=sum(
@@ -240,15 +251,27 @@ def scan_registry(
     )
 
 
-def _open(root: Path, problems: checks.Problems) -> tuple[formats.Table, bool]:
+def _unclear(
+    reader: cells.Cells, table: formats.Table, boxes: regions.Regions
+) -> dict[str, tuple[int, ...]]:
+    """What was read in spite of a doubt -> rows of the studies table."""
+    kinds = {kind: tuple(rows) for kind, rows in reader.unclear.items()}
+    kinds["cells filled from a merged cell"] = tuple(sorted(table.filled))
+    kinds["boxes scaled from another image size"] = tuple(sorted(boxes.scaled))
+    return {kind: rows for kind, rows in kinds.items() if rows}
+
+
+def _open(
+    root: Path, home: Path, problems: checks.Problems
+) -> tuple[formats.Table, bool]:
     """The studies table, and whether its columns are to be checked."""
     if not root.is_dir():
         raise FileNotFoundError("the registry folder does not exist; check its path")
-    table = formats.open_table(root, "studies", problems)
+    table = formats.open_table(home, "studies", problems)
     if table is None:
         raise FileNotFoundError(
-            "the registry has no studies.csv, .parquet or .xlsx; see "
-            "data/cxr_registry/README.md"
+            "the registry has no studies.csv, .parquet or .xlsx; see README.md of "
+            "data/cxr_registry, or of data/public for a public download"
         )
     return table, bool(table.columns) or not problems.standing
 
@@ -261,7 +284,8 @@ def _study(
     path: Path,
     findings: Sequence[str],
     boxes: Sequence[regions.Region],
-    date: cells.StudyDate,
+    patient: str,
+    date: dates.StudyDate,
 ) -> Study:
     sources = reader.sources(row, line)
     wanted = tuple(region for region in boxes if region.site in findings)
@@ -274,7 +298,7 @@ def _study(
         row=row,
         image=line["image"],
         path=path,
-        patient=line["patient_id"],
+        patient=patient,
         days=date.days,
         year=date.year,
         labels={name: entry.label for name, entry in labels.items()},

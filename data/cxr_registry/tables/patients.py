@@ -1,0 +1,91 @@
+"""Patients' numbers: words that stand for none, and numbers that a spreadsheet changed.
+
+One patient under two numbers may be trained and tested on; several patients under one
+number can't be told apart any more. Both are told by row.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+
+from data.cxr_registry.guard import checks
+
+_CHECK = "patient_id"
+_WORDS = (
+    "null none nan na n/a n.a. #n/a <na> nil undefined unknown unk missing empty anon "
+    "anonymous anonymized anonymised unbekannt keine k.a. \\n #ref! #value! #name? "
+    "#null! #num! #div/0! 未知 不明 無 无"
+)
+_NONE = frozenset(_WORDS.split())
+# 1.23457E+11, or 1,23457E+11 of a German spreadsheet; 12E5 may be a real number
+_ROUNDED = re.compile(r"\d[.,]\d+E\+?\d+|\dE\+\d+", re.IGNORECASE)
+_EXACT = 15  # digits that a spreadsheet keeps of a number
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell names nobody: it is empty, of signs alone, or a word for that.
+
+    >>> is_missing("NULL"), is_missing("--"), is_missing("0012")
+    (True, True, False)
+    """
+    text = unicodedata.normalize("NFKC", cell).casefold()
+    return text in _NONE or not any(map(str.isalnum, text))
+
+
+def identify(
+    file: str,
+    rows: Sequence[tuple[int, Mapping[str, str]]],
+    problems: checks.Problems,
+) -> dict[int, str]:
+    """Row -> patient, in the first spelling; "" where there is none.
+
+    Args:
+        file: name of the table.
+        rows: number and cells of each row.
+        problems: takes rounded numbers, and numbers that are written in two ways.
+    """
+    numbers = {row: cells["patient_id"] for row, cells in rows}
+    rounded = _are_cut(numbers.values())
+    first: dict[str, tuple[str, int]] = {}  # bare number -> first spelling and its row
+    patient_of = {}
+    for row, cell in numbers.items():
+        if is_missing(cell):
+            patient_of[row] = ""
+            continue
+        if _ROUNDED.fullmatch(cell) or (rounded and _is_long(cell)):
+            text = (
+                "patient_id is a rounded number: a spreadsheet has cut its digits, and "
+                "patients can't be told apart; export it again as text"
+            )
+            problems.add(file, row, text, check=_CHECK)
+        spelling, earlier = first.setdefault(_bare(cell), (cell, row))
+        if spelling != cell:
+            text = (
+                f"patient_id is that of row {earlier} in another spelling (zeros, .0, "
+                "case, signs); write each patient's in one way"
+            )
+            problems.add(file, row, text, check=_CHECK)
+        patient_of[row] = spelling
+    return patient_of
+
+
+def _bare(cell: str) -> str:
+    """What is left of a number without what programs and typists change in it.
+
+    >>> {_bare(cell) for cell in ("123", "123.0", "00123", "'123", "１２３")}
+    {'123'}
+    """
+    text = unicodedata.normalize("NFKC", cell).casefold()
+    text = " ".join(re.sub("['\u200b\ufeff]", "", text).split())
+    text = re.sub(r"(?<=\d)[.,]0+$", "", text)
+    return re.sub(r"^0+(?=\d+$)", "", text) or cell
+
+
+def _is_long(cell: str) -> bool:
+    return bool(re.fullmatch(r"\d+", cell)) and len(cell) > _EXACT
+
+
+def _are_cut(cells: Iterable[str]) -> bool:
+    """Whether every long number has zeros where a spreadsheet keeps no digits."""
+    tails = [cell[_EXACT:] for cell in set(cells) if _is_long(cell)]
+    return sum(map(len, tails)) >= 3 and not any(tail.strip("0") for tail in tails)

@@ -1,0 +1,285 @@
+"""Tables as programs write them: CSV dialects, workbooks, COCO; rows in messages."""
+
+# ruff: noqa: RUF001 (full-width signs are what Chinese reports have)
+
+import csv
+import io
+import json
+import zipfile
+
+import pytest
+
+from data.cxr_registry.guard import checks
+from data.cxr_registry.tables import formats
+
+HEAD = "image,patient_id,report"
+ROWS = [
+    {"image": "a.png", "patient_id": "001", "report": "no, fracture"},
+    {"image": "b.png", "patient_id": "002", "report": "lungs\nclear"},
+]
+
+
+def scan(path):
+    problems = checks.Problems()
+    table = formats.scan_table(path, problems)
+    return table, [(p.row, p.check) for p in problems.standing], problems.standing
+
+
+def written(separator=","):
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, HEAD.split(","), delimiter=separator)
+    writer.writeheader()
+    writer.writerows(ROWS)
+    return stream.getvalue()
+
+
+# ---- CSV
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("first", ["", "sep={}\r\n", '"sep={}"\n'])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]
+)
+def test_dialects_of_csv_read_alike(tmp_path, separator, first, encoding):
+    path = tmp_path / "studies.csv"
+    text = first.format(separator) + written(separator)
+    path.write_bytes(text.encode(encoding))
+    table, faults, _ = scan(path)
+    assert table.rows == ROWS and not faults and table.columns == tuple(HEAD.split(","))
+
+
+@pytest.mark.parametrize(
+    ("lines", "bad", "last"),
+    [
+        (['b.png,2,"the 5" screw", seen"', "c.png,3,ok"], 3, 4),
+        (['b.png,2,"never closed', "c.png,3,ok"], 3, 4),
+        (['b.png,2,"never closed', 'c.png,3,"ok"', "d.png,4,ok"], 3, 5),
+        # two stray quotes: what lies between would be one cell
+        (['b.png,2,"a 5', "c.png,3,ok", 'd.png,4,6"', "e.png,5,ok"], 3, 6),
+    ],
+)
+def test_a_stray_quote_is_told_by_its_row_and_costs_no_other(
+    tmp_path, lines, bad, last
+):
+    path = tmp_path / "studies.csv"
+    path.write_text("\n".join([HEAD, "a.png,1,ok", *lines, ""]))
+    table, faults, _ = scan(path)
+    assert faults[0] == (bad, "table")
+    numbered = dict(table.numbered())
+    assert numbered[2]["image"] == "a.png" and numbered[last]["report"] == "ok"
+    assert bad not in numbered and max(numbered) == last
+
+
+def test_a_report_of_several_lines_with_commas_is_one_cell(tmp_path):
+    path = tmp_path / "studies.csv"
+    report = "No fracture, no effusion,\nno mass, seen.\nSee image 3, 4, 5."
+    path.write_text(f'{HEAD}\na.png,1,"{report}"\n')
+    table, faults, _ = scan(path)
+    assert not faults and table.rows[0]["report"] == report
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "named"),
+    [
+        ("Schlüsselbein gebrochen, Röntgen", "cp1252", "Windows-1252"),
+        ("右側第五肋骨骨折，鎖骨無異常", "big5", "Big5"),
+        ("右侧第五肋骨骨折，锁骨无异常", "gbk", "GBK"),
+    ],
+)
+def test_other_encodings_are_told_by_name_and_row(tmp_path, text, encoding, named):
+    path = tmp_path / "studies.csv"
+    path.write_bytes(f"{HEAD}\na.png,1,ok\nb.png,2,{text}\n".encode(encoding))
+    _, _, problems = scan(path)
+    assert "from row 3 on" in problems[-1].text and named in problems[-1].text
+
+
+def test_a_workbook_under_another_name_is_told(tmp_path):
+    path = tmp_path / "studies.csv"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("xl/workbook.xml", "")
+    assert "Excel" in scan(path)[2][0].text
+
+
+def test_escaped_control_characters_are_line_ends_in_csv_too(tmp_path):
+    path = tmp_path / "studies.csv"
+    path.write_text(f'{HEAD}\n_x0041_.png,1,"a_x000D_\nb"\n')
+    table, faults, _ = scan(path)
+    assert not faults and table.rows[0]["report"] == "a\nb"
+    assert table.rows[0]["image"] == "_x0041_.png"
+
+
+def test_a_table_of_another_ending_is_not_overlooked(tmp_path):
+    for name in ("Regions.csv", "regions.tsv", "regions.xls", "studies.csv"):
+        (tmp_path / name).write_text(HEAD)
+    problems = checks.Problems()
+    formats.open_table(tmp_path, "regions", problems)
+    assert len(problems.standing) == 3
+    assert all("is not read" in problem.text for problem in problems.standing)
+    formats.open_table(tmp_path, "studies", problems)
+    assert len(problems.standing) == 3
+
+
+# ---- Excel
+
+
+def book(path, rows, change=lambda sheet: None, patch=lambda xml: xml):
+    """Writes a workbook; `patch` changes its sheet's XML as another program would."""
+    openpyxl = pytest.importorskip("openpyxl")
+    made = openpyxl.Workbook()
+    for row in rows:
+        made.active.append(row)
+    change(made.active)
+    made.save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            text = (
+                patch(data.decode()) if "sheet1" in name or "book.xml" in name else ""
+            )
+            archive.writestr(name, text or data)
+    return path
+
+
+CODES = [
+    ("image", "codes", "helper"),
+    ("a", "S22.41XA", "x"),
+    ("b", None, "y"),
+    ("c", "J93.9", "z"),
+]
+
+
+def test_a_merged_cell_counts_for_all_of_its_rows_and_is_counted(tmp_path):
+    path = book(tmp_path / "t.xlsx", CODES, lambda s: s.merge_cells("B2:B3"))
+    table, faults, _ = scan(path)
+    assert [row["codes"] for row in table.rows] == ["S22.41XA", "S22.41XA", "J93.9"]
+    assert not faults and table.filled == {3}
+
+
+@pytest.mark.parametrize(
+    ("merged", "row"), [("B3:C3", 3), ("B1:C1", None), ("A1:A2", None)]
+)
+def test_cells_merged_across_columns_or_in_the_header_are_refused(
+    tmp_path, merged, row
+):
+    path = book(tmp_path / "t.xlsx", CODES, lambda s: s.merge_cells(merged))
+    assert scan(path)[1][0] == (row, "table")
+
+
+def test_a_formula_without_a_value_is_refused_by_row(tmp_path):
+    rows = [*CODES, ("d", "=B2", "w")]
+    path = book(tmp_path / "t.xlsx", rows)
+    table, faults, _ = scan(path)
+    assert faults == [(5, "table")] and table.rows[1]["image"] == "b"
+
+
+def test_a_calculated_formula_is_read_and_one_to_be_calculated_is_not(tmp_path):
+    """XlsxWriter stores 0 for a formula and asks Excel to calculate on opening."""
+
+    def calculated(xml):
+        return xml.replace("<v></v>", "<v>7</v>").replace("<v />", "<v>7</v>")
+
+    def by_excel(xml):
+        return calculated(xml).replace('fullCalcOnLoad="1"', "")
+
+    rows = [("image", "count"), ("a", "=1+6")]
+    assert scan(book(tmp_path / "a.xlsx", rows, patch=calculated))[1] == [(2, "table")]
+    table, faults, _ = scan(book(tmp_path / "b.xlsx", rows, patch=by_excel))
+    assert table.rows == [{"image": "a", "count": "7"}] and not faults
+
+
+def test_escaped_characters_of_a_workbook_are_those_characters(tmp_path):
+    rows = [
+        ("image", "report"),
+        ("a", "clear_x000D_\nno fracture"),
+        ("b", "_x005F_x000D_"),
+    ]
+    table, _, _ = scan(book(tmp_path / "t.xlsx", rows))
+    assert [row["report"] for row in table.rows] == ["clear\nno fracture", "_x000D_"]
+
+
+def test_hidden_rows_are_told_and_counted_when_allowed(tmp_path):
+    def hide(sheet):
+        sheet.row_dimensions[3].hidden = True
+
+    path = book(tmp_path / "t.xlsx", CODES, hide)
+    table, faults, _ = scan(path)
+    assert faults == [(3, "hidden_row")] and len(table.rows) == 3
+
+
+def test_a_stated_size_that_is_too_small_hides_no_row(tmp_path):
+    def shrink(xml):
+        return xml.replace('ref="A1:C4"', 'ref="A1:B2"')
+
+    table, faults, _ = scan(book(tmp_path / "t.xlsx", CODES, patch=shrink))
+    assert [row["helper"] for row in table.rows] == ["x", "y", "z"] and not faults
+
+
+def test_of_two_sheets_the_named_one_is_read_or_none_is_chosen_in_silence(tmp_path):
+    def two(title):
+        def change(sheet):
+            other = sheet.parent.create_sheet(title)
+            other.append(("image", "codes"))
+            other.append(("z", "I10"))
+
+        return change
+
+    _, faults, _ = scan(book(tmp_path / "t.xlsx", CODES, two("more")))
+    assert faults == [(None, "table")]
+    table, faults, _ = scan(book(tmp_path / "t.xlsx", CODES, two("T")))
+    assert table.rows == [{"image": "z", "codes": "I10"}] and not faults
+
+
+# ---- COCO
+
+BOX = {"image_id": 1, "category_id": 1, "bbox": [10, 20, 5, 6]}
+
+
+def coco(path, *items, images=None, categories=None):
+    path.write_text(
+        json.dumps(
+            {
+                "images": images or [{"id": 1, "file_name": "a.png"}],
+                "categories": categories or [{"id": "1", "name": "rib"}],
+                "annotations": items,
+            }
+        )
+    )
+    return path
+
+
+def test_coco_rows_by_hand(tmp_path):
+    polygon = {"image_id": "1", "category_id": 1, "segmentation": [[1, 2, 9, 2, 9, 8]]}
+    table, faults, _ = scan(coco(tmp_path / "r.json", BOX, polygon))
+    corners = [[row[n] for n in ("x0", "y0", "x1", "y1")] for row in table.rows]
+    assert corners == [["10.0", "20.0", "15.0", "26.0"], ["1.0", "2.0", "9.0", "8.0"]]
+    assert not faults and {row["site"] for row in table.rows} == {"rib"}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        BOX | {"iscrowd": 1},
+        BOX | {"image_id": 9},
+        BOX | {"category_id": 9},
+        BOX | {"bbox": [1, 2, 3]},
+        BOX | {"bbox": [10, 20, 30, 50], "area": 20 * 30},  # two corners
+        {"image_id": 1, "category_id": 1},
+        {"image_id": 1, "category_id": 1, "segmentation": {"counts": "x"}},
+        7,
+    ],
+)
+def test_a_broken_annotation_is_told_by_row_and_the_next_is_read(tmp_path, bad):
+    table, faults, _ = scan(coco(tmp_path / "r.json", bad, BOX))
+    assert faults == [(2, "table")] and table.rows[1]["x1"] == "15.0"
+
+
+@pytest.mark.parametrize("what", ["images", "categories"])
+def test_repeated_ids_are_refused_with_the_boxes_that_they_leave_open(tmp_path, what):
+    name = "file_name" if what == "images" else "name"
+    twice = [{"id": 1, name: "a.png"}, {"id": 1, name: "b.png"}, {"id": 2, name: "c"}]
+    other = BOX | {"image_id" if what == "images" else "category_id": 2}
+    path = coco(tmp_path / "r.json", BOX, other, **{what: twice})
+    table, faults, _ = scan(path)
+    assert faults == [(None, "table"), (2, "table")] and table.rows[1]["x0"] == "10.0"

@@ -1,0 +1,144 @@
+"""Boxes that are not what they seem: shares, sizes, doubles, other images' pixels."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from data.cxr_registry.guard import checks
+from data.cxr_registry.tables import records
+from tests.support.registry_files import REGIONS_HEAD, STUDIES_HEAD, table
+
+SHAPE = (60, 48)  # rows, columns of every image
+
+
+def scan(root, boxes, *, head=REGIONS_HEAD, images=("img/a.png",), allow=()):
+    """Boxes of each image as they are read, and (row, check) of the faults."""
+    for name in images:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / name), np.zeros(SHAPE, np.uint8))
+    rows = [(name, str(i), "", 1) for i, name in enumerate(images)]
+    table(root / "studies.csv", [(*STUDIES_HEAD, "rib"), *rows])
+    if isinstance(boxes, dict):
+        (root / "regions.json").write_text(json.dumps(boxes))
+    else:
+        table(root / "regions.csv", [head, *boxes])
+    problems = checks.Problems(allow)
+    found = records.scan_registry(
+        root, findings=["rib"], problems=problems, options=records.ReadingOptions()
+    )
+    faults = [(p.row, p.check) for p in problems.standing]
+    return [[r[1:] for r in study.regions] for study in found.studies], faults, found
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        (0.25, 0.3, 0.5, 0.6),
+        (0, 0, 1, 1),
+        (0.1, 10, 0.9, 20),
+        (5, 5, 5.5, 20),
+        (5, 5, 20, 5.5),
+    ],
+)
+def test_a_box_of_less_than_a_pixel_is_none(tmp_path, corners):
+    boxes, faults, _ = scan(tmp_path, [("img/a.png", "rib", *corners)])
+    assert boxes == [[]] and faults == [(2, "box_outside")]
+
+
+def test_a_point_in_shares_of_the_image_is_none(tmp_path):
+    head = ("image", "site", "x", "y")
+    rows = [("img/a.png", "rib", 0.4, 0.5), ("img/a.png", "rib", 24, 30)]
+    boxes, faults, _ = scan(tmp_path, rows, head=head)
+    assert boxes == [[(0, 0, 48, 60)]] and faults == [(2, "box_outside")]
+
+
+@pytest.mark.parametrize(
+    ("second", "is_same"),
+    [
+        ((5, 6, 30, 20), True),
+        ((5.0, 6.4, 30, 20.3), True),
+        ((6, 6, 31, 21), True),
+        ((5, 6, 30, 34), False),  # half of it
+        ((30, 20, 40, 40), False),
+    ],
+)
+def test_a_lesion_that_is_boxed_twice_is_one(tmp_path, second, is_same):
+    rows = [("img/a.png", "rib", 5, 6, 30, 20), ("img/a.png", "rib", *second)]
+    _, faults, _ = scan(tmp_path, rows)
+    assert faults == ([(3, "duplicate_box")] if is_same else [])
+    boxes, faults, _ = scan(tmp_path, rows, allow=["duplicate_box"])
+    assert boxes[0][0] == (5, 6, 30, 20) and len(boxes[0]) == 2 - is_same and not faults
+
+
+def test_the_same_place_on_two_images_is_two_lesions(tmp_path):
+    images = ("img/a.png", "img/b.png")
+    rows = [(name, "rib", 5, 6, 30, 20) for name in images]
+    assert not scan(tmp_path, rows, images=images)[1]
+
+
+def test_width_and_height_in_place_of_the_second_corner_are_told(tmp_path):
+    rows = [("img/a.png", "rib", 20 + i, 30 - i, 5, 8 + i) for i in range(3)]
+    rows.append(("img/a.png", "rib", 3, 4, 9, 9))  # passes for two corners
+    _, faults, _ = scan(tmp_path, rows, allow=["box_outside"])
+    assert faults == [(None, "columns")]
+
+
+@pytest.mark.parametrize("sizes", [("w", "h"), ("width", "height")])
+def test_a_corner_with_sizes_is_no_point(tmp_path, sizes):
+    rows = [("img/a.png", "rib", 10, 10, 5, 5)]
+    boxes, faults, _ = scan(tmp_path, rows, head=("image", "site", "x", "y", *sizes))
+    assert boxes == [[]] and faults == [(None, "columns")]
+
+
+HEAD = (*REGIONS_HEAD, "image_width", "image_height")
+
+
+@pytest.mark.parametrize("width", [96, 97])  # a program may round a side
+def test_boxes_of_a_larger_copy_are_scaled_and_counted(tmp_path, width):
+    row = ("img/a.png", "rib", 10, 10, 20, 30, width, 120)
+    boxes, faults, found = scan(tmp_path, [row], head=HEAD)
+    assert boxes == [[(480 / width, 5, 960 / width, 15)]] and not faults
+    assert found.unclear == {"boxes scaled from another image size": (2,)}
+
+
+@pytest.mark.parametrize(
+    ("size", "check"),
+    [
+        ((60, 48), "box_outside"),  # turned
+        ((48, 48), "box_outside"),  # cut
+        ((48, ""), "bad_value"),
+        ((0, 60), "bad_value"),
+        (("nan", 60), "bad_value"),
+    ],
+)
+def test_boxes_of_another_shape_are_refused(tmp_path, size, check):
+    row = ("img/a.png", "rib", 10, 10, 20, 30, *size)
+    boxes, faults, _ = scan(tmp_path, [row], head=HEAD)
+    assert boxes == [[]] and faults == [(2, check)]
+
+
+def coco(name, width, height):
+    return {
+        "images": [{"id": 1, "file_name": name, "width": width, "height": height}],
+        "categories": [{"id": 3, "name": "rib"}],
+        "annotations": [{"image_id": 1, "category_id": 3, "bbox": [10, 10, 10, 20]}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "boxes"),
+    [(48, 60, [(10, 10, 20, 30)]), (24, 30, [(20, 20, 40, 60)]), (60, 48, [])],
+)
+def test_coco_boxes_fit_the_stored_image_or_are_refused(tmp_path, width, height, boxes):
+    found, faults, _ = scan(tmp_path, coco("img/a.png", width, height))
+    assert found == [boxes] and faults == ([] if boxes else [(2, "box_outside")])
+
+
+def test_a_name_without_its_folder_means_the_only_file_of_that_name(tmp_path):
+    boxes, faults, _ = scan(tmp_path, coco("a.png", 48, 60))
+    assert boxes == [[(10, 10, 20, 30)]] and not faults
+    images = ("img/a.png", "more/a.png")
+    boxes, faults, _ = scan(tmp_path, coco("a.png", 48, 60), images=images)
+    assert boxes == [[], []] and faults == [(2, "box_without_study")]
