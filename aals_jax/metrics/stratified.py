@@ -140,22 +140,23 @@ def _spread(a: np.ndarray, b: np.ndarray, *, salt: int) -> np.ndarray:
     arguments give equal draws.
     """
     columns = [
-        _quantiles(float(a[h]), float(b[h]))[_order(salt, h)] for h in range(len(a))
+        _quantiles(float(a[h]), float(b[h]), _DRAWS)[_order(salt, h, _DRAWS)]
+        for h in range(len(a))
     ]
     return np.stack(columns, 1) if columns else np.zeros((_DRAWS, 0))
 
 
 @functools.lru_cache(4096)
-def _quantiles(a: float, b: float) -> np.ndarray:
+def _quantiles(a: float, b: float, number: int) -> np.ndarray:
     """Ascending quantiles of Beta(a, b); all mass at 0 for a = 0, at 1 for b = 0."""
     if a == 0 or b == 0:
-        return np.full(_DRAWS, float(b == 0))
-    return special.betaincinv(a, b, (np.arange(_DRAWS) + 0.5) / _DRAWS)
+        return np.full(number, float(b == 0))
+    return special.betaincinv(a, b, (np.arange(number) + 0.5) / number)
 
 
 @functools.lru_cache(256)
-def _order(salt: int, column: int) -> np.ndarray:
-    return np.random.default_rng([salt, column]).permutation(_DRAWS)
+def _order(salt: int, column: int, number: int) -> np.ndarray:
+    return np.random.default_rng([salt, column]).permutation(number)
 
 
 def _nothing(level: float) -> Interval:
