@@ -59,7 +59,6 @@ def hand_out(
         for row, cells in (table.numbered() if table else ())
         if row in wanted
     }
-    out.mkdir(parents=True, exist_ok=True)
     label_sheet.write(out, sample, registry, shown=shown)
     return {
         "labels": len(sample.rows),

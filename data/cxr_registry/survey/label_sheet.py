@@ -60,7 +60,7 @@ def write(
     """Writes the sheet, for its owner alone, and how it was drawn; returns the sheet.
 
     Args:
-        folder: of both files.
+        folder: of both files; made where it is missing.
         sample: what is asked.
         registry: that it was drawn from.
         shown: row -> column -> cell that the person sees; the same columns in each row.
@@ -83,6 +83,7 @@ def write(
             f"--out has a {SHEET} already, which may be filled in: move it away, or "
             "name another --out"
         )
+    folder.mkdir(parents=True, exist_ok=True)
     _write_private(path, text)
     _write_private(folder / DRAW, _csv_text(_draws(sample)))
     return path
@@ -128,7 +129,8 @@ def read(path: Path, problems: checks.Problems) -> Sheet:
         elif first := line_of.get(key):
             text = f"the same row and finding as line {first}; keep one of them"
             problems.add(table.name, line, text)
-        line_of.setdefault(key, line)
+        else:
+            line_of[key] = line
         if word in ANSWERS:
             answers[key] = ANSWERS[word]
         elif word:
