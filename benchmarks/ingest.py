@@ -69,8 +69,8 @@ def study(path: Path) -> records.Study:
     """A row of the registry around the file."""
     return records.Study(
         row=2, image=path.name, path=path, patient="1", days=0,
-        labels={"rib": 1}, evidence={}, counts={"rib": -1}, regions=(), split=None,
-        view="PA", sex="F", age=50, year=2016,
+        labels={"rib": 1}, evidence={}, basis={}, counts={"rib": -1}, regions=(),
+        split=None, view="PA", sex="F", age=50, year=2016,
     )  # fmt: skip
 
 

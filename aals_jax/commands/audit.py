@@ -9,7 +9,9 @@ COMMAND = Command(
     summary="looks for faults in a registry, builds nothing, and exits with 1 for one",
     example="""\
 python launch.py --mode=audit --registry DIR
-python launch.py --mode=audit --registry DIR --findings rib,clavicle --nopixels""",
+python launch.py --mode=audit --registry DIR --findings rib,clavicle --nopixels
+python launch.py --mode=audit --registry DIR --sample 200
+python launch.py --mode=audit --registry DIR --sampled FILE""",
     required=("registry",),
 )
 _READ = COMMAND.group("What to look through")
@@ -70,6 +72,28 @@ _SILENCE = _LABELS.choice(
     ("negative", "unknown"),
     "What the label is where a report does not mention the finding.",
     default="negative",
+)
+_SAMPLES = COMMAND.group("How right the labels are")
+_SAMPLE = _SAMPLES.integer(
+    "sample",
+    None,
+    "Draw so many labels at random, rare kinds among them, and write a sheet on which "
+    "a person judges them. It has patient data: it stays in the hospital.",
+    lowest=1,
+)
+_SAMPLE_SEED = _SAMPLES.integer(
+    "sample_seed", 0, "Seed of the sample; another one draws others."
+)
+_SAMPLE_COLUMNS = _SAMPLES.words(
+    "sample_columns",
+    None,
+    "Columns of the studies table that the sheet shows beside the name of the image. "
+    "Without it: the report, if there is one.",
+)
+_SAMPLED = _SAMPLES.path(
+    "sampled",
+    None,
+    "The sheet, filled in: gives precision and recall of the labels with intervals.",
 )
 _FAULTS = COMMAND.group("What is a fault")
 _ALLOW = _FAULTS.words(
@@ -132,6 +156,12 @@ def call() -> None:
         max_bad_share=_BAD_SHARE.value,
         workers=_WORKERS.value,
         timeout_s=_TIMEOUT.value,
+        sample=_SAMPLE.value,
+        sample_seed=_SAMPLE_SEED.value,
+        sample_columns=None
+        if _SAMPLE_COLUMNS.value is None
+        else tuple(_SAMPLE_COLUMNS.value),
+        sampled=_SAMPLED.value,
         reading=reading,
     )
     if not audit.audit(options):

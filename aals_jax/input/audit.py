@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from aals_jax.input import prepare
+from aals_jax.input import label_check, prepare
+from aals_jax.metrics import definitions
 from aals_jax.report import audit_page
 from aals_jax.runtime import files, log, provenance
 from data.cxr_registry.build import folds
@@ -21,7 +22,7 @@ from data.cxr_registry.guard import checks
 from data.cxr_registry.survey import duplicates, looks, pixel_survey, table_survey
 from data.cxr_registry.tables import records
 
-FORMAT = 1  # version of audit.json
+FORMAT = 2  # version of audit.json
 _LOGGED = 20  # faults in the log; audit.json has all
 
 
@@ -38,6 +39,10 @@ class AuditOptions:
     max_bad_share: float = 0.02  # most unusable images, as config.data.max_bad_share
     workers: int = 0  # processes for reports and images; 0: this one, without a limit
     timeout_s: float = 60.0  # that one file may take
+    sample: int | None = None  # labels to draw for a person to judge; None: no sheet
+    sample_seed: int = 0
+    sample_columns: tuple[str, ...] | None = None  # shown; None: the report, if any
+    sampled: Path | None = None  # a sheet that came back
     reading: records.ReadingOptions = dataclasses.field(
         default_factory=records.ReadingOptions
     )
@@ -48,7 +53,9 @@ def audit(options: AuditOptions) -> bool:
 
     Raises:
         FileNotFoundError: there is no registry, or no studies table in it.
-        ValueError: an unknown check, an `out` in the registry, or unreadable reports.
+        ValueError: an unknown check, an `out` in the registry, unreadable reports, or
+            a sheet that can't be written or read (`label_sheet.SheetError`).
+        FileExistsError: `out` has another sheet, which may be filled in.
         RegistryError: a public download that is not complete.
     """
     root, out = options.registry.resolve(), options.out.resolve()
@@ -67,9 +74,21 @@ def audit(options: AuditOptions) -> bool:
             options=reading,
             workers=options.workers,
         )
+        sample = sampled = None
+        if options.sampled:
+            sampled = label_check.take_back(options.sampled, registry)
+        if options.sample:
+            sample = label_check.hand_out(
+                registry,
+                reading.tables or options.registry,
+                options.out,
+                number=options.sample,
+                seed=options.sample_seed,
+                columns=options.sample_columns,
+            )
     split_of = table_survey.split_of(registry, seed=options.seed)
     results = _look_at_images(registry, options) if options.pixels else []
-    facts = table_survey.tables(registry)
+    facts = {**table_survey.tables(registry), "sample": sample, "sampled": sampled}
     facts["splits"] = table_survey.splits(registry, split_of)
     facts["folds"] = _folds(registry, facts["splits"])
     facts["pixels"], pictures = None, []
@@ -207,6 +226,13 @@ def _log(result: Mapping[str, Any], out: Path) -> None:
                 for one in compared["counts"]
             ),
         )
+    if sample := result["sample"]:
+        log.info(
+            "%d labels to judge: %s; it has patient data and stays in the hospital",
+            sample["labels"],
+            out / sample["sheet"],
+        )
+    _log_sampled(result["sampled"])
     if pixels := result["pixels"]:
         log.info(
             "%d readable, %d unreadable; %d images repeat pixels, %d pairs within %d "
@@ -234,6 +260,24 @@ def _log(result: Mapping[str, Any], out: Path) -> None:
     if len(faults) > _LOGGED:
         log.error("... and %d more, all in audit.json", len(faults) - _LOGGED)
     log.info("%d fault(s); the audit: %s", len(faults), out)
+
+
+def _log_sampled(sampled: Mapping[str, Any] | None) -> None:
+    if not sampled:
+        return
+    log.info(
+        "%d of %d labels were judged; %d lines are empty, %d are absent",
+        *(sampled[name] for name in ("answered", "labels", "empty", "absent")),
+    )
+    for name, found in sampled["findings"].items():
+        for label, word in (("1", "positive"), ("0", "negative")):
+            log.info(
+                "%s %s: precision %s, recall %s",
+                name,
+                word,
+                definitions.entry_text(found["labels"][label]["precision"]),
+                definitions.entry_text(found["labels"][label]["recall"]),
+            )
 
 
 RANDOM, EXTREMES, PAIRS = 12, 6, 6  # images, boxes of each extreme, pairs of a kind

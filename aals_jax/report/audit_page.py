@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from aals_jax.report import page, pictures, plots, wording
+from aals_jax.report import entries, page, pictures, plots, wording
 
 SHOWN = 100  # faults, refusals, pairs on the page; all of them are in the file
-_ROWS = 8  # row numbers in one cell of a table
+_ROWS = 10  # row numbers in one cell of a table
 _FINDINGS = 3  # columns of positives beside a bar
 _GROUPS = (  # key, title, whether it needs pixels
     ("years", "Year of the study", False),
@@ -102,8 +102,15 @@ def render(*, result: Mapping[str, Any], galleries: Sequence[Gallery] = ()) -> s
             number=wording.number,
             percent=wording.percent,
             count=wording.count,
+            view=entries.view,
+            whole=_whole,
         )
     )
+
+
+def _whole(images: float) -> str:
+    """An estimated number of images."""
+    return wording.number(round(images))
 
 
 def _first_rows(rows: Sequence[Mapping[str, Any]], count: Mapping[str, Any]) -> str:

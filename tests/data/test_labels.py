@@ -71,3 +71,32 @@ def test_the_evidence_names_the_source_and_both_of_a_contradiction():
     assert settling.settle([CODES["positive"]]) == (1, "codes: S2241XA")
     _, why = settling.settle([CODES["positive"], REPORT["denied"]])
     assert why == "codes: S2241XA against report: 4-16 (negation)"
+
+
+@pytest.mark.parametrize(
+    ("codes", "report", "boxed", "basis"),
+    [
+        ("positive", "silent", False, "codes"),
+        ("positive", "silent", True, "region"),
+        ("unclear", "silent", False, "codes"),
+        ("unclear", "denied", False, "report"),
+        ("others", "silent", False, "other codes"),
+        ("others", "doubtful", False, "report"),
+        ("others", "affirmed", False, "conflict"),
+        ("empty", "denied", False, "report"),
+        ("empty", "silent", False, "silence of codes"),
+    ],
+)
+def test_what_a_label_rests_on(codes, report, boxed, basis):
+    said = [CODES[codes], REPORT[report]]
+    assert settling.basis(said, boxed=boxed) == basis
+    column = Statement("column", 0, "", Weight.STATED)
+    assert settling.basis([column, *said], boxed=False) == "column"
+
+
+def test_a_label_rests_on_any_source_by_its_name_or_on_nothing():
+    own = Statement("a reader of one's own", 1, "row 2", Weight.STATED)
+    assert settling.basis([own, REPORT["silent"]], boxed=False) == own.source
+    assert settling.basis([REPORT["silent"]], boxed=False) == "silence of report"
+    assert settling.basis([], boxed=False) == "nothing"
+    assert settling.basis([], boxed=True) == "region"

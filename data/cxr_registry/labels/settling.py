@@ -9,7 +9,8 @@ import enum
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-CONFLICT = "conflict"  # what `decider` gives where codes and report contradict
+CONFLICT = "conflict"  # the basis of a label where codes and report contradict
+REGION = "region"  # an expert's box
 
 
 class Weight(enum.IntEnum):
@@ -65,6 +66,31 @@ def settle(statements: Sequence[Statement]) -> tuple[int, str]:
     return strongest.label, f"{strongest.source}: {strongest.evidence}"
 
 
+def basis(statements: Sequence[Statement], *, boxed: bool) -> str:
+    """The kind of evidence that a label rests on, for counts.
+
+    The name of a source that states or doubts; "other codes" where there are codes and
+    none is of the finding; "silence of codes" where a source says nothing and the label
+    is a default; "region", CONFLICT, or "nothing" where there is no source.
+
+    Args:
+        statements: as for `settle`.
+        boxed: whether an expert drew a box of the finding.
+
+    >>> basis([Statement("codes", 0, "", Weight.IMPLIED)], boxed=False)
+    'other codes'
+    """
+    if boxed:
+        return REGION
+    if not statements or statements[0].source == "column":
+        return statements[0].source if statements else "nothing"
+    if any(True for _ in conflicts(statements)):
+        return CONFLICT
+    strongest = max(statements, key=lambda statement: statement.weight)
+    words = {Weight.SILENT: "silence of ", Weight.IMPLIED: "other "}
+    return words.get(strongest.weight, "") + strongest.source
+
+
 def decider(evidence: str) -> str:
     """The source that decided a label, out of the label's evidence.
 
@@ -76,8 +102,8 @@ def decider(evidence: str) -> str:
     >>> decider("codes: S2241XA (right) against report: 4-16 (negation)")
     'conflict'
     """
-    if evidence.startswith("region"):
-        return "region"
+    if evidence.startswith(REGION):
+        return REGION
     return CONFLICT if " against " in evidence else evidence.partition(":")[0]
 
 

@@ -1,6 +1,7 @@
 """Counts of what a registry's tables hold; nothing of a patient but row numbers."""
 
 import collections
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,11 +9,12 @@ import numpy as np
 
 from data.cxr_registry.build import encode, folds
 from data.cxr_registry.dicom import reader
-from data.cxr_registry.labels import settling
+from data.cxr_registry.survey import label_sample
 from data.cxr_registry.tables import records
 
 SUPERVISION = ("R", "P", "N", "unknown")  # of records.Study.supervision
-_EXAMPLES = 10  # rows of each kind of doubt
+_EXAMPLES = 10  # rows of each kind of evidence or doubt
+_MENTION = re.compile(r"\d+-\d+ \(([^)]*)\)")  # of a report, and its rules
 _BINS = 24  # of the histogram of boxes
 UNKNOWN, OTHER = "unknown", "other"
 
@@ -41,9 +43,9 @@ def tables(registry: records.Registry) -> dict[str, Any]:
         "supervision": {
             name: supervision(registry.studies, name) for name in registry.findings
         },
-        "evidence": {
-            name: _counted(settling.decider(s.evidence[name]) for s in registry.studies)
-            for name in registry.findings
+        "evidence": _evidence(registry),
+        "report_doubts": {
+            name: _report_doubts(registry, name) for name in registry.findings
         },
         "years": crossed(registry, lambda s: str(s.year or UNKNOWN)),
         "views": crossed(registry, lambda s: view(s.view)),
@@ -59,7 +61,7 @@ def tables(registry: records.Registry) -> dict[str, Any]:
         "report_labels": own_labels(registry),
         "non_acute_codes": registry.non_acute,
         "unclear": {
-            kind: {"rows": len(rows), "examples": list(rows[:_EXAMPLES])}
+            kind: {"rows": len(rows), "examples": examples(rows)}
             for kind, rows in registry.unclear.items()
         },
         "boxes": {name: _boxes(registry, name) for name in registry.findings},
@@ -70,7 +72,7 @@ def tables(registry: records.Registry) -> dict[str, Any]:
 def own_labels(registry: records.Registry) -> dict[str, Any]:
     """Finding -> images by label of the rules and of the user's own reader.
 
-    `counts` has one entry for each pair that occurs, with its first rows.
+    `counts` has one entry for each pair that occurs, with examples.
     """
     rows: dict[str, dict[tuple[int, int], list[int]]] = {}
     for one in registry.comparisons:
@@ -85,13 +87,23 @@ def own_labels(registry: records.Registry) -> dict[str, Any]:
                     "rules": rules,
                     "own": own,
                     "images": len(at),
-                    "rows": at[:_EXAMPLES],
+                    "examples": examples(at),
                 }
                 for (rules, own), at in sorted(pairs.items(), reverse=True)
             ],
         }
         for name, pairs in rows.items()
     }
+
+
+def examples(rows: Sequence[int]) -> list[int]:
+    """At most ten of some rows, from the first to the last in equal steps.
+
+    >>> examples(range(2, 92))
+    [2, 12, 22, 32, 42, 51, 61, 71, 81, 91]
+    """
+    places = np.linspace(0, len(rows) - 1, min(_EXAMPLES, len(rows)))
+    return [rows[place] for place in np.rint(places).astype(int).tolist()]
 
 
 def supervision(studies: Iterable[records.Study], finding: str) -> dict[str, int]:
@@ -175,6 +187,28 @@ def box_sizes(registry: records.Registry, finding: str) -> list[tuple[float, int
         for place, b in enumerate(study.regions)
         if b.site == finding
     )
+
+
+def _evidence(registry: records.Registry) -> dict[str, list[dict[str, Any]]]:
+    """Finding -> how many of its labels rest on which evidence, with examples."""
+    cells: dict[str, list[dict[str, Any]]] = {name: [] for name in registry.findings}
+    for (name, label, basis), rows in label_sample.strata(registry).items():
+        cell = {"label": label, "evidence": basis, "images": len(rows)}
+        cells[name].append({**cell, "examples": examples(rows)})
+    return cells
+
+
+def _report_doubts(registry: records.Registry, finding: str) -> dict[str, Any]:
+    """What makes a report's label unknown, by the rules that did -> images, rows."""
+    rows: dict[str, list[int]] = collections.defaultdict(list)
+    for study in registry.studies:
+        if study.labels[finding] < 0 and study.basis[finding] == "report":
+            words = " ".join(_MENTION.findall(study.evidence[finding])).split()
+            rows[", ".join(sorted(set(words))) or "other"].append(study.row)
+    return {
+        reason: {"images": len(rows[reason]), "examples": examples(rows[reason])}
+        for reason in sorted(rows, key=lambda reason: (-len(rows[reason]), reason))
+    }
 
 
 def _counts(registry: records.Registry, finding: str) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class LabelWithEvidence:
 
     label: int  # 1, 0 or -1 unknown
     evidence: str  # what decided; no patient's data
+    basis: str  # the kind of evidence, as `settling.basis` names it
     count: int  # lesions that the record names; -1 where it gives no number
 
 
@@ -134,7 +135,8 @@ class Cells:
             label, why = 1, "region"
         if label == 1 and count == 0:
             count = -1  # it belongs to the record that the box overrules
-        return LabelWithEvidence(label, why, count)
+        basis = settling.basis(statements, boxed=boxed)
+        return LabelWithEvidence(label, why, basis, count)
 
     def read_reports(self, rows: Rows, *, workers: int) -> None:
         """Reads all reports ahead, in processes; `sources` reads the others itself."""

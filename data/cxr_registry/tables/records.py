@@ -40,6 +40,7 @@ class Study:
     year: int | None  # of the study; for counts only
     labels: Mapping[str, int]  # finding -> 1, 0, or -1 unknown
     evidence: Mapping[str, str]  # finding -> what decided; no patient's data
+    basis: Mapping[str, str]  # finding -> kind of evidence, see settling.basis
     counts: Mapping[str, int]  # finding -> lesions the record names; -1 unknown
     regions: tuple[regions.Region, ...]
     split: str | None  # train, validation or test, when the user brings splits
@@ -303,6 +304,7 @@ def _study(
         year=date.year,
         labels={name: entry.label for name, entry in labels.items()},
         evidence={name: entry.evidence for name, entry in labels.items()},
+        basis={name: entry.basis for name, entry in labels.items()},
         counts={name: entry.count for name, entry in labels.items()},
         regions=wanted,
         split=reader.choice(row, line, "split", {name: name for name in SPLITS}),
