@@ -64,17 +64,17 @@ class Cells:
         self._own_table = own
         self._own = self._own_labels(findings, reports)
         self._by_report = self._findings_of_reports(findings, reports)
-        # what is read: what decides labels, and what own labels are compared with
-        self._read = self._by_report
+        # those that reports decide, and those that own labels are compared on
+        self._sought = self._by_report
         if self._own and "report" in table.columns:
             readable = report_text.findings(reports)
             named = {name for _, name in self._own}
-            self._read = tuple(
+            self._sought = tuple(
                 name
                 for name in findings
                 if name in self._by_report or name in named & readable
             )
-        self._reader = report_text.Reader(reports) if self._read else None
+        self._reader = report_text.Reader(reports) if self._sought else None
         self._options = reports
         self._reports: dict[str, dict[str, report_text.TextLabel]] = {}
         self._others = siblings.Siblings()
@@ -143,7 +143,7 @@ class Cells:
         if self._reader and workers > 1:
             self._reports = report_text.read_all(
                 {cells["report"] for _, cells in rows},
-                self._read,
+                self._sought,
                 options=self._options,
                 workers=workers,
             )
@@ -176,7 +176,7 @@ class Cells:
             telling = {
                 cell
                 for cell, (found, bad) in split.items()
-                if bad or self._read(found, name).label
+                if bad or self._read_codes(found, name).label
             }
             for row, cells in rows:
                 count = cells.get(name + COUNT, "")
@@ -212,7 +212,7 @@ class Cells:
         report = {}
         if self._reader:
             read_ahead = self._reports.get(cells["report"])
-            report = read_ahead or self._reader.labels(cells["report"], self._read)
+            report = read_ahead or self._reader.labels(cells["report"], self._sought)
             for read in report.values() if cells["report"] else ():
                 if read.label < 0:
                     kind = f"reports: {read.evidence}" if read.silent else _DOUBTED
@@ -252,7 +252,7 @@ class Cells:
         readable = report_text.findings(reports) if needed else frozenset()
         return tuple(name for name in needed if name in readable)
 
-    def _read(self, found: list[str], name: str) -> codes.CodeLabel:
+    def _read_codes(self, found: list[str], name: str) -> codes.CodeLabel:
         return codes.read_codes(
             found, name, keep_non_acute=self._keep_non_acute, system=self._system
         )
@@ -260,7 +260,7 @@ class Cells:
     def _coded(
         self, row: int, name: str, sources: Sources, *, decides: bool
     ) -> settling.Statement:
-        coded = self._read(sources.codes, name)
+        coded = self._read_codes(sources.codes, name)
         self.non_acute += coded.non_acute
         side = f" ({coded.side})" if coded.side else ""
         evidence = coded.evidence + side
