@@ -63,9 +63,9 @@ def test_an_own_label_counts_instead_of_the_rules_and_the_rest_is_read(tmp_path)
             "images": 3,
             "alike": 1,
             "counts": [
-                {"rules": 1, "own": 0, "images": 1, "rows": [2]},
-                {"rules": 0, "own": 1, "images": 1, "rows": [3]},
-                {"rules": -1, "own": -1, "images": 1, "rows": [5]},
+                {"rules": 1, "own": 0, "images": 1, "examples": [2]},
+                {"rules": 0, "own": 1, "images": 1, "examples": [3]},
+                {"rules": -1, "own": -1, "images": 1, "examples": [5]},
             ],
         }
     }

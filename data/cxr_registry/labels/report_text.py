@@ -97,6 +97,7 @@ class TextLabel(NamedTuple):
     label: int  # 1, 0 or -1 unknown
     evidence: str  # offsets and rules, or one of SILENT; never words of the report
     silent: bool  # no mention decided the label
+    reason: str  # the evidence without offsets, to count by
 
 
 # Evidence of a label that no mention decided.
@@ -275,15 +276,18 @@ def decide(mentions: Mentions, finding: str, *, silence: int) -> TextLabel:
     """
     label = _decide(mentions, finding)
     if mentions.unread and (label is None or label.label == 0):
-        return TextLabel(-1, UNREAD + mentions.unread, silent=True)
+        return _silent(-1, UNREAD + mentions.unread)
     if label:
         return label
     if not mentions.about_image:
-        why = MISSING if mentions.missing else NO_REPORT
-        return TextLabel(-1, why, silent=True)
+        return _silent(-1, MISSING if mentions.missing else NO_REPORT)
     if not mentions.anatomy:
-        return TextLabel(-1, NO_ANATOMY, silent=True)
-    return TextLabel(silence, NO_MENTION, silent=True)
+        return _silent(-1, NO_ANATOMY)
+    return _silent(silence, NO_MENTION)
+
+
+def _silent(label: int, why: str) -> TextLabel:
+    return TextLabel(label, why, silent=True, reason=why)
 
 
 def _decide(mentions: Mentions, finding: str) -> TextLabel | None:
@@ -295,8 +299,7 @@ def _decide(mentions: Mentions, finding: str) -> TextLabel | None:
     here = later or here
     taken_back = [m for m in loose if m.section == "addendum" and m.verdict == NEGATED]
     if taken_back and not later and _with(here, AFFIRMED):
-        evidence = _evidence([*_with(here, AFFIRMED), *taken_back])
-        return TextLabel(-1, evidence, silent=False)
+        return _told(-1, [*_with(here, AFFIRMED), *taken_back])
     placed = any(
         m.image and m.name != text_rules.ANY and m.verdict in (AFFIRMED, DOUBTFUL)
         for m in mentions.all
@@ -310,7 +313,7 @@ def _decide(mentions: Mentions, finding: str) -> TextLabel | None:
         (0, _with(loose, NEGATED)),
     ):
         if deciding:
-            return TextLabel(label, _evidence(deciding), silent=False)
+            return _told(label, deciding)
     return None
 
 
@@ -318,15 +321,17 @@ def _with(mentions: Sequence[Mention], *verdicts: str) -> list[Mention]:
     return [m for m in mentions if m.verdict in verdicts]
 
 
-def _evidence(mentions: Sequence[Mention]) -> str:
-    """Offsets and rules: "24-36 (negation), 60-71 (historical)"."""
-    parts = []
+def _told(label: int, mentions: Sequence[Mention]) -> TextLabel:
+    """A label by mentions; its evidence is "24-36 (negation), 60-71 (historical)"."""
+    parts, reasons = [], set()
     for m in mentions:
         names = [m.kind] if m.kind != "target" else []
         names += [text_rules.ANY] if m.name == text_rules.ANY else []
         names += [*m.rules, *([] if m.section == "image" else [m.section])]
         parts.append(f"{m.start}-{m.end}" + (f" ({' '.join(names)})" if names else ""))
-    return ", ".join(parts)
+        reasons |= set(names)
+    reason = ", ".join(sorted(reasons))
+    return TextLabel(label, ", ".join(parts), silent=False, reason=reason)
 
 
 def _verdict(kind: str, rules: Sequence[str], *, image: bool) -> str:

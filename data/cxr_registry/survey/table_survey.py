@@ -1,7 +1,6 @@
 """Counts of what a registry's tables hold; nothing of a patient but row numbers."""
 
 import collections
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,6 @@ from data.cxr_registry.tables import records
 
 SUPERVISION = ("R", "P", "N", "unknown")  # of records.Study.supervision
 _EXAMPLES = 10  # rows of each kind of evidence or doubt
-_MENTION = re.compile(r"\d+-\d+ \(([^)]*)\)")  # of a report, and its rules
 _BINS = 24  # of the histogram of boxes
 UNKNOWN, OTHER = "unknown", "other"
 
@@ -44,9 +42,6 @@ def tables(registry: records.Registry) -> dict[str, Any]:
             name: supervision(registry.studies, name) for name in registry.findings
         },
         "evidence": _evidence(registry),
-        "report_doubts": {
-            name: _report_doubts(registry, name) for name in registry.findings
-        },
         "years": crossed(registry, lambda s: str(s.year or UNKNOWN)),
         "views": crossed(registry, lambda s: view(s.view)),
         "sexes": crossed(registry, lambda s: s.sex or UNKNOWN),
@@ -196,19 +191,6 @@ def _evidence(registry: records.Registry) -> dict[str, list[dict[str, Any]]]:
         cell = {"label": label, "evidence": basis, "images": len(rows)}
         cells[name].append({**cell, "examples": examples(rows)})
     return cells
-
-
-def _report_doubts(registry: records.Registry, finding: str) -> dict[str, Any]:
-    """What makes a report's label unknown, by the rules that did -> images, rows."""
-    rows: dict[str, list[int]] = collections.defaultdict(list)
-    for study in registry.studies:
-        if study.labels[finding] < 0 and study.basis[finding] == "report":
-            words = " ".join(_MENTION.findall(study.evidence[finding])).split()
-            rows[", ".join(sorted(set(words))) or "other"].append(study.row)
-    return {
-        reason: {"images": len(rows[reason]), "examples": examples(rows[reason])}
-        for reason in sorted(rows, key=lambda reason: (-len(rows[reason]), reason))
-    }
 
 
 def _counts(registry: records.Registry, finding: str) -> dict[str, Any]:

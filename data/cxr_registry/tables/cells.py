@@ -12,7 +12,6 @@ from data.cxr_registry.tables import formats, own_labels, siblings
 
 LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
 COUNT = "_count"  # ends the name of the column with a finding's number of lesions
-_DOUBTED = "reports of an old, suspected or unnamed fracture"
 MOST_LESIONS = 100  # a larger number is not a count but a year, a record number
 Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each row
 
@@ -215,8 +214,7 @@ class Cells:
             report = read_ahead or self._reader.labels(cells["report"], self._sought)
             for read in report.values() if cells["report"] else ():
                 if read.label < 0:
-                    kind = f"reports: {read.evidence}" if read.silent else _DOUBTED
-                    self._doubt(row, kind)
+                    self._doubt(row, f"report: {read.reason}")
         own = {
             name: label
             for name in self._findings
