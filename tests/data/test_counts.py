@@ -81,7 +81,7 @@ def test_a_number_goes_with_its_label(tmp_path, cells, expected):
         ({"rib": 1, "rib_count": 0}, "column rib", (1, "column", -1)),
         (
             {"diagnosis_codes": "J18.9", "rib_count": 2},
-            "codes",
+            "other codes",
             (0, "codes: no code of the finding", -1),
         ),
         (

@@ -21,7 +21,7 @@ def text(facts: Mapping[str, Any]) -> str:
         "in no test set. `audit.csv` has what decided each label.",
         _labels(facts),
         "With count: positives whose record says how many lesions there are.",
-        "What decided, in images:",
+        "What the labels rest on, in images:",
         _tallies(facts["evidence"]),
         f"Disagreements of two sources: {facts['disagreements']}. Codes of later "
         f"encounters and sequelae left out: {facts['non_acute_codes_left_out']}. Boxes "

@@ -11,7 +11,6 @@ from typing import Any
 
 from data.cxr_registry.build import card, encode, folds, plan, shards, versions
 from data.cxr_registry.guard import checks, formulas
-from data.cxr_registry.labels import settling
 from data.cxr_registry.tables import records
 
 BUILD_FILE = "build.json"
@@ -174,18 +173,9 @@ def _pixels(
 def _evidence(
     studies: Iterable[records.Study], findings: Iterable[str]
 ) -> dict[str, dict[str, int]]:
-    """Finding -> source -> how many labels it decided."""
+    """Finding -> kind of evidence, see `settling.basis` -> labels that rest on it."""
     studies = list(studies)
-    return {
-        name: _tally(_decider(study.evidence[name]) for study in studies)
-        for name in findings
-    }
-
-
-def _decider(evidence: str) -> str:
-    """The source that decided, in the words of build.json."""
-    decider = settling.decider(evidence)
-    return "none: codes against report" if decider == settling.CONFLICT else decider
+    return {name: _tally(study.basis[name] for study in studies) for name in findings}
 
 
 def _label_counts(

@@ -1,8 +1,8 @@
 """What the sources of a label say about one finding, and which label follows.
 
-A source is the finding's own column, the diagnosis codes, the report, the number of
-lesions, or an expert's box. A source that states something outweighs one that only
-implies it by saying nothing else.
+A source is the finding's own column, the diagnosis codes, the report or the user's own
+labels of it, the number of lesions, or an expert's box. A source that states something
+outweighs one that only implies it by saying nothing else.
 """
 
 import enum
@@ -91,24 +91,8 @@ def basis(statements: Sequence[Statement], *, boxed: bool) -> str:
     return words.get(strongest.weight, "") + strongest.source
 
 
-def decider(evidence: str) -> str:
-    """The source that decided a label, out of the label's evidence.
-
-    Args:
-        evidence: of `settle`; or "region", perhaps with what the box overrules.
-
-    >>> decider("codes: S2241XA (right)"), decider("region, against column")
-    ('codes', 'region')
-    >>> decider("codes: S2241XA (right) against report: 4-16 (negation)")
-    'conflict'
-    """
-    if evidence.startswith(REGION):
-        return REGION
-    return CONFLICT if " against " in evidence else evidence.partition(":")[0]
-
-
 def contradicted_by(count: Statement, statements: Sequence[Statement]) -> str:
-    """The source of the label that a number of lesions contradicts; "" for none.
+    """What the label rests on that a number of lesions contradicts; "" for none.
 
     A number outweighs silence and doubt, as any statement does. Where codes and report
     contradict each other already, there is no label to contradict.
@@ -117,10 +101,10 @@ def contradicted_by(count: Statement, statements: Sequence[Statement]) -> str:
         count: of the same image.
         statements: as for `settle`, without the count.
     """
-    label, why = settle(statements)
+    label, _ = settle(statements)
     if label in (-1, count.label) or settle([*statements, count])[0] == count.label:
         return ""
-    return decider(why)
+    return basis(statements, boxed=False)
 
 
 def conflicts(statements: Sequence[Statement]) -> Iterator[tuple[str, str]]:
