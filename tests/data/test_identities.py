@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from data.cxr_registry.guard import checks
-from data.cxr_registry.tables import dates, records
+from data.cxr_registry.labels import report_text
+from data.cxr_registry.tables import dates, own_labels, records
 from tests.support.registry_files import REGIONS_HEAD, STUDIES_HEAD, table
 
 TODAY = datetime.date.today()
@@ -211,8 +212,33 @@ def test_without_dates_codes_count_for_the_patients_empty_cells(tmp_path):
     assert labels == [1, -1, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("report", "labels"),
+    [
+        ("Right rib fracture.", [1, -1]),
+        ("Possible rib fracture.", [-1, -1]),
+        ("No rib fracture.", [0, 0]),
+        ("Report pending.", [0, 0]),
+    ],
+)
+def test_a_report_of_one_row_casts_doubt_as_codes_do(tmp_path, report, labels):
+    rows = [("a.png", "1", DAY, "", report), ("b.png", "1", DAY, "", "")]
+    for row in rows:
+        (tmp_path / row[0]).touch()
+    table(
+        tmp_path / "studies.csv", [(*STUDIES_HEAD, "diagnosis_codes", "report"), *rows]
+    )
+    table(tmp_path / "own.csv", [own_labels.COLUMNS, ("a.png", "rib", labels[0])])
+    for reports in (
+        report_text.ReportOptions(read="always"),
+        report_text.ReportOptions(labels=tmp_path / "own.csv"),
+    ):
+        options = records.ReadingOptions(reports=reports)
+        found = records.read_registry(tmp_path, findings=["rib"], options=options)
+        assert [study.labels["rib"] for study in found.studies] == labels
+
+
 def test_a_report_on_the_image_decides_against_the_doubt(tmp_path):
-    pytest.importorskip("negspacy")
     rows = [
         ("a.png", "1", DAY, "S22.41XA", ""),
         ("b.png", "1", DAY, "", "No rib fracture."),
@@ -222,7 +248,7 @@ def test_a_report_on_the_image_decides_against_the_doubt(tmp_path):
     table(
         tmp_path / "studies.csv", [(*STUDIES_HEAD, "diagnosis_codes", "report"), *rows]
     )
-    reports = records.report_text.ReportOptions(read="always")
+    reports = report_text.ReportOptions(read="always")
     options = records.ReadingOptions(reports=reports)
     found = records.read_registry(tmp_path, findings=["rib"], options=options)
     assert [study.labels["rib"] for study in found.studies] == [1, 0]

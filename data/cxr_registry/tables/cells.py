@@ -178,12 +178,29 @@ class Cells:
                 if bad or self._read_codes(found, name).label
             }
             for row, cells in rows:
-                count = cells.get(name + COUNT, "")
-                is_stated = LABELS.get(cells.get(name, "")) or count.strip("0.")
                 is_coded = cells["diagnosis_codes"] in telling
-                if is_coded or is_stated or name in boxed.get(row, ()):
+                is_boxed = name in boxed.get(row, ())
+                if is_coded or is_boxed or self._is_told(cells, name):
                     self._others.add(name, row, patient_of[row], days[row])
         self._place = {row: (patient_of[row], days[row]) for row, _ in rows}
+
+    def _is_told(self, cells: Mapping[str, str], name: str) -> bool:
+        """Whether column, number or report says that there is or may be a finding."""
+        count = cells.get(name + COUNT, "")
+        if LABELS.get(cells.get(name, "")) or count.strip("0."):
+            return True
+        if own := self._own.get((cells["image"], name)):
+            return own.label != 0
+        if name not in self._by_report:
+            return False
+        read = self._report(cells["report"])[name]
+        return read.label != 0 and not read.silent
+
+    def _report(self, report: str) -> Mapping[str, report_text.TextLabel]:
+        """What a report says about each finding; each is read once."""
+        if self._reader and report not in self._reports:
+            self._reports[report] = self._reader.labels(report, self._sought)
+        return self._reports[report]
 
     @property
     def report_rules(self) -> dict[str, Any]:
@@ -210,8 +227,7 @@ class Cells:
             self._problems.add(self._table.name, row, text, check="bad_value")
         report = {}
         if self._reader:
-            read_ahead = self._reports.get(cells["report"])
-            report = read_ahead or self._reader.labels(cells["report"], self._sought)
+            report = self._report(cells["report"])
             for read in report.values() if cells["report"] else ():
                 if read.label < 0:
                     self._doubt(row, f"report: {read.reason}")
