@@ -212,6 +212,11 @@ def test_letters_of_certainty_in_all_spellings(written, letter, label):
     assert read(written.format(letter)).label == 0
 
 
+def test_a_letter_apart_is_one_of_certainty():
+    found = [read(f"S22.43 {letter}").label for letter in "AVZG"]
+    assert found == [0, -1, -1, 1]
+
+
 def test_letters_of_side():
     sides = [read(f"S22.44{letter}").side for letter in ("R", "L", "B", "GL", "RG")]
     assert sides == ["right", "left", "both", "left", "right"]
@@ -220,6 +225,7 @@ def test_letters_of_side():
 @pytest.mark.parametrize(
     ("others", "excluded", "certain"),
     [
+        (["J93.9 R"], 0, 1),  # a letter apart is never a seventh character
         ([], -1, -1),  # nothing tells -GM's letters from -CM's seventh character
         (["J93.9V"], 0, 1),  # -CM has no V
         (["I10.90 G"], 0, 1),  # nor a G behind other codes than injuries

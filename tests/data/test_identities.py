@@ -4,6 +4,8 @@ import datetime
 import unicodedata
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from data.cxr_registry.guard import checks
@@ -167,8 +169,39 @@ def test_codes_in_one_row_of_a_patient_cast_doubt_on_the_others(
     assert sorted(labels) == sorted([1, label]) and not faults
     row = 3 if is_first else 2
     assert [pair.row for pair in found.disagreements] == [row] * (label < 0)
-    doubts = {"codes in another row of the patient only": (row,)}
+    doubts = {"only another row of the patient has the finding": (row,)}
     assert found.unclear == (doubts if label < 0 else {})
+
+
+@pytest.mark.parametrize(
+    ("columns", "first"),
+    [
+        (["rib"], ["1"]),
+        (["rib_count"], ["2"]),
+        ([], ["unreadable?"]),  # may hold the code
+    ],
+)
+def test_whatever_one_row_says_casts_doubt_on_the_empty_codes_of_another(
+    tmp_path, columns, first
+):
+    codes = first if not columns else [""]
+    rows = [("a.png", "1", DAY, *codes, *(first if columns else []))]
+    rows.append(("b.png", "1", DAY, "", *("" for _ in columns)))
+    head = ["diagnosis_codes", *columns]
+    found, _, _ = scan(tmp_path, head, rows, allow=["bad_value"])
+    assert found.studies[1].labels["rib"] == -1
+
+
+def test_a_box_on_one_image_casts_doubt_on_the_other_of_the_day(tmp_path):
+    rows = [("a.png", "1", DAY, ""), ("b.png", "1", DAY, ""), ("c.png", "2", DAY, "")]
+    for name, *_ in rows:
+        cv2.imwrite(str(tmp_path / name), np.zeros((60, 48), np.uint8))
+    table(tmp_path / "studies.csv", [(*STUDIES_HEAD, "diagnosis_codes"), *rows])
+    table(tmp_path / "regions.csv", [REGIONS_HEAD, ("a.png", "rib", 5, 6, 30, 20)])
+    found = records.read_registry(
+        tmp_path, findings=["rib"], allow=["box_on_negative"]
+    ).studies
+    assert [study.labels["rib"] for study in found] == [1, -1, 0]
 
 
 def test_without_dates_codes_count_for_the_patients_empty_cells(tmp_path):
@@ -252,6 +285,7 @@ def explained(root: Path, cell: str) -> str:
         ("img/a", "ending"),
         ("img/b%20c.png", "percent"),
         ("img/b  c.png", "blanks"),
+        ("img\uff0fa.png", "full-width"),
         ("C:\\img\\a.png", "a drive"),
         ("\\\\server\\img\\a.png", "a server"),
         ("https://x.org/a.png", "a link"),

@@ -9,6 +9,7 @@ letters behind a code; ICD-11 MMS.
 """
 
 import enum
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -48,11 +49,12 @@ UNKNOWN = {
 # whose placeholder X was forgotten are read the same way.
 _NOT_ACUTE = re.compile(r"S\d\w*[DGKPS]")
 # ICD-10-GM: certainty and side, in either order, behind a code of digits.
-_GM = re.compile(r"([A-Z]\d{2,4})(?:([AVZG])([RLB]?)|([RLB])([AVZG]?))")
+# A hyphen stands where the letters stood apart, which a seventh character never does.
+_GM = re.compile(r"([A-Z]\d{2,4})-?(?:([AVZG])([RLB]?)|([RLB])([AVZG]?))")
 # Codes that only one of the two can have: -CM's placeholder, sixth character and
 # unspecified side; -GM's five characters of the clavicle and its numbers of ribs.
 _ONLY_CM = re.compile(r"[A-Z]\d\w{1,4}X[A-Z]|[A-Z]\d\w{3}\d[A-Z]|S22[34]9[A-Z]")
-_ONLY_GM = re.compile(r"S420\d[AVZGRLB]{1,2}|S224[04][AVZGRLB]{1,2}")
+_ONLY_GM = re.compile(r"S420\d[AVZGRLB]{1,2}|S224[04][AVZGRLB]{1,2}|\w+-[AVZGRLB]+")
 _DOUBTS_ICD11 = frozenset({"XY7Z", "XY75"})  # provisional, differential diagnosis
 # ICD-10 WHO has an optional fifth digit for open fractures and ICD-10-GM one for the
 # rib. So S22.31 means "right" only with what -CM alone has: an X, or a sixth digit.
@@ -65,6 +67,7 @@ _SIDES |= {"XK9K": _SIDES["R"], "XK8G": _SIDES["L"], "XK9J": _SIDES["B"]}  # ICD
 # 710xx without a dot are procedures (CPT 71045, a chest film): ICD-9's 710 is shorter.
 _CODE = re.compile(
     r"[A-Z]\d[0-9A-HJ-NP-Z](?:\.?[0-9A-HJ-NP-Z]{1,4})?"
+    r"|[A-Z]\d\d(?:\.?\d{1,2})?-[AVZGRLB]{1,2}"  # ICD-10-GM
     r"|(?!710\d\d)\d{3}(?:\.?\d{1,2})?|E\d{3}(?:\.?\d)?"
     r"|[0-9A-HJ-NP-Z][A-HJ-NP-Z]\d[0-9A-HJ-NP-Z](?:\.?[0-9A-HJ-NP-Z]{1,2})?"  # ICD-11
     r"|X[A-HJ-NP-Z]\d[0-9A-HJ-NP-Z]{1,3}"  # its extensions
@@ -86,9 +89,9 @@ _BRACKETS = frozenset({"Ps", "Pe", "Pi", "Pf"})  # and quotes, by Unicode's cate
 _BETWEEN = frozenset("<>\"'`^&+*!\u2020\u2021\u2022\u00b7\u3001")
 _FULL_STOP = re.compile(r"(?<=[A-Z]\d[0-9A-Z])。(?=\d)")  # typed in a Chinese keyboard
 _SYSTEM = re.compile(r"\bICD-?(?:9|10|11)(?:-?(?:CM|GM|TW|WHO|MMS))?\s*[:=]\s*")
-_APART = re.compile(  # certainty and side that stand apart from their code
-    r"(?<=[0-9X])-?[\s:(-]\s?([AVZG]\s?[RLB]?|[RLB]\s?[AVZG]?)(?![0-9A-Z.])"
-)
+_LETTERS = r"-?[\s:(-]\s?([AVZG]\s?[RLB]?|[RLB]\s?[AVZG]?)(?![0-9A-Z.])"
+_APART = re.compile(r"(?<![0-9A-Z.])([A-Z]\d\d\.?\d{0,2})" + _LETTERS)
+_SEVENTH_APART = re.compile(r"(?<=[0-9X])()\s([ABDGKPS])(?![0-9A-Z.])")
 
 
 class System(enum.Enum):
@@ -127,12 +130,18 @@ def split_codes(cell: str) -> tuple[list[str], list[str]]:
     text = unicodedata.normalize("NFKC", cell).upper()
     text = _FULL_STOP.sub(".", text).replace("。", " ").replace("\u200b", "")
     text = "".join(" " if _is_between(character) else character for character in text)
-    text = _APART.sub(lambda match: re.sub(r"\s", "", match[1]), _SYSTEM.sub("", text))
+    text = _APART.sub(functools.partial(_join, "-"), _SYSTEM.sub("", text))
+    text = _SEVENTH_APART.sub(functools.partial(_join, ""), text)
     parts = [part for part in re.split(r"[;,|/\s]+", text) if part]
     # S42.0- stands for any code below S42.0
     parts = [part.rstrip("-") or part for part in parts]
     valid = [part.replace(".", "") for part in parts if _CODE.fullmatch(part)]
     return valid, [part for part in parts if not _CODE.fullmatch(part)]
+
+
+def _join(mark: str, match: re.Match[str]) -> str:
+    """A code and the letters behind it, without blanks."""
+    return match[1] + mark + re.sub(r"\s", "", match[2])
 
 
 def _is_between(character: str) -> bool:
@@ -181,7 +190,7 @@ def read_codes(
     hits = {
         code: _standing(code, system)
         for code in codes
-        if POSITIVE[finding].fullmatch(code)
+        if POSITIVE[finding].fullmatch(code.replace("-", ""))
     }
     later = [code for code, standing in hits.items() if standing is _Standing.LATER]
     acute = [code for code, standing in hits.items() if standing is _Standing.ACUTE]

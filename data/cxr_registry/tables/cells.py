@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data.cxr_registry.guard import checks
@@ -85,7 +85,7 @@ class Cells:
                 self._doubt(row, "labels that can't be read")
                 statements.append(_doubted("column", "unreadable"))
         if name in codes.POSITIVE and "diagnosis_codes" in self._table.columns:
-            statements.append(self._coded(row, name, sources))
+            statements.append(self._coded(row, name, sources, decides=not statements))
         if name in sources.report:
             statements.append(_reported(sources.report[name]))
         count = self._count(row, cells, name, statements)
@@ -117,27 +117,41 @@ class Cells:
                 workers=workers,
             )
 
-    def read_codes(
-        self, rows: Rows, patient_of: Mapping[int, str], days: Mapping[int, int]
+    def compare_rows(
+        self,
+        rows: Rows,
+        patient_of: Mapping[int, str],
+        days: Mapping[int, int],
+        boxed: Mapping[int, Collection[str]],
     ) -> None:
-        """Reads what the codes of the whole table say about those of a row.
+        """Reads what the whole table says about the codes of a row.
 
         Args:
             rows: of the table.
             patient_of: row -> patient; "" unknown.
             days: row -> since the patient's first study; -1 undated.
+            boxed: row -> findings that an expert drew.
         """
         if "diagnosis_codes" not in self._table.columns:
             return
-        of_row = [(row, cells["diagnosis_codes"]) for row, cells in rows]
-        split = {cell: codes.split_codes(cell)[0] for _, cell in of_row}
+        split = {
+            cell: codes.split_codes(cell)
+            for cell in {cells["diagnosis_codes"] for _, cells in rows}
+        }
         self._system = codes.system_of(
-            code for found in split.values() for code in found
+            code for found, _ in split.values() for code in found
         )
         for name in codes.POSITIVE:
-            named = {c for c, found in split.items() if self._read(found, name).label}
-            for row, cell in of_row:
-                if cell in named:
+            telling = {
+                cell
+                for cell, (found, bad) in split.items()
+                if bad or self._read(found, name).label
+            }
+            for row, cells in rows:
+                count = cells.get(name + COUNT, "")
+                is_stated = LABELS.get(cells.get(name, "")) or count.strip("0.")
+                is_coded = cells["diagnosis_codes"] in telling
+                if is_coded or is_stated or name in boxed.get(row, ()):
                     self._others.add(name, row, patient_of[row], days[row])
         self._place = {row: (patient_of[row], days[row]) for row, _ in rows}
 
@@ -190,7 +204,9 @@ class Cells:
             found, name, keep_non_acute=self._keep_non_acute, system=self._system
         )
 
-    def _coded(self, row: int, name: str, sources: Sources) -> settling.Statement:
+    def _coded(
+        self, row: int, name: str, sources: Sources, *, decides: bool
+    ) -> settling.Statement:
         coded = self._read(sources.codes, name)
         self.non_acute += coded.non_acute
         side = f" ({coded.side})" if coded.side else ""
@@ -206,12 +222,16 @@ class Cells:
         elif coded.label < 0:
             self._doubt(row, "codes of an old, suspected or unnamed fracture")
             return _doubted("codes", evidence)
-        elif (other := self._others.find(name, row, *self._place[row], has_codes)) > 0:
-            kind = "of the finding" if has_codes else "at all"
-            self._doubt(row, "codes in another row of the patient only")
-            pair = settling.Disagreement(row, name, "codes 0", "other image's codes 1")
+        elif decides and (
+            other := self._others.find(
+                name, row, *self._place[row], has_codes=has_codes
+            )
+        ):
+            kind = "of the finding" if has_codes else "given"
+            self._doubt(row, "only another row of the patient has the finding")
+            pair = settling.Disagreement(row, name, "codes 0", "other image 1")
             self.disagreements.append(pair)
-            evidence = f"none {kind}, but row {other} of the patient has some"
+            evidence = f"none {kind}, but row {other} of the patient has the finding"
             return _doubted("codes", evidence)
         return settling.Statement("codes", coded.label, evidence, weight)
 

@@ -14,6 +14,7 @@ REQUIRED = {
 }
 RESERVED = frozenset(
     {*REQUIRED, "diagnosis_codes", "report", "split", "view", "sex", "age"}
+    | {"follow_up"}  # of the converters of public sets; not read
 )
 
 

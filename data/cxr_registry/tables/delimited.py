@@ -17,7 +17,7 @@ from data.cxr_registry.tables.limits import Noted, UnreadableTable
 
 _SEPARATORS = ",;\t|"
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
-_PROBED = 1 << 16  # bytes from which an encoding without a mark is judged
+_PROBED = 64  # bytes of the header, from which an encoding without a mark is judged
 _MOST_ZEROS = 0.4  # share of bytes at even or odd places; UTF-16 of ASCII has 1
 _BOOKS = {
     b"PK\x03\x04": "an Excel workbook or another zip",

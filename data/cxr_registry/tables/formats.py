@@ -208,7 +208,11 @@ def _text(cell: Any) -> str:
         return ""
     text = str(cell)
     # one kind of line's end; what ends a cell and can't be seen goes
-    text = re.sub(r"\r\n?|[\v\f]", "\n", text) if not text.isprintable() else text
+    text = (
+        re.sub(r"\r\n?|[\v\f\x85\u2028\u2029]", "\n", text)
+        if not text.isprintable()
+        else text
+    )
     return text.strip().strip(_INVISIBLE).strip()
 
 

@@ -86,8 +86,8 @@ class Paths:
         """Why a cell leads to no file: what it would have to be written like."""
         if _ELSEWHERE.match(cell):
             return (
-                "image is an address outside of the registry (a drive, a server, a "
-                "link); write the path below its folder, with /"
+                "image does not exist: it is an address outside of the registry (a "
+                "drive, a server, a link); write the path below its folder, with /"
             )
         differs = []
         if "\\" in cell:
@@ -96,6 +96,10 @@ class Paths:
         if not self._match(cell) and "%" in cell:
             differs.append("percent signs for characters")
             cell = urllib.parse.unquote(cell)
+        plain = unicodedata.normalize("NFKC", cell)
+        if not self._match(cell) and self._match(plain):
+            differs.append("full-width signs")
+            cell = plain
         found = self._match(cell)
         if found and found != cell:
             differs.append(_difference(cell, found))

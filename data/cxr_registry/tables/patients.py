@@ -13,8 +13,8 @@ from data.cxr_registry.guard import checks
 _CHECK = "patient_id"
 _WORDS = (
     "null none nan na n/a n.a. #n/a <na> nil undefined unknown unk missing empty anon "
-    "anonymous anonymized anonymised unbekannt keine #ref! #value! #name? #null! #num! "
-    "#div/0! 未知 不明 無 无"
+    "anonymous anonymized anonymised unbekannt keine k.a. \\n #ref! #value! #name? "
+    "#null! #num! #div/0! 未知 不明 無 无"
 )
 _NONE = frozenset(_WORDS.split())
 # 1.23457E+11, or 1,23457E+11 of a German spreadsheet; 12E5 may be a real number

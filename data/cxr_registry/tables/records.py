@@ -203,7 +203,10 @@ def scan_registry(
     patient_of = patients.identify(table.name, lines, problems)
     date_of = dates.read_all(table.name, lines, patient_of, problems)
     days = {row: date.days for row, date in date_of.items()}
-    reader.read_codes(lines, patient_of, days)
+    boxed = {
+        row: {box.site for box in row_boxes} for row, row_boxes in boxes.by_row.items()
+    }
+    reader.compare_rows(lines, patient_of, days, boxed)
     studies = [
         _study(
             reader,

@@ -14,7 +14,7 @@ from data.cxr_registry.tables import formats, paths
 _UNBOUNDED = (math.inf, math.inf)  # rows, columns of an image whose size is unknown
 _EDGE = 0.51  # pixels that a box may cross the border: annotation tools round
 _SMALLEST = 1.0  # pixel; a smaller side is a share of the image's
-_SAME_SHAPE = 0.01  # relative difference of the two scales of one image
+_ROUNDED = 2.0  # pixels of the smaller copy by which rounding may change its sides
 _SAME_BOX = 0.8  # overlap from which two boxes are one; two lesions never have it
 _SIZES = {"w", "h", "width", "height"}  # columns that make x and y a corner
 _MOST_TURNED = 0.1  # share of boxes whose second corner lies before the first
@@ -156,7 +156,7 @@ def _checked(
         across, down = _scales(cells, shape)
     except ValueError:
         return None, _NO_SIZE
-    if abs(across / down - 1) > _SAME_SHAPE:
+    if shape and abs(across / down - 1) * shape[0] > _ROUNDED * max(across, down, 1):
         return None, _OTHER_SHAPE
     if _is_share(cells, region, is_point=is_point):
         return None, _SHARES
