@@ -15,7 +15,7 @@ from configs.sweeps.grid import grid
 # Stage 2 is short: whether a row learns at all shows in either stage.
 CHANGES = {
     "phantom.difficulty": "easy",
-    "distill.steps": 150,
+    "distill.steps": 100,
     "distill.eval_every": 50,
     "distill.warmup_steps": 50,
 }
