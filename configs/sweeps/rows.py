@@ -12,10 +12,11 @@ from aals_jax.method.methods import METHODS
 from configs import base
 from configs.sweeps.grid import grid
 
-# Stage 2 is short: whether a row learns at all shows in either stage.
+# Short: whether a row learns at all shows early.
 CHANGES = {
     "phantom.difficulty": "easy",
-    "distill.steps": 150,
+    "pretrain.steps": 1_000,
+    "distill.steps": 100,
     "distill.eval_every": 50,
     "distill.warmup_steps": 50,
 }

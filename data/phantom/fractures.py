@@ -37,7 +37,7 @@ KINDS: Mapping[str, float] = {"step": 0.4, "kink": 0.15, "gap": 0.2, "override":
 # How far the displaced ends reach along the bone, mm: they turn about a point there.
 REACH: Mapping[str, tuple[float, float]] = {"rib": (25, 42), "clavicle": (25, 45)}
 # Soft tissue of the haematoma at conspicuity 1, mm of water at its thickest.
-HAEMATOMA: Mapping[str, tuple[float, float]] = {"rib": (36, 76), "clavicle": (14, 50)}
+HAEMATOMA: Mapping[str, tuple[float, float]] = {"rib": (42, 88), "clavicle": (18, 60)}
 # The ends of a plain break are sharp, those of a faint one are not, mm.
 SHARPEST, BLUNTEST = 0.35, 1.6
 

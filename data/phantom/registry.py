@@ -34,8 +34,8 @@ draw = anatomy.draw
 DIFFICULTIES: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "impossible": {"rib": 0.0, "clavicle": 0.0},
-        "hard": {"rib": 0.38, "clavicle": 0.28},
-        "middle": {"rib": 0.52, "clavicle": 0.4},
+        "hard": {"rib": 0.34, "clavicle": 0.2},
+        "middle": {"rib": 0.46, "clavicle": 0.29},
         "easy": {"rib": 1.0, "clavicle": 1.0},
     }
 )
