@@ -13,12 +13,11 @@ import numpy as np
 
 from aals_jax.metrics import definitions, stratified
 from data.cxr_registry.guard import checks
-from data.cxr_registry.survey import label_sample, label_sheet
+from data.cxr_registry.survey import label_sample, label_sheet, table_survey
 from data.cxr_registry.tables import formats, records
 
 ANSWERS = (1, 0, -1)  # of the person; -1: can't be told
 REPORT = "report"
-_EXAMPLES = 10  # rows of each kind of wrong label
 
 
 def hand_out(
@@ -159,7 +158,7 @@ def _finding(
                     if stratum.label >= 0
                     else {}
                 ),
-                "wrong_rows": sorted(wrong[stratum])[:_EXAMPLES],
+                "wrong_rows": table_survey.examples(sorted(wrong[stratum])),
             }
             for place, stratum in enumerate(strata)
         ],

@@ -151,14 +151,14 @@ def test_doubts_of_reports_are_counted_by_the_rule_that_doubts(tmp_path):
     table(tmp_path / "studies.csv", lines)
     reading = records.ReadingOptions(reports=report_text.ReportOptions(read="always"))
     found = run(tmp_path, tmp_path.with_name("out"), reading=reading)
-    doubts = found["report_doubts"]["rib"]
-    assert {reason: doubt["images"] for reason, doubt in doubts.items()} == {
-        "historical": 12,
-        "uncertain": 12,
+    doubts = found["unclear"]
+    assert {reason: doubt["rows"] for reason, doubt in doubts.items()} == {
+        "report: historical": 12,
+        "report: uncertain": 12,
     }
-    assert doubts["historical"]["examples"][0] == 2
-    assert doubts["uncertain"]["examples"][-1] == 25
-    assert len(doubts["uncertain"]["examples"]) == 10
+    assert doubts["report: historical"]["examples"][0] == 2
+    assert doubts["report: uncertain"]["examples"][-1] == 25
+    assert len(doubts["report: uncertain"]["examples"]) == 10
 
 
 def test_the_command_hands_out_and_takes_back_and_names_nobody(tmp_path):
