@@ -2,10 +2,10 @@
 
     python launch.py --mode=sweep --sweep configs/sweeps/comparison.py --workdir DIR
 
-`comparison.py:rib` takes another finding. Methods that start from the same stage 1 share
-it, so it is trained once for each seed. Learning rates and weights are those that the
-study tuned, at its own scale; rows that came after it have the usual ones, so read their
-places with care until `fair.py` has been run. **Not run at this scale here**;
+`comparison.py:rib` takes another finding. Methods that start from the same stage 1
+share it, so it is trained once for each seed. Learning rates and weights are those that
+the study tuned, at its own scale; rows that came after it have the usual ones, so read
+their places with care until `fair.py` has been run. **Not run at this scale here**;
 docs/sweeps.md.
 """
 
