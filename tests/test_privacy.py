@@ -35,6 +35,7 @@ from aals_jax.metrics.draws import Bootstrap
 from data.cxr_registry.build import ledger, versions
 from data.cxr_registry.guard import failures
 from data.cxr_registry.labels import report_text
+from data.cxr_registry.survey import label_sheet
 from data.cxr_registry.tables import records
 from data.public import nih_cxr14, vindr_cxr
 from tests.support import canaries, datasets, planted, registry_files
@@ -388,11 +389,16 @@ def test_a_registry_full_of_faults_names_rows_and_nobody(registry, tmp_path):
 
 
 def test_an_audit_says_nothing(registry, tmp_path):
+    out = tmp_path / "out"
     with everything_said() as said:
-        audit.audit(audit.AuditOptions(registry=registry, out=tmp_path / "out"))
-    assert (tmp_path / "out" / "audit.html").exists()
+        audit.audit(audit.AuditOptions(registry=registry, out=out, sample=200))
+    assert (out / "audit.html").exists()
     assert not SEARCH.in_bytes(said.getvalue().encode("utf-8", "backslashreplace"))
-    assert SEARCH.below(tmp_path / "out") == {}
+    # the one file that a person reads patients' words in
+    sheet = out / label_sheet.SHEET
+    assert SEARCH.in_bytes(sheet.read_bytes())
+    sheet.unlink()
+    assert SEARCH.below(out) == {}
 
 
 def test_too_many_bad_files_name_rows_and_nobody(registry, tmp_path):
