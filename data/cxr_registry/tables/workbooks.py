@@ -63,8 +63,9 @@ def lines(path: Path) -> Iterator[Sequence[Any] | Noted]:
             ".xlsx needs the package openpyxl; install it, or save the table as .csv"
         ) from None
     with zipfile.ZipFile(path) as archive:
-        sheet, others = _choose(archive, path.stem)
-        facts = _scan(archive, sheet.file, _is_stale(archive))
+        about = _text(archive, "xl/workbook.xml")
+        sheet, others = _choose(archive, _sheets(archive, about), path.stem)
+        facts = _scan(archive, sheet.file, _is_stale(about))
     if others:
         text = f"{others} more sheets hold cells; keep one, or name it {path.stem}"
         yield Noted(fault=text, is_row=False)
@@ -135,9 +136,10 @@ def _unescaped(row: Sequence[Any]) -> list[Any]:
     return [unescape(cell) if isinstance(cell, str) else cell for cell in row]
 
 
-def _choose(archive: zipfile.ZipFile, stem: str) -> tuple[_Sheet, int]:
+def _choose(
+    archive: zipfile.ZipFile, sheets: Sequence[_Sheet], stem: str
+) -> tuple[_Sheet, int]:
     """The sheet with the table, and how many others may be it."""
-    sheets = _sheets(archive)
     for sheet in sheets:
         if sheet.name.casefold() == stem.casefold():
             return sheet, 0
@@ -147,9 +149,13 @@ def _choose(archive: zipfile.ZipFile, stem: str) -> tuple[_Sheet, int]:
     return (filled or sheets)[0], max(len(filled) - 1, 0)
 
 
-def _sheets(archive: zipfile.ZipFile) -> list[_Sheet]:
-    book = archive.read("xl/workbook.xml").decode("utf-8", errors="replace")
-    links = archive.read("xl/_rels/workbook.xml.rels").decode("utf-8", errors="replace")
+def _text(archive: zipfile.ZipFile, file: str) -> str:
+    return archive.read(file).decode("utf-8", errors="replace")
+
+
+def _sheets(archive: zipfile.ZipFile, book: str) -> list[_Sheet]:
+    """The worksheets that workbook.xml lists."""
+    links = _text(archive, "xl/_rels/workbook.xml.rels")
     files = {}
     for tag in re.findall(r"<(?:\w+:)?Relationship\b[^>]*>", links):
         target = _attribute(tag, "Target")
@@ -180,9 +186,8 @@ def _has_cells(archive: zipfile.ZipFile, file: str) -> bool:
         return bool(re.search(rb"<(?:\w+:)?c\b", stream.read(_CHUNK)))
 
 
-def _is_stale(archive: zipfile.ZipFile) -> bool:
-    """Whether the book asks to be calculated when opened: no value is to be trusted."""
-    book = archive.read("xl/workbook.xml").decode("utf-8", errors="replace")
+def _is_stale(book: str) -> bool:
+    """Whether workbook.xml asks to calculate when opened: no value is to be trusted."""
     tag = re.search(r"<(?:\w+:)?calcPr\b[^>]*>", book)
     return bool(tag) and _attribute(tag[0], "fullCalcOnLoad") in ("1", "true")
 
