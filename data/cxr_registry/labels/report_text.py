@@ -244,7 +244,8 @@ def _mentions(
         if name != text_rules.ANY:
             listed = last and kind == last[-1].kind == "site"
             gap = sentence[last[-1].end : start] if last else ""
-            together = listed and bool(rules.grammar["and"].search(gap) or "/" in gap)
+            joined = not gap.strip(" ,/") or rules.grammar["and"].search(gap)
+            together = listed and bool(joined or "/" in gap)
             last = [*last, mention] if together else [mention]
             mentions += [mention] if kind != "site" else []
             continue
