@@ -73,12 +73,17 @@ class Mention(NamedTuple):
     end: int
     verdict: str  # AFFIRMED, NEGATED, DOUBTFUL or IGNORED
     rules: tuple[str, ...]  # what decided the verdict
-    section: str  # "image", "request" or "addendum"
+    section: str  # "image", "request", "addendum" or "preliminary"
 
     @property
     def image(self) -> bool:
         """Whether it is said of the image, not by the request."""
         return self.section != "request"
+
+    @property
+    def stage(self) -> int:
+        """What is said later stands instead: preliminary 0, report 1, addendum 2."""
+        return {"preliminary": 0, "addendum": 2}.get(self.section, 1)
 
 
 class Mentions(NamedTuple):
@@ -160,10 +165,12 @@ class Reader:
                 if last <= valid_from:
                     continue
                 sentence = re.sub(r"\s", " ", report[first:last])
-                read = self._cached_sentence(sentence, section)
+                asked = self.rules.whole["asked"].match(sentence)
+                part = "request" if asked else section
+                read = self._cached_sentence(sentence, part)
                 unread = unread or read.unread
                 missing |= read.empty
-                if section != "request":
+                if part != "request":
                     about_image |= not read.unread and not read.empty
                     anatomy |= read.anatomy
                 if read.refers:
@@ -270,8 +277,9 @@ def decide(mentions: Mentions, finding: str, *, silence: int) -> TextLabel:
     0 where the image section denies any fracture.
     `silence` where the report says anything about the image, else -1.
 
-    What an addendum says of the finding stands instead of what was said before; where
-    it denies any fracture, an affirmed one is in doubt. No label is negative where part
+    What an addendum says of the finding stands instead of what was said before, and
+    what the final report says instead of the preliminary one; where such a part denies
+    any fracture, an affirmed one is in doubt. No label is negative where part
     of the report is in a language that is not read, and silence is unknown where
     nothing of the chest is named.
     """
@@ -296,10 +304,10 @@ def _decide(mentions: Mentions, finding: str) -> TextLabel | None:
     own = [m for m in mentions.all if m.name == finding]
     here = [m for m in own if m.image]
     loose = [m for m in mentions.all if m.name == text_rules.ANY and m.image]
-    later = [m for m in here if m.section == "addendum" and m.verdict != IGNORED]
-    here = later or here
-    taken_back = [m for m in loose if m.section == "addendum" and m.verdict == NEGATED]
-    if taken_back and not later and _with(here, AFFIRMED):
+    last = max((m.stage for m in here if m.verdict != IGNORED), default=0)
+    here = [m for m in here if m.stage == last]
+    taken_back = [m for m in _with(loose, NEGATED) if m.stage > last]
+    if taken_back and _with(here, AFFIRMED):
         return _told(-1, [*_with(here, AFFIRMED), *taken_back])
     placed = any(
         m.image and m.name != text_rules.ANY and m.verdict in (AFFIRMED, DOUBTFUL)

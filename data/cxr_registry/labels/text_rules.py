@@ -33,8 +33,18 @@ MENTIONS = ("target", "absent", "doubt", "site")
 ANY, OTHER = "any", "other"
 ALL = "*"  # the language of rows that are read in every language
 SCOPES = ("forward", "backward", "pseudo", "terminate")
-# What a heading begins. An organ's ends a request and stays part of the text.
-SECTIONS = ("image", "request", "addendum", "organ")
+# What a heading begins. The name of an exam is part of the request, an organ's heading
+# ends one and stays part of the text, and what is final stands instead of what was
+# preliminary.
+SECTIONS = (
+    "image",
+    "request",
+    "exam",
+    "addendum",
+    "organ",
+    "preliminary",
+    "final",
+)
 # Words that decide how far a phrase reaches, see text_scopes.
 GRAMMAR = (
     "joint",
@@ -49,9 +59,10 @@ GRAMMAR = (
 )
 # Patterns of the report as a whole: a word that stands for a missing one, a statement
 # that takes back all before it, a sentence about what the one before it named, anything
-# that an image of the chest shows, and part of a word that every mention has: sentences
-# without a clue are not searched.
-WHOLE = ("missing", "retract", "anaphor", "anatomy", "clue")
+# that an image of the chest shows, part of a word that every mention has (sentences
+# without a clue are not searched), how a sentence begins that is a request without a
+# heading, and the answer to a question that the report itself asks.
+WHOLE = ("missing", "retract", "anaphor", "anatomy", "clue", "asked", "answer")
 
 _NEVER = r"(?!)"  # matches nowhere
 # At the start of a line or sentence, or anywhere in capitals; before a colon, a dash or
@@ -64,6 +75,7 @@ _HEADING = (
 _WHOLE_FRAMES = {
     "missing": r"\A[\W_]*(?:(?:{})[\W_]*)+\Z",  # all of a sentence, several maybe
     "anaphor": r"\A[\W\d_]*(?:{})",
+    "asked": r"\A\W*(?:{})",
 }
 _UNSPACED = ("zh", "ja", "th")  # languages written without blanks between words
 

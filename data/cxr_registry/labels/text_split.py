@@ -21,8 +21,10 @@ _LOOK_BACK = 20  # characters, more than an abbreviation has
 def sections(report: str, rules: text_rules.Rules) -> Iterator[tuple[str, int, int]]:
     """(kind, start, end) of each section's text; before any heading it is "image".
 
-    A request ends at a heading such as "LUNGS:" too, which stays in the text, or, where
-    no heading of the image follows, at a blank line.
+    A request ends at a heading such as "LUNGS:" too, which stays in the text. Where no
+    heading of the image follows, it ends at a blank line, or at a line's end before
+    sentences on the chest; the name of an exam does so anywhere. After "WET READ:" all
+    is "preliminary" until "FINAL:".
     """
     marks = sorted(
         (*match.span(), kind)
@@ -30,23 +32,66 @@ def sections(report: str, rules: text_rules.Rules) -> Iterator[tuple[str, int, i
         for match in heading.finditer(report)
     )
     kind, start = "image", 0
+    image = "image"  # what the headings of the image begin
     for begin, end, name in marks:
         is_organ = name == "organ"
-        if begin < start or (is_organ and kind != "request"):
+        if begin < start or (is_organ and kind not in ("request", "exam")):
             continue
-        yield kind, start, begin
-        kind, start = ("image", begin) if is_organ else (name, end)
+        yield from _with_end(report, kind, start, begin, image, rules)
+        if name == "preliminary":
+            image = name
+        elif name in ("final", "addendum"):
+            image = "image"
+        of_image = name in ("image", "organ", "final")
+        kind, start = image if of_image else name, begin if is_organ else end
     if kind == "request" and (blank := _BLANK_LINE.search(report, start)):
         yield kind, start, blank.start()
-        kind, start = "image", blank.end()
-    yield kind, start, len(report)
+        kind, start = image, blank.end()
+    kind = "exam" if kind == "request" else kind
+    yield from _with_end(report, kind, start, len(report), image, rules)
+
+
+def _with_end(
+    report: str, kind: str, start: int, end: int, image: str, rules: text_rules.Rules
+) -> Iterator[tuple[str, int, int]]:
+    """A section; the name of an exam is a request up to sentences on the chest."""
+    if kind != "exam":
+        yield kind, start, end
+        return
+    width = _width(report)
+    for match in _BREAK.finditer(report, start, end):
+        if "\n" not in match[0] or _joins(report, match, rules, width=width):
+            continue
+        rest = [
+            report[first:last]
+            for first, last in sentences(report, match.end(), end, rules)
+        ]
+        if len(rest) > 1 and any(_is_of_chest(text, rules) for text in rest):
+            yield "request", start, match.start()
+            yield image, match.end(), end
+            return
+    yield "request", start, end
+
+
+def _is_of_chest(sentence: str, rules: text_rules.Rules) -> bool:
+    """Whether it states something of the chest and not of bones, which one asks for."""
+    whole = rules.whole
+    return bool(
+        whole["anatomy"].search(sentence)
+        and not whole["clue"].search(sentence)
+        and "?" not in sentence
+    )
+
+
+def _width(report: str) -> int:
+    return max(map(len, report.split("\n")))
 
 
 def sentences(
     report: str, start: int, end: int, rules: text_rules.Rules
 ) -> Iterator[tuple[int, int]]:
     """(start, end) of the sentences of report[start:end] that hold a letter."""
-    width = max(map(len, report.split("\n")))
+    width = _width(report)
     here = start
     for match in _BREAK.finditer(report, start, end):
         if _joins(report, match, rules, width=width):
@@ -61,8 +106,13 @@ def sentences(
 def _joins(
     report: str, match: re.Match[str], rules: text_rules.Rules, *, width: int
 ) -> bool:
-    """Whether a sentence continues after a break: an abbreviation, a wrapped line."""
+    """Whether a sentence continues after a break.
+
+    After an abbreviation, in a wrapped line, with the answer to its question.
+    """
     start, end = match.span()
+    if report[start - 1 : start] == "?" and rules.whole["answer"].match(report, end):
+        return True
     if report[start - 1 : start] in (".", "!", "?"):
         return bool(rules.unsplit.search(report, max(0, start - _LOOK_BACK), start))
     if report[start - 1 : start] == "\u3002":
