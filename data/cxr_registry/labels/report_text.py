@@ -157,6 +157,7 @@ class Reader:
         taken_back = [m.end() for m in self.rules.whole["retract"].finditer(report)]
         valid_from = max(taken_back, default=0)
         mentions: list[Mention] = []
+        names_anatomy = self.rules.whole["anatomy"].search
         about_image = anatomy = missing = False
         unread = ""
         before = 0  # where the mentions of the sentence before begin
@@ -170,9 +171,10 @@ class Reader:
                 read = self._cached_sentence(sentence, part)
                 unread = unread or read.unread
                 missing |= read.empty
-                if part != "request":
-                    about_image |= not read.unread and not read.empty
-                    anatomy |= read.anatomy
+                if part != "request" and not read.unread and not read.empty:
+                    about_image = True
+                    # of a report one place is enough, and most name it at once
+                    anatomy = anatomy or bool(names_anatomy(sentence))
                 if read.refers:
                     mentions[before:] = [
                         _recalled(mention, read.refers) for mention in mentions[before:]
@@ -194,20 +196,18 @@ class Reader:
             return _Sentence(empty=True)
         if unread := text_language.foreign(sentence, self.rules.languages):
             return _Sentence(unread=unread)
-        anatomy = bool(whole["anatomy"].search(sentence))
         places = _places(sentence, self.rules)
         # "These are old." says it of what the sentence before named
         anaphor = whole["anaphor"].match(sentence)
         about = [anaphor.span()] if anaphor else []
         if not about and all(kind == "site" for kind, *_ in places):
-            return _Sentence(anatomy=anatomy)
+            return _Sentence()
         kinds = self._scopes.kinds(sentence, [*(place[2:] for place in places), *about])
         refers = kinds.pop() if about else ()
         named = any(name != text_rules.ANY for _, name, *_ in places)
         mentions = _mentions(sentence, places, kinds, self.rules, section)
         return _Sentence(
             mentions=mentions,
-            anatomy=anatomy,
             refers=() if named or "negation" in refers else refers,
         )
 
@@ -217,7 +217,6 @@ class _Sentence:
     """What one sentence says."""
 
     mentions: tuple[Mention, ...] = ()
-    anatomy: bool = False
     unread: str = ""  # the code of its language, where there are no patterns for it
     empty: bool = False  # a word that stands for a missing report
     refers: tuple[str, ...] = ()  # kinds of phrases said of what was named before

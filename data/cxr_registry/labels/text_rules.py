@@ -67,8 +67,10 @@ WHOLE = ("missing", "retract", "anaphor", "anatomy", "clue", "asked", "answer")
 _NEVER = r"(?!)"  # matches nowhere
 # At the start of a line or sentence, or anywhere in capitals; before a colon, a dash or
 # the line's end.
+HEADING_START = re.compile(
+    r"^|(?<=[.!?;\u3002])|(?<=\s)(?=[A-Z][A-Z /]+:)", re.MULTILINE
+)
 _HEADING = (
-    r"(?:^|(?<=[.!?;\u3002])[ \t]?|(?<=\s)(?=(?-i:[A-Z][A-Z /]+):))"
     r"[ \t]*(?:[#*=-]+[ \t]*)?(?:\d[.)][ \t]*)?(?:{})"
     r"(?:[ \t]*\([^()\n]{,40}\))?[ \t*=]*(?:[:\uff1a]|-(?=\s)|$)\s*"
 )

@@ -1,5 +1,6 @@
 """Cuts a report into sections and sentences, given as offsets."""
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -26,10 +27,12 @@ def sections(report: str, rules: text_rules.Rules) -> Iterator[tuple[str, int, i
     sentences on the chest; the name of an exam does so anywhere. After "WET READ:" all
     is "preliminary" until "FINAL:".
     """
+    places = [match.start() for match in text_rules.HEADING_START.finditer(report)]
     marks = sorted(
         (*match.span(), kind)
         for kind, heading in rules.headings.items()
-        for match in heading.finditer(report)
+        for match in map(functools.partial(heading.match, report), places)
+        if match
     )
     kind, start = "image", 0
     image = "image"  # what the headings of the image begin
