@@ -35,7 +35,7 @@ from data.cxr_registry.labels import (
 READ = ("auto", "always", "never")
 SILENCE = {"negative": 0, "unknown": -1}
 AFFIRMED, NEGATED, DOUBTFUL, IGNORED = "affirmed", "negated", "doubtful", "ignored"
-VERSION = 2  # of the code that reads; raise it when equal rules give other labels
+VERSION = 3  # of the code that reads; raise it when equal rules give other labels
 # full-width signs, letters and digits, which East Asian keyboards write
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _BATCH = 250  # reports per task of the pool: about a second
