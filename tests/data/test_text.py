@@ -18,6 +18,7 @@ from tests.support.registry_files import REGIONS_HEAD, one_image, registry, tabl
 
 FINDINGS = ("rib", "clavicle")
 SPLITS = ("dev", "test")
+OTHER_HAND = [f"{kind}_hand_{s}" for kind in ("sentences", "reports") for s in "ab"]
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +164,59 @@ def test_development_and_test_texts_are_apart_and_many():
     for kind, number in (("sentences", 240), ("reports", 70)):
         first, second = ({line["text"] for line in texts(kind, s)} for s in SPLITS)
         assert len(first) >= number and len(second) >= number and not first & second
+
+
+# Definitions in which the other hand differs, see docs/labels.md: a template's "no
+# fracture" beside an affirmed one, "no displaced fracture" beside a doubt.
+EXPECTED = {
+    ("Bones: Intact, no fracture.", "rib", "-1", "1"),
+    ("Four views of the ribs were obtained.", "clavicle", "-1", "0"),
+    ("OTHER: Comminuted fracture of the left clavicle.", "clavicle", "-1", "1"),
+}
+
+
+@pytest.mark.parametrize("name", ["sentences_siblings", *OTHER_HAND])
+def test_no_positive_or_negative_of_another_hand_is_read_wrong(name):
+    """Silence is unknown here, as it is to that hand."""
+    with Path(__file__).with_name(f"{name}.csv").open(encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    strict = {
+        code: report_text.Reader(
+            report_text.ReportOptions(languages=languages, silence="unknown")
+        )
+        for code, languages in LANGUAGES.items()
+    }
+    wrong = {
+        (line["text"], finding, line[finding], str(read.label))
+        for line in lines
+        for finding, read in strict[line["language"]]
+        .labels(line["text"], FINDINGS)
+        .items()
+        if str(read.label) != line[finding]
+    }
+    for text, *rest in wrong:
+        assert any(part in text and rest == told for part, *told in EXPECTED), text
+
+
+@pytest.mark.parametrize(
+    ("report", "label"),
+    [
+        ("WET READ: Left rib fracture.\nFINAL REPORT: No rib fracture.", 0),
+        ("WET READ: Normal.\nFINAL REPORT: Left rib fracture.", 1),
+        ("WET READ: Left rib fracture.\nFINAL REPORT: No fracture.", -1),
+        ("PRELIMINARY READ: Left rib fracture. Lungs clear.", 1),
+        ("Clinical details: Fall.\nLungs clear. No effusion. Left rib fracture.", 1),
+        ("Clinical details: Fall.\nCheck ribs. Rib fracture.", -1),
+        ("EXAM: CHEST\nLeft rib fracture. Lungs clear.\nIMPRESSION: Stable.", 1),
+        ("RIGHT SHOULDER, 3 VIEWS: The ribs are intact.", 0),
+        ("64F s/p fall, known rib fracture, evaluate.", -1),
+        ("Rib fracture? No.", 0),
+        ("Rib fracture? Yes.", 1),
+        ("ADDENDUM by attending: There is no rib fracture.", 0),
+    ],
+)
+def test_who_says_it_and_when_counts(reader, report, label):
+    assert reader.labels(report, ["rib"])["rib"].label == label
 
 
 def test_no_clue_hides_a_mention(readers):
