@@ -38,9 +38,10 @@ def start(config: Any, variables: Variables) -> dict[str, Any]:
     path = Path(config.model.pretrained)
     origin = describe(identity.of(config)["model"])
     assert origin is not None
+    arrays = weights.read(path)
     try:
         backbone, report = pretrained.place(
-            weights.read(path),
+            arrays,
             {kind: variables[kind][BACKBONE] for kind in ("params", "batch_stats")},
         )
     except ValueError as error:
