@@ -84,7 +84,7 @@ def place(
             found[key] = there[0]
     rest = [name for name in arrays if name not in set(found.values())]
     counters = [name for name in rest if name.endswith(f".{_COUNTER}")]
-    left_out = [name for name in rest if _is_head(name, prefix)]
+    left_out = sorted(name for name in rest if _is_head(name, prefix))
     shapes = {key: tuple(leaf.shape) for key, leaf in leaves.items()}
     problems = [
         f"missing: {prefix}{candidates[0]}"

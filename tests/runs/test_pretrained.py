@@ -54,7 +54,7 @@ def test_the_backbone_alone_is_replaced_in_both_networks(file, monkeypatch):
                 random.student["params"][name],
             )
     assert f"{len(report.mapped)} arrays mapped" in lines[0]
-    assert "left out: fc.weight, fc.bias" in lines[0]
+    assert "left out: fc.bias, fc.weight" in lines[0]
     assert SAID["source"] in lines[1] and SAID["license"] in lines[1]
 
 
@@ -120,4 +120,4 @@ def test_a_run_keeps_what_is_frozen_and_says_what_it_started_from(
         text = (workdir / name).read_text()
         assert "secret-name" not in text
         assert started["sha256"] in text and SAID["license"] in text
-    assert "left out: fc.weight, fc.bias" in caplog.text
+    assert "left out: fc.bias, fc.weight" in caplog.text
