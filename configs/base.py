@@ -68,9 +68,21 @@ def fields(finding: str) -> Any:
     model.backbone = "narrow"  # or resnet18, 34, 50, 101, 152
     model.width = 16  # channels of the first stage
     model.fpn_channels = 16  # channels of the feature pyramid
-    # channels of the input; 3 is what pretrained weights need, but importing them is
-    # not built yet
+    # channels of the input; 3: the grey image three times. Pretrained weights give the
+    # same maps with either, 1 is faster
     model.stem_channels = 1
+    # .safetensors or .npz with torchvision's or timm's weights of the backbone, from
+    # which stage 1 starts; empty: random weights. docs/pretrained.md
+    model.pretrained = ""
+    model.pretrained_sha256 = ""  # of that file, if it is to be checked
+    model.pretrained_source = ""  # where it comes from, if its metadata don't say it
+    model.pretrained_license = ""  # likewise
+    # 1 to 4: the stem and as many stages of the backbone do not learn, in both stages
+    # of the training; 0: all of it learns
+    model.frozen_stages = 0
+    # whether BatchNorm normalises by its running statistics in training too, and
+    # leaves them as they are
+    model.frozen_norm = False
     model.dtype = "float32"  # type of the computation; params are always float32
     # share of the last channels that training drops, whole and anew for each image
     # [ours]
@@ -210,6 +222,10 @@ def stage(**values) -> Any:
     config.clip_norm = 0.0  # largest norm of a gradient; 0: no limit
     config.schedule = "cosine"  # schedule of the learning rate; constant exists too
     config.warmup_steps = 100  # steps over which the learning rate rises
+    config.backbone_rate = 1.0  # factor of the learning rate in the backbone
+    # a further factor for each of the backbone's stages from the last to the stem
+    config.layer_decay = 1.0
+    config.head_steps = 0  # first steps, in which head and pyramid alone are updated
     config.eval_every = 250  # steps between two validations, each with a checkpoint
     config.update(values)
     return config

@@ -33,6 +33,7 @@ OUTSIDE = {
     "tensorboardX": {"aals_jax.runs.history"},
     "tensorflow_datasets": {"aals_jax.input.dataset", "data"},
     "absl": {"aals_jax.commands"},
+    "safetensors": {"aals_jax.runtime.weights"},
     "ml_collections": {"aals_jax.commands", "configs"},
     "pydicom": {"data"},
     "apache_beam": {"data.cxr_registry.build.beam_shards"},

@@ -37,6 +37,8 @@ class Result:
     seed: int | None = None
     run_version: int | None = None  # of a run: runs.identity.VERSION
     monitors: Mapping[str, Any] | None = None  # of a run: of `monitors.measure`
+    # of a run that started from weights made elsewhere: sha256, source, license
+    initial_weights: Mapping[str, str] | None = None
     config: Mapping[str, Any] | None = None  # what the numbers depend on
     settings: Mapping[str, Any] | None = None  # only of a scoring
     hardware: str | None = None

@@ -1,10 +1,37 @@
-"""Optimisers and learning rates by name, and the ramp of a loss's weight."""
+"""Optimisers and learning rates by name, for the whole net and by its parts, and the
+ramp of a loss's weight."""
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from aals_jax.models import parts
+
+
+@dataclasses.dataclass(frozen=True)
+class PartRates:
+    """How a backbone learns beside the head; by default like it."""
+
+    backbone: float = 1.0  # factor of the backbone's updates
+    # a further factor for each stage from the last one to the image: the stem has it to
+    # the fourth power
+    layer_decay: float = 1.0
+    head_steps: int = 0  # first updates, in which the head alone moves
+    frozen_stages: int = 0  # as parts.Frozen.stages
+
+    def factor(self, part: int) -> float:
+        """Of the updates of a part, after the first `head_steps`."""
+        if part == parts.HEAD:
+            return 1.0
+        if parts.Frozen(self.frozen_stages).holds(part):
+            return 0.0
+        return self.backbone * self.layer_decay ** (parts.STAGES - part)
+
+
+EQUAL_RATES = PartRates()
 
 
 def make_optimizer(
@@ -13,16 +40,19 @@ def make_optimizer(
     *,
     weight_decay: float,
     clip_norm: float,
+    part_rates: PartRates = EQUAL_RATES,
 ) -> optax.GradientTransformation:
     """Adam (decay in the gradient, as PyTorch's Adam), AdamW (decoupled), or SGD.
 
-    The gradient is clipped before the decay is added.
+    The gradient is clipped before the decay is added, and an update gets the factor of
+    its part when all else is done: moments are gathered in `head_steps` too.
 
     Args:
       name: "adam", "adamw" or "sgd" (momentum 0.9).
       learning_rate: a number or a schedule of the step.
       weight_decay: >= 0, on kernels alone.
       clip_norm: the highest global norm that a gradient keeps; 0: no clipping.
+      part_rates: of the parts of the net.
 
     Raises:
       ValueError: there is no optimiser of that name.
@@ -38,7 +68,30 @@ def make_optimizer(
     if name not in optimizers:
         raise ValueError(f"optimizer={name!r}: use one of {sorted(optimizers)}")
     clip = optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
-    return optax.chain(clip, optimizers[name]())
+    chain = optax.chain(clip, optimizers[name]())
+    if part_rates == EQUAL_RATES:
+        return chain
+    return optax.chain(chain, _scale_by_part(part_rates))
+
+
+def _scale_by_part(rates: PartRates) -> optax.GradientTransformation:
+    def scale(part: int) -> optax.GradientTransformation:
+        factor = rates.factor(part)
+        if not factor:
+            return optax.set_to_zero()
+        first = rates.head_steps if part != parts.HEAD else 0
+        return optax.scale_by_schedule(
+            lambda count: jnp.where(jnp.asarray(count) < first, 0.0, factor)
+        )
+
+    def labels(params: Any) -> Any:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: parts.part_of([key.key for key in path]), params
+        )
+
+    return optax.partition(
+        {part: scale(part) for part in range(parts.HEAD + 1)}, labels
+    )
 
 
 def _is_kernel(params: Any) -> Any:

@@ -20,6 +20,7 @@ from flax import linen as nn
 from aals_jax.models import detector
 from aals_jax.models.convolution import Conv
 from aals_jax.models.norm import BatchNorm
+from aals_jax.models.parts import BACKBONE, STEM, Frozen
 from aals_jax.models.pooling import max_pool
 
 
@@ -94,6 +95,7 @@ class DenseNet(nn.Module):
     shape: Shape
     axis_name: str | None = None  # of the devices that share BatchNorm
     dtype: Any = jnp.float32  # type of the computation; params stay float32
+    frozen: Frozen = Frozen()
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -101,7 +103,8 @@ class DenseNet(nn.Module):
 
         Args:
           x: the normalised image.
-          train: normalise by the batch's statistics and update the running ones.
+          train: normalise by the batch's statistics and update the running ones, but
+            for what is frozen.
         """
         conv = partial(
             Conv,
@@ -109,15 +112,19 @@ class DenseNet(nn.Module):
             dtype=self.dtype,
             kernel_init=nn.initializers.he_normal(),
         )
-        norm = partial(
-            BatchNorm,
-            use_running_average=not train,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-        )
+
+        def norm_of(part: int) -> Any:
+            return partial(
+                BatchNorm,
+                use_running_average=not train or self.frozen.keeps_statistics(part),
+                dtype=self.dtype,
+                axis_name=self.axis_name,
+            )
+
         x = conv(self.shape.start, (7, 7), strides=2, padding=3, name="conv0")(x)
-        x = max_pool(norm(name="norm0")(x), relu=True)
+        x = max_pool(norm_of(STEM)(name="norm0")(x), relu=True)
         for block, layers in enumerate(self.shape.blocks, start=1):
+            norm = norm_of(block)
             if block > 1:
                 x = Transition(conv, norm, name=f"transition{block - 1}")(x)
             for layer in range(1, layers + 1):
@@ -129,7 +136,10 @@ class DenseNet(nn.Module):
                     name=f"denseblock{block}_denselayer{layer}",
                 )(x)
                 x = jnp.concatenate([x, added], axis=-1)
-        return norm(relu=True, name="norm5")(x)
+            if block == len(self.shape.blocks):
+                x = norm(relu=True, name="norm5")(x)
+            x = self.frozen.after(block, x)
+        return x
 
 
 class Classifier(nn.Module):
@@ -144,10 +154,11 @@ class Classifier(nn.Module):
     """
 
     backbone: str = "densenet121"  # a key of SHAPES
-    # 3: the grey image three times, as pretrained weights need it
-    stem_channels: int = 1
+    stem_channels: int = 1  # see detector.normalised
+    imagenet: bool = False  # likewise
     axis_name: str | None = None  # of the devices that share BatchNorm
     dtype: Any = jnp.float32  # type of the computation; params and logits stay float32
+    frozen: Frozen = Frozen()  # of the backbone
 
     @property
     def dropout_channels(self) -> int:
@@ -172,9 +183,15 @@ class Classifier(nn.Module):
         Raises:
           ValueError: H or W is not a multiple of 32.
         """
-        x = detector.normalised(image, self.stem_channels, self.dtype)
+        x = detector.normalised(
+            image, self.stem_channels, self.dtype, imagenet=self.imagenet
+        )
         x = DenseNet(
-            SHAPES[self.backbone], self.axis_name, self.dtype, name="backbone"
+            SHAPES[self.backbone],
+            self.axis_name,
+            self.dtype,
+            self.frozen,
+            name=BACKBONE,
         )(x, train=train)
         x = detector.dropped(x.astype(jnp.float32), keep)
         logits = Conv(1, (1, 1), kernel_init=nn.initializers.normal(0.01), name="head")(

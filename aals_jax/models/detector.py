@@ -7,11 +7,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from aals_jax.models import fpn, heads, resnet
+from aals_jax.models.parts import BACKBONE, Frozen
 
 SIDE_MULTIPLE = 32  # px, the stride of the coarsest level
-# ImageNet's mean and standard deviation, which pretrained stems expect, averaged over
-# the three channels.
-INTENSITY_MEAN, INTENSITY_STD = 0.449, 0.226
+# ImageNet's, by colour, as torchvision's and timm's weights expect [torchvision's docs]
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+INTENSITY_MEAN, INTENSITY_STD = 0.449, 0.226  # their averages over the colours
 
 
 class Detector(nn.Module):
@@ -20,9 +21,8 @@ class Detector(nn.Module):
     backbone: str = "resnet50"  # a key of resnet.DEPTHS
     width: int = 64  # channels of the first stage
     fpn_channels: int = 256
-    # 3: the grey image three times, as pretrained weights need it (importing them is
-    # not built yet)
-    stem_channels: int = 1
+    stem_channels: int = 1  # see normalised
+    imagenet: bool = False  # likewise
     axis_name: str | None = None  # of the devices that share BatchNorm
     dtype: Any = jnp.float32  # type of the computation; params and logits stay float32
     prior: float = heads.PRIOR  # probability of the untrained output
@@ -31,6 +31,7 @@ class Detector(nn.Module):
     # of heads of boxes alone
     finest_stride: int = 4  # px, of the finest level that they read; 4, 8, 16 or 32
     convs: int = 4  # of each of their towers
+    frozen: Frozen = Frozen()  # of the backbone
 
     @property
     def dropout_channels(self) -> int:
@@ -54,10 +55,16 @@ class Detector(nn.Module):
         Raises:
           ValueError: H or W is not a multiple of 32.
         """
-        x = normalised(image, self.stem_channels, self.dtype)
+        x = normalised(image, self.stem_channels, self.dtype, imagenet=self.imagenet)
         stages, block = resnet.DEPTHS[self.backbone]
         levels = resnet.ResNet(
-            stages, block, self.width, self.axis_name, self.dtype, name="backbone"
+            stages,
+            block,
+            self.width,
+            self.axis_name,
+            self.dtype,
+            self.frozen,
+            name=BACKBONE,
         )(x, train=train)
         strides = heads.strides_of(self.head, finest=self.finest_stride)
         levels = fpn.FeaturePyramid(self.fpn_channels, self.dtype, strides, name="fpn")(
@@ -72,8 +79,21 @@ class Detector(nn.Module):
         return per_cell(outputs, self.cell) if self.cell > 1 else outputs
 
 
-def normalised(image: jax.Array, channels: int, dtype: Any) -> jax.Array:
-    """f32[B, H, W, 1] in [0, 1] -> f[B, H, W, channels], as a backbone expects it.
+def normalised(
+    image: jax.Array, channels: int, dtype: Any, *, imagenet: bool = False
+) -> jax.Array:
+    """The image as a backbone expects it.
+
+    Args:
+      image: f32[B, H, W, 1] in [0, 1], 0 = air, 1 = bone.
+      channels: 1, or 3: the grey image three times.
+      dtype: of the result.
+      imagenet: as weights from ImageNet expect it. Of 3 channels each has its colour's
+        mean and standard deviation. Beside 1 stands a channel of ones: it carries what
+        sets the colours' means apart (`pretrained.place`).
+
+    Returns:
+      f[B, H, W, channels], with one more where `imagenet` meets 1 channel.
 
     Raises:
       ValueError: H or W is not a multiple of 32.
@@ -82,7 +102,15 @@ def normalised(image: jax.Array, channels: int, dtype: Any) -> jax.Array:
         raise ValueError(
             f"image side {image.shape[1:3]} is not a multiple of {SIDE_MULTIPLE}"
         )
+    if imagenet and channels == len(IMAGENET_MEAN):
+        mean, std = (
+            jnp.array(values, image.dtype).reshape(1, 1, 1, -1)
+            for values in (IMAGENET_MEAN, IMAGENET_STD)
+        )
+        return ((image - mean) / std).astype(dtype)
     x = (image - INTENSITY_MEAN) / INTENSITY_STD
+    if imagenet:
+        return jnp.concatenate([x, jnp.ones_like(x)], axis=-1).astype(dtype)
     return jnp.repeat(x, channels, axis=-1).astype(dtype)
 
 

@@ -16,6 +16,7 @@ from flax import linen as nn
 
 from aals_jax.models.convolution import Conv
 from aals_jax.models.norm import BatchNorm
+from aals_jax.models.parts import STEM, Frozen
 from aals_jax.models.pooling import max_pool
 
 DEPTHS = {  # name -> (blocks per stage, block)
@@ -75,6 +76,7 @@ class ResNet(nn.Module):
     width: int = 64  # channels of the first stage
     axis_name: str | None = None  # of the devices that share BatchNorm
     dtype: Any = jnp.float32  # type of the computation; params stay float32
+    frozen: Frozen = Frozen()
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> list[jax.Array]:
@@ -82,7 +84,8 @@ class ResNet(nn.Module):
 
         Args:
           x: the normalised image.
-          train: normalise by the batch's statistics and update the running ones.
+          train: normalise by the batch's statistics and update the running ones, but
+            for what is frozen.
         """
         conv = partial(
             Conv,
@@ -90,24 +93,28 @@ class ResNet(nn.Module):
             dtype=self.dtype,
             kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
         )
-        norm = partial(
-            BatchNorm,
-            use_running_average=not train,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-        )
+
+        def norm_of(part: int) -> Any:
+            return partial(
+                BatchNorm,
+                use_running_average=not train or self.frozen.keeps_statistics(part),
+                dtype=self.dtype,
+                axis_name=self.axis_name,
+            )
+
         x = conv(self.width, (7, 7), strides=2, padding=3, name="conv1")(x)
-        x = max_pool(norm(name="bn1")(x), relu=True)
+        x = max_pool(norm_of(STEM)(name="bn1")(x), relu=True)
         levels = []
-        for stage, blocks in enumerate(self.stages):
+        for stage, blocks in enumerate(self.stages, start=1):
             for i in range(blocks):
                 x = Block(
                     kind=self.block,
-                    width=self.width * 2**stage,
-                    stride=2 if stage > 0 and i == 0 else 1,
+                    width=self.width * 2 ** (stage - 1),
+                    stride=2 if stage > 1 and i == 0 else 1,
                     conv=conv,
-                    norm=norm,
-                    name=f"layer{stage + 1}_{i}",
+                    norm=norm_of(stage),
+                    name=f"layer{stage}_{i}",
                 )(x)
+            x = self.frozen.after(stage, x)
             levels.append(x)
         return levels

@@ -17,7 +17,7 @@ _PLACED = frozenset(
         "run_version",
         *("seed", "commit", "data", "metrics", "config", "settings", "versions"),
         *("warnings", "notes", "operating_points", "calibration", "subgroups"),
-        *("differences", "monitors"),
+        *("differences", "monitors", "initial_weights"),
     )
 )
 
@@ -74,7 +74,17 @@ def facts(result: Mapping) -> list[tuple[str, str]]:
         for key, value in result.items()
         if key not in _PLACED and isinstance(value, (str, int, float))
     }
-    return [*start, *_named(data), *_named(others), *_recorded(result, end)]
+    started = {
+        f"initial weights, {name}": text
+        for name, text in (result.get("initial_weights") or {}).items()
+    }
+    return [
+        *start,
+        *_named(data),
+        *_named(started),
+        *_named(others),
+        *_recorded(result, end),
+    ]
 
 
 def _named(tree: Mapping) -> list[tuple[str, str]]:

@@ -10,7 +10,8 @@ from aals_jax.method.methods import METHODS
 from aals_jax.metrics import detection
 from aals_jax.models import densenet, fpn, resnet
 from aals_jax.models.detector import SIDE_MULTIPLE
-from aals_jax.runs import identity, stages
+from aals_jax.models.parts import STAGES
+from aals_jax.runs import identity, pretrained, stages
 from aals_jax.runtime import devices
 from data.cxr_registry.build.folds import NUM_FOLDS
 from data.cxr_registry.labels import report_text
@@ -30,6 +31,8 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "data.label_noise": (lambda v: 0 <= v <= 1, "between 0 and 1"),
     "data.fold": (lambda v: 0 <= v < NUM_FOLDS, f"0 to {NUM_FOLDS - 1}"),
     "model.dtype": (lambda v: v in ("float32", "bfloat16"), "float32 or bfloat16"),
+    "model.stem_channels": (lambda v: v in (1, 3), "1 or 3"),
+    "model.frozen_stages": (lambda v: 0 <= v <= STAGES, f"0 to {STAGES}"),
     "model.dropout": (lambda v: 0 <= v < 1, "at least 0, below 1"),
     "augment.gamma": (lambda v: v >= 0, ">= 0"),
     "augment.erase": (lambda v: 0 <= v < 1, "at least 0, below 1"),
@@ -104,6 +107,7 @@ def check_fields(config: Any) -> None:
         problems += [f"{name}.{words}" for words in _stage_problems(config, name)]
     problems += _cell_problems(config)
     problems += _pooling_problems(config)
+    problems += pretrained.problems(config)
     if problems:
         raise ValueError("the config can't be run:\n- " + "\n- ".join(problems))
 
@@ -150,6 +154,18 @@ def _stage_problems(config: Any, name: str) -> Iterator[str]:
         )
     if stage.learning_rate <= 0:
         yield f"learning_rate={stage.learning_rate}: must be > 0"
+    if stage.backbone_rate <= 0:
+        yield (
+            f"backbone_rate={stage.backbone_rate}: must be > 0; "
+            "model.frozen_stages keeps stages as they are"
+        )
+    if not 0 < stage.layer_decay <= 1:
+        yield f"layer_decay={stage.layer_decay}: must be above 0, at most 1"
+    if not 0 <= stage.head_steps < max(stage.steps, 1):
+        yield (
+            f"head_steps={stage.head_steps}: must be at least 0 and below the stage's "
+            f"{stage.steps} steps"
+        )
     if config.log_every < 1:
         return  # LIMITS reports that
     if stage.eval_every < 1 or stage.eval_every % config.log_every:

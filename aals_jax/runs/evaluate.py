@@ -16,7 +16,7 @@ from aals_jax.evaluation import result
 from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
 from aals_jax.input import prepare
 from aals_jax.metrics import measurement
-from aals_jax.runs import data_options, identity, run
+from aals_jax.runs import data_options, identity, pretrained, run
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.workdir import claimed
 from data.cxr_registry.build import builds
@@ -54,8 +54,9 @@ def evaluate(
             measurements={model.name: measured},
             steps={model.name: model.step},
             differences=[],
-            notes=[_note(choice, model)],
+            notes=[_note(choice, model), *pretrained.notes(config)],
             data=run.describe_data(config, evaluator.data),
+            initial_weights=pretrained.describe(identity.of(config)["model"]),
             config=identity.of(config),
         ),
         evaluator.examples(model, choice.split, measured),

@@ -5,11 +5,13 @@ A workdir belongs to one identity, and a trial of a sweep is named by a digest o
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from flax import traverse_util
 
 from aals_jax.method.methods import METHODS
+from aals_jax.runtime import weights
 
 # Version of the computation. Raise it whenever the same config gives other bytes, such
 # as other last bits of the initial weights: no run is then continued in a workdir that
@@ -26,6 +28,7 @@ MACHINE_FIELDS = (
     "data.memory_gib",
     "data.beam",
     "data.threads",
+    "model.pretrained",  # what is in the file counts: its hash
 )
 
 
@@ -35,9 +38,14 @@ def of(config: Any) -> dict[str, Any]:
     Idempotent: a ConfigDict built from an identity has that same identity.
 
     Args:
-      config: a ConfigDict.
+      config: a ConfigDict. The file of initial weights that it names is hashed.
+
+    Raises:
+      ValueError: that file can't be read, or is another one than the config says.
     """
     fields = json.loads(config.to_json_best_effort())
+    if fields["model"].get("pretrained"):
+        fields["model"] |= _initial_weights(fields["model"])
     # absent already when the config was loaded from config.json
     for name in MACHINE_FIELDS:
         section, field = name.split(".")
@@ -46,6 +54,25 @@ def of(config: Any) -> dict[str, Any]:
         fields.pop("boxes", None)  # read by heads of boxes alone
     fields["registry"] = "registry" if config.registry else None
     return fields
+
+
+def _initial_weights(model: dict[str, Any]) -> dict[str, str]:
+    """The fields of the section that say which weights a run starts from.
+
+    Where the config says nothing of source and licence, the file's metadata do.
+    """
+    origin = weights.origin(Path(model["pretrained"]))
+    expected = model["pretrained_sha256"]
+    if expected not in ("", origin.sha256):
+        raise ValueError(
+            f"{model['pretrained']} has the SHA-256 {origin.sha256}, and "
+            f"model.pretrained_sha256 is {expected}: it is another file"
+        )
+    return {
+        "pretrained_sha256": origin.sha256,
+        "pretrained_source": model["pretrained_source"] or origin.source,
+        "pretrained_license": model["pretrained_license"] or origin.license,
+    }
 
 
 def differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -81,6 +108,17 @@ LATER = {
     "distill.pooled_weight": 0.1,
     "distill.region_share": 0.01,
     "distill.focus": 2.0,
+    "model.pretrained_sha256": "",
+    "model.pretrained_source": "",
+    "model.pretrained_license": "",
+    "model.frozen_stages": 0,
+    "model.frozen_norm": False,
+    "pretrain.backbone_rate": 1.0,
+    "pretrain.layer_decay": 1.0,
+    "pretrain.head_steps": 0,
+    "distill.backbone_rate": 1.0,
+    "distill.layer_decay": 1.0,
+    "distill.head_steps": 0,
 }
 
 

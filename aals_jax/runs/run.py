@@ -16,7 +16,15 @@ from aals_jax.method.methods import METHODS
 from aals_jax.metrics import measurement
 from aals_jax.metrics.draws import Bootstrap
 from aals_jax.metrics.measurement import Measurement
-from aals_jax.runs import check, data_options, identity, loop, sharing, stages
+from aals_jax.runs import (
+    check,
+    data_options,
+    identity,
+    loop,
+    pretrained,
+    sharing,
+    stages,
+)
 from aals_jax.runs.history import read_history
 from aals_jax.runs.workdir import check_claim, check_data, claim
 from aals_jax.runtime import devices, log, provenance
@@ -54,6 +62,8 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
         log.info("%-10s %s", split, counts)
     for note in oracle_notes(config, data):
         log.info("%s: %s", config.method, note)
+    for warning in pretrained.warnings(config):
+        log.warning("%s", warning)
     check_data(data.data_hash, workdir)
     if devices.is_primary():
         # not before: a config refused so far may be mended
@@ -169,6 +179,7 @@ def make_result(
             "The test split was scored once, with the checkpoints that validation "
             f"chose: {steps_text} of its stage.",
             *oracle_notes(config, data),
+            *pretrained.notes(config),
         ],
         warnings=monitors.sentences(
             measurements[STAGE_1].metrics["auroc"], monitored, method=config.method
@@ -183,6 +194,7 @@ def make_result(
             )
         ],
         data=describe_data(config, data),
+        initial_weights=pretrained.describe(identity.of(config)["model"]),
         config=identity.of(config),
         hardware=devices.hardware(),
     )

@@ -16,6 +16,8 @@ from aals_jax.method.methods import METHODS
 from aals_jax.models import heads
 from aals_jax.models.densenet import Classifier
 from aals_jax.models.detector import Detector
+from aals_jax.models.parts import Frozen
+from aals_jax.runs import pretrained
 from aals_jax.runtime import devices
 from aals_jax.types import TrainState
 
@@ -52,13 +54,16 @@ class Stage:
 def make_model(config: Any, *, axis_name: str | None) -> Detector | Classifier:
     """The net of a config; `axis_name` of the devices that share BatchNorm."""
     method = METHODS[config.method]
+    # those of both kinds
+    options: dict[str, Any] = {
+        "stem_channels": config.model.stem_channels,
+        "imagenet": pretrained.is_start(config),
+        "dtype": jnp.dtype(config.model.dtype),
+        "axis_name": axis_name,
+        "frozen": _frozen(config),
+    }
     if method.classifier:
-        return Classifier(
-            backbone=config.model.densenet,
-            stem_channels=config.model.stem_channels,
-            dtype=jnp.dtype(config.model.dtype),
-            axis_name=axis_name,
-        )
+        return Classifier(backbone=config.model.densenet, **options)
     # not read for a map, so that runs from before there were boxes can be evaluated
     of_boxes = (
         {"finest_stride": config.boxes.finest_stride, "convs": config.boxes.convs}
@@ -69,13 +74,19 @@ def make_model(config: Any, *, axis_name: str | None) -> Detector | Classifier:
         backbone=config.model.backbone,
         width=config.model.width,
         fpn_channels=config.model.fpn_channels,
-        stem_channels=config.model.stem_channels,
-        dtype=jnp.dtype(config.model.dtype),
-        axis_name=axis_name,
         prior=method.prior,
         cell=config.distill.cell if method.cells else 1,
         head=method.head,
         **of_boxes,
+        **options,
+    )
+
+
+def _frozen(config: Any) -> Frozen:
+    # get: a run from before there were these fields can be evaluated
+    return Frozen(
+        stages=config.model.get("frozen_stages", 0),
+        norm=config.model.get("frozen_norm", False),
     )
 
 
@@ -100,8 +111,14 @@ def pooling_of(config: Any) -> str:
     return METHODS[config.method].pooling or config.evaluation.pooling
 
 
-def make_tx(stage_config: Any) -> optax.GradientTransformation:
+def make_tx(
+    stage_config: Any, *, frozen_stages: int = 0
+) -> optax.GradientTransformation:
     """The optimiser and the learning rates of a stage.
+
+    Args:
+      stage_config: config.pretrain or config.distill.
+      frozen_stages: of the backbone, config.model.frozen_stages.
 
     Raises:
       ValueError: an optimiser or schedule of another name.
@@ -116,21 +133,39 @@ def make_tx(stage_config: Any) -> optax.GradientTransformation:
         ),
         weight_decay=stage_config.weight_decay,
         clip_norm=stage_config.clip_norm,
+        part_rates=optim.PartRates(
+            backbone=stage_config.backbone_rate,
+            layer_decay=stage_config.layer_decay,
+            head_steps=stage_config.head_steps,
+            frozen_stages=frozen_stages,
+        ),
     )
 
 
+def _tx(config: Any, stage: str) -> optax.GradientTransformation:
+    return make_tx(config[stage], frozen_stages=config.model.frozen_stages)
+
+
 def initial_state(config: Any, side: int) -> TrainState:
-    """Random weights of the config's seed, for images of `side` x `side` px."""
+    """Random weights of the config's seed, for images of `side` x `side` px; those of
+    the backbone from `model.pretrained`, where there is such a file.
+
+    Raises:
+      ValueError: the file does not fit.
+    """
     model = make_model(config, axis_name=None)
-    key = jax.random.key(config.seed)
-    return steps.init_state(model, make_tx(config.pretrain), key, side=side)
+    tx = _tx(config, "pretrain")
+    state = steps.init_state(model, tx, jax.random.key(config.seed), side=side)
+    if not pretrained.is_start(config):
+        return state
+    return steps.restart(pretrained.start(config, state.student), tx)
 
 
 def make_pretrain(config: Any, *, axis_name: str | None) -> steps.Step:
     """The supervised step on R and N, with the optimiser of stage 1."""
     return steps.make_pretrain_step(
         make_model(config, axis_name=axis_name),
-        make_tx(config.pretrain),
+        _tx(config, "pretrain"),
         ema_decay=config.ema_decay,
         axis_name=axis_name,
     )
@@ -143,7 +178,7 @@ def make_distill(
     return steps.make_distill_step(
         methods.bind(config.method, config.distill.to_dict() | config.boxes.to_dict()),
         make_model(config, axis_name=axis_name),
-        make_tx(config[stage]),
+        _tx(config, stage),
         center=config.distill.center,
         distill_weight=config.distill.weight,
         ramp_steps=ramp_steps(config),
@@ -206,7 +241,7 @@ def distill_stage(
         name="distill",
         config=config.distill,
         step=make_distill(config, axis_name=devices.AXIS),
-        initial=steps.restart(student, make_tx(config.distill), memory=memory),
+        initial=steps.restart(student, _tx(config, "distill"), memory=memory),
         counts=_counts(config, uses_p=method.weak is not None),
         extras=_extras(
             config,

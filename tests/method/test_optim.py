@@ -132,3 +132,69 @@ def test_ramp_up_is_the_formula_and_then_one(step):
 
 def test_no_ramp_is_full_weight_at_once():
     assert optim.ramp_up(jnp.int32(0), 0) == 1.0
+
+
+# --- parts of a net
+
+NET = {
+    "backbone": {
+        name: {"kernel": jnp.full((2, 3), 2.0)}
+        for name in ("conv1", "layer1_0", "layer2_0", "layer4_0")
+    },
+    "fpn": {"kernel": jnp.full((2, 3), 2.0)},
+}
+
+
+def part_updates(num_steps=1, name="sgd", **rates):
+    tx = optim.make_optimizer(
+        name,
+        0.1,
+        weight_decay=0.5,
+        clip_norm=0.0,
+        part_rates=optim.PartRates(**rates),
+    )
+    state, found = tx.init(NET), []
+    for _ in range(num_steps):
+        update, state = tx.update(jax.tree.map(jnp.ones_like, NET), state, NET)
+        leaves = {"fpn": update["fpn"], **update["backbone"]}
+        found.append({n: float(leaf["kernel"][0, 0]) for n, leaf in leaves.items()})
+    return found
+
+
+def test_each_part_has_its_factor():
+    """The stem has the decay to the fourth power, the last stage none of it."""
+    (plain,) = part_updates()
+    (slow,) = part_updates(backbone=0.5, layer_decay=0.1)
+    factors = {n: slow[n] / plain[n] for n in plain}
+    expected = {"fpn": 1, "layer4_0": 0.5, "layer2_0": 0.005, "layer1_0": 5e-4}
+    for part, factor in (expected | {"conv1": 5e-5}).items():
+        np.testing.assert_allclose(factors[part], factor, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_what_is_frozen_gets_no_update_not_even_decay(name):
+    for update in part_updates(3, name, frozen_stages=1):
+        moved = {part for part, value in update.items() if value}
+        assert moved == {"fpn", "layer2_0", "layer4_0"}
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_the_head_alone_moves_in_its_first_steps_and_then_all_as_if_always(name):
+    """The head as without; the backbone afterwards too: its moments were gathered."""
+    plain, warmed = part_updates(4, name), part_updates(4, name, head_steps=2)
+    for step, (a, b) in enumerate(zip(plain, warmed, strict=True)):
+        for part, value in a.items():
+            expected = 0.0 if part != "fpn" and step < 2 else value
+            np.testing.assert_allclose(b[part], expected, rtol=1e-6)
+
+
+def test_equal_rates_are_the_optimiser_itself():
+    """No state more, so that checkpoints stay what they were."""
+    states = [
+        optim.make_optimizer(
+            "adam", 0.1, weight_decay=0.0, clip_norm=0.0, **options
+        ).init(NET)
+        for options in ({}, {"part_rates": optim.PartRates()})
+    ]
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
+    assert len(states[0]) == 2

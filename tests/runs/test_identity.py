@@ -1,7 +1,11 @@
 """Laws of a run's identity: what makes it another run, and what does not."""
 
+import hashlib
+
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from safetensors.numpy import save_file
 
 from aals_jax.runs import identity as identities
 from aals_jax.runs import workdir
@@ -97,3 +101,27 @@ def test_a_field_that_came_later_renames_no_run_that_does_not_use_it():
     )
     for name, neutral in identities.LATER.items():  # what the config has by itself
         assert flat[name] == neutral
+
+
+def test_initial_weights_count_by_their_hash_and_what_is_said_of_them(tmp_path):
+    """Not by where they lie; the config's words go before the file's."""
+    here, there = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    for path in (here, there):
+        save_file({"w": np.ones(3)}, path, metadata={"source": "a", "license": "MIT"})
+    fields = identity(**{"model.pretrained": str(here)})
+    assert fields == identity(**{"model.pretrained": str(there)})
+    assert identities.of(ConfigDict(fields)) == fields
+    model, sha256 = fields["model"], hashlib.sha256(here.read_bytes()).hexdigest()
+    assert "pretrained" not in model and str(tmp_path) not in str(fields)
+    assert model["pretrained_sha256"] == sha256
+    assert (model["pretrained_source"], model["pretrained_license"]) == ("a", "MIT")
+    said = {"model.pretrained_license": "BSD-3-Clause"}
+    other = identity(**{"model.pretrained": str(here)} | said)["model"]
+    assert (other["pretrained_source"], other["pretrained_license"]) == (
+        "a",
+        "BSD-3-Clause",
+    )
+    save_file({"w": np.zeros(4)}, there)
+    assert identities.differences(fields, identity(**{"model.pretrained": str(there)}))
+    with pytest.raises(ValueError, match="it is another file"):
+        identity(**{"model.pretrained": str(there), "model.pretrained_sha256": sha256})

@@ -1,0 +1,107 @@
+"""Files of weights from elsewhere: `.safetensors` and `.npz`, and no pickle.
+
+A pickle is a program: reading one runs it. So one is refused by its name, and converted
+where PyTorch is at hand.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import safetensors
+
+KINDS = (".safetensors", ".npz")
+CONVERSION = """\
+python -c "import sys, torch, safetensors.torch as s; s.save_file({k: v.contiguous() \
+for k, v in torch.load(sys.argv[1], 'cpu', weights_only=True).items()}, sys.argv[2])" \
+IN.pth OUT.safetensors"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Which weights a file holds, wherever it lies."""
+
+    sha256: str  # of the whole file, 64 hex digits
+    source: str  # as the file's metadata say it; "" where they don't
+    license: str  # likewise
+
+
+def check_kind(path: Path) -> None:
+    """Raises ValueError for a name that is of no file of weights, or of none here."""
+    if path.suffix.lower() not in KINDS:
+        raise ValueError(
+            f"{path}: weights are read from {' and '.join(KINDS)}; pickles (.pth, .pt, "
+            ".bin, .ckpt, .pkl, .npy) are programs and are not opened. Convert the "
+            f"file where PyTorch is at hand (docs/pretrained.md):\n{CONVERSION}"
+        )
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+
+
+def origin(path: Path) -> Origin:
+    """What identifies a file of weights.
+
+    Of safetensors, source and licence are the metadata `source` and `license`.
+
+    Raises:
+      ValueError: as `read`.
+    """
+    check_kind(path)
+    status = path.stat()
+    return _origin(path.absolute(), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache
+def _origin(path: Path, size: int, changed_ns: int) -> Origin:
+    """Hashed once for each state of the file."""
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    said: dict[str, str] = {}
+    if path.suffix.lower() == ".safetensors":
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                said = file.metadata() or {}
+        except safetensors.SafetensorError as error:
+            raise _damaged(path, error) from None
+    return Origin(sha256, said.get("source", ""), said.get("license", ""))
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file by their names, in the file's types.
+
+    Raises:
+      ValueError: a name of another kind, no file, a damaged one, or one with objects.
+    """
+    check_kind(path)
+    try:
+        if path.suffix.lower() == ".safetensors":
+            with safetensors.safe_open(path, framework="numpy") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        # opened here: NumPy leaves a file open that it can't read
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (safetensors.SafetensorError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path, error) from None
+    except (ValueError, EOFError, OSError, TypeError, AttributeError) as error:
+        # NumPy's own words for objects, for what is no archive and for one cut short
+        raise _damaged(path, error) from None
+    strange = [n for n, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if strange:
+        raise ValueError(
+            f"{path}: not an archive of NumPy's arrays, {len(strange)} of its "
+            f"{len(arrays)} members are something else; a renamed .pth is refused as "
+            f"such. Convert it where PyTorch is at hand (docs/pretrained.md):\n"
+            f"{CONVERSION}"
+        )
+    return arrays
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path}: can't be read as {path.suffix.lower()}: damaged, of another kind, or "
+        f"with objects in it ({' '.join(str(error).split())})"
+    )
