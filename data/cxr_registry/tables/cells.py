@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data.cxr_registry.guard import checks
-from data.cxr_registry.labels import codes, report_text, settling
+from data.cxr_registry.labels import codes, report_text, settling, words
 from data.cxr_registry.tables import formats, own_labels, siblings
 
-LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
+LABELS = words.accepted(words.Reader.COLUMN)
 COUNT = "_count"  # ends the name of the column with a finding's number of lesions
 MOST_LESIONS = 100  # a larger number is not a count but a year, a record number
 Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each row
