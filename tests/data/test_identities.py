@@ -42,7 +42,8 @@ def of_patients(root, *numbers, **options):
 @pytest.mark.parametrize(
     "word",
     ["NULL", "nan", "NA", "N/A", "#N/A", "None", "-", "?", "unknown", "<NA>", "#REF!",
-     "anonymous", "不明", "\u3000"],
+     "anonymous", "不明", "\u3000", "(null)", "[NULL]", "#BEZUG!", "#WERT!", "#NV",
+     "#¡REF!", "k. A.", "no ID", "XXXX", "-1", "dummy", "未填"],
 )  # fmt: skip
 def test_a_word_for_nobody_is_no_patient(tmp_path, word):
     found, faults, problems = of_patients(tmp_path, "1", word, "NADIA")
@@ -68,7 +69,17 @@ def test_numbers_cut_after_fifteen_digits_are_told_if_all_are(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "other", ["123.0", "00123", "'123", "123,00", "\uff11\uff12\uff13"]
+    "other",
+    [
+        "123.0",
+        "00123",
+        "'123",
+        "\u00b4123",
+        "\u2019123",
+        '="123"',
+        "123,00",
+        "\uff11\uff12\uff13",
+    ],
 )
 def test_two_spellings_of_a_number_are_one_patient_and_told(tmp_path, other):
     _, faults, _ = of_patients(tmp_path, "123", "a7", other)
@@ -128,6 +139,7 @@ def test_dates_ahead_are_told_unless_the_whole_table_lies_ahead(tmp_path):
     assert scan(tmp_path, ["rib"], rows)[1] == [(5, "future_date")]
     found, faults, _ = scan(tmp_path, ["rib"], rows, allow=["future_date"])
     assert found.studies[3].days == 0 and not faults
+    assert scan(tmp_path, ["rib"], rows[2:])[1] == [(3, "future_date")]  # half of them
     shifted = [
         (name, who, f"218{i}-05-06", 0) for i, (name, who, *_) in enumerate(past)
     ]

@@ -35,7 +35,7 @@ from data.cxr_registry.labels import (
 READ = ("auto", "always", "never")
 SILENCE = {"negative": 0, "unknown": -1}
 AFFIRMED, NEGATED, DOUBTFUL, IGNORED = "affirmed", "negated", "doubtful", "ignored"
-VERSION = 2  # of the code that reads; raise it when equal rules give other labels
+VERSION = 3  # of the code that reads; raise it when equal rules give other labels
 # full-width signs, letters and digits, which East Asian keyboards write
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _BATCH = 250  # reports per task of the pool: about a second
@@ -179,6 +179,9 @@ class Reader:
                     )
                     for mention in read.mentions
                 ]
+        if not unread:  # no sentence alone may be long enough to tell
+            text = report[valid_from:]
+            unread = text_language.foreign_by_words(text, self.rules.languages)
         return Mentions(tuple(mentions), about_image, anatomy, unread, missing)
 
     def _sentence(self, sentence: str, section: str) -> "_Sentence":
