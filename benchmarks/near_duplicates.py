@@ -19,10 +19,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import real_films
+
 from data.cxr_registry.dicom import reader
-from data.cxr_registry.guard import checks
 from data.cxr_registry.survey import duplicates
-from data.cxr_registry.tables import records
 
 BITS = (256, 64)
 REGISTRY = 65_845  # radiographs of the paper
@@ -69,12 +69,7 @@ def main() -> None:
     parser.add_argument("--registry", type=Path, required=True)
     parser.add_argument("--images", type=int, default=1_000)
     flags = parser.parse_args()
-    studies = records.scan_registry(
-        flags.registry,
-        findings=None,
-        problems=checks.Problems(),
-        options=records.ReadingOptions(),
-    ).studies[: flags.images]
+    studies = real_films.studies(flags.registry)[: flags.images]
     patients = np.array([study.patient for study in studies])
     rng = np.random.default_rng(0)
     hashes, moved = [], {}

@@ -19,10 +19,10 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import real_films
+
 from data.cxr_registry.dicom import reader
-from data.cxr_registry.guard import checks
 from data.cxr_registry.survey import polarity
-from data.cxr_registry.tables import records
 
 SIDE = 256  # pixels: more than the search looks at
 
@@ -49,12 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--registry", type=Path, required=True)
     flags = parser.parse_args()
-    studies = records.scan_registry(
-        flags.registry,
-        findings=None,
-        problems=checks.Problems(),
-        options=records.ReadingOptions(),
-    ).studies
+    studies = real_films.studies(flags.registry)
     films = [
         cv2.resize(
             reader.read_radiograph(study.path).pixels,

@@ -5,7 +5,6 @@ Nothing is written into the registry, and rows are named by their number alone.
 
 import collections
 import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from data.cxr_registry.survey import duplicates, looks, pixel_survey, table_surv
 from data.cxr_registry.tables import records
 
 FORMAT = 2  # version of audit.json
+TABLES = "tables"  # folder below `out` with those of a public download
 _LOGGED = 20  # faults in the log; audit.json has all
 
 
@@ -63,29 +63,28 @@ def audit(options: AuditOptions) -> bool:
         raise ValueError("--out lies in the registry, which an audit leaves as it is")
     problems = checks.Problems(options.allow)
     log.info("reading the tables")
-    with tempfile.TemporaryDirectory() as folder:
-        reading = prepare.with_tables(
-            options.reading, options.registry, Path(folder), allow=options.allow
+    reading = prepare.with_tables(
+        options.reading, options.registry, out / TABLES, allow=options.allow
+    )
+    registry = records.scan_registry(
+        options.registry,
+        findings=options.findings,
+        problems=problems,
+        options=reading,
+        workers=options.workers,
+    )
+    sample = sampled = None
+    if options.sampled:
+        sampled = label_check.take_back(options.sampled, registry)
+    if options.sample:
+        sample = label_check.hand_out(
+            registry,
+            reading.tables or options.registry,
+            options.out,
+            number=options.sample,
+            seed=options.sample_seed,
+            columns=options.sample_columns,
         )
-        registry = records.scan_registry(
-            options.registry,
-            findings=options.findings,
-            problems=problems,
-            options=reading,
-            workers=options.workers,
-        )
-        sample = sampled = None
-        if options.sampled:
-            sampled = label_check.take_back(options.sampled, registry)
-        if options.sample:
-            sample = label_check.hand_out(
-                registry,
-                reading.tables or options.registry,
-                options.out,
-                number=options.sample,
-                seed=options.sample_seed,
-                columns=options.sample_columns,
-            )
     split_of = table_survey.split_of(registry, seed=options.seed)
     results = _look_at_images(registry, options) if options.pixels else []
     facts = {**table_survey.tables(registry), "sample": sample, "sampled": sampled}

@@ -1,7 +1,6 @@
 """From a registry, or the phantom, to a dataset that can be trained on."""
 
 import dataclasses
-import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -71,7 +70,8 @@ def with_tables(
     Args:
         reading: how the tables are read.
         registry: a registry, or a download in its official layout.
-        into: folder below which the download's tables are written.
+        into: folder below which the download's tables are kept; a second call finds
+            those of an unchanged download.
         allow: checks that may pass.
 
     Raises:
@@ -86,9 +86,9 @@ def with_tables(
         source.name,
         source.command,
     )
-    name = hashlib.sha256(str(registry.resolve()).encode()).hexdigest()[:16]
-    downloads.convert(source, registry, into / name, allow=allow)
-    return dataclasses.replace(reading, tables=into / name)
+    tables = downloads.tables_of(source, registry, into, allow=allow)
+    log.info("its tables: %s", "converted" if tables.is_new else "kept from before")
+    return dataclasses.replace(reading, tables=tables.folder)
 
 
 def _draw_phantom(build: BuildOptions, drawn: phantom.PhantomOptions) -> None:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from data.cxr_registry.guard import atomic, formulas
 from data.public import readers
 
+VERSION = 1  # of the converters; raise it when an equal download gives other tables
+TABLES = ("studies.csv", "regions.csv")
 _CELLS = {1: "1", 0: "0", -1: ""}  # a label as the registry's column has it
 
 
@@ -83,7 +85,7 @@ def write(conversion: Conversion, folder: Path) -> None:
     the new one comes last.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    studies, regions = folder / "studies.csv", folder / "regions.csv"
+    studies, regions = (folder / name for name in TABLES)
     with (  # the last one is renamed first
         atomic.replacing(studies) as studies_draft,
         atomic.replacing(regions) as regions_draft,

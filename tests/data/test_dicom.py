@@ -11,7 +11,7 @@ from pydicom import uid
 from pydicom.sequence import Sequence as Items
 
 from data.cxr_registry.build import encode
-from data.cxr_registry.dicom import codestream, headers, reader
+from data.cxr_registry.dicom import codestream, headers, reader, views
 from tests.support import datasets, registry_files
 from tests.support.registry_files import WINDOW, film, write
 
@@ -309,6 +309,11 @@ def coded(value: str) -> Items:
         ({"ViewPosition": "LATERAL"}, "LATERAL", True),
         ({"ViewPosition": "LLD"}, "LLD", False),  # decubitus: lies, but is frontal
         ({"ViewPosition": "CANARY"}, "", False),
+        ({"ViewPosition": "RLAT"}, "LATERAL", True),
+        ({"ViewPosition": "L LATERAL"}, "LATERAL", True),
+        ({"ViewPosition": "AP SUPINE"}, "AP", False),
+        ({"ViewPosition": "LAT DECUBITUS"}, "", False),
+        ({"ViewPosition": "CANARY", "ViewCodeSequence": coded("R-10236")}, "LL", True),
         ({"ViewCodeSequence": coded("399198007")}, "RL", True),
         ({"ViewCodeSequence": coded("R-10236")}, "LL", True),
         ({"ViewCodeSequence": coded("272479007")}, "PA", False),
@@ -360,3 +365,23 @@ def test_an_object_without_pixels_is_told_by_its_kind(tmp_path, name, words, has
         path.write_bytes(raw[144 + int.from_bytes(raw[140:144], "little") :])
     with pytest.raises(reader.UnreadableRadiograph, match=f"is no image .*{words}"):
         reader.read_radiograph(path)
+
+
+@pytest.mark.parametrize(
+    ("term", "cells"),
+    [
+        ("LATERAL", ["Lateral view", "Thorax seitl.", "seitlich", "LLAT", "R-LAT",
+                     "left lateral", "Lat.", "profil", "Perfil", "Rx laterale", "側面",
+                     "胸部侧位", "\uff2c\uff2c", "chest lat"]),
+        ("AP", ["ap", "A.P.", "AP supine", "portable AP", "Thorax a.p."]),
+        ("PA", ["pa", "p.a.", "Chest PA", "PA (frontal)"]),
+        # two views in one cell, a frontal film of one who lies on the side, names
+        ("", ["PA + LAT", "AP LATERAL", "Lateral decubitus", "Seitenlage",
+              "frontal", "正面", "L", "R", "2 Ebenen", "PAUL", "LATIMER", "APOLLO"]),
+    ],
+)  # fmt: skip
+def test_views_as_people_write_them(term, cells):
+    for cell in cells:
+        expected = {"Lat.": "LAT", "\uff2c\uff2c": "LL"}.get(cell, term)
+        assert views.known(cell) == expected, cell
+        assert not expected or (expected in views.LATERALS) == (term == "LATERAL")

@@ -94,6 +94,41 @@ def test_other_encodings_are_told_by_name_and_row(tmp_path, text, encoding, name
     assert "from row 3 on" in problems[-1].text and named in problems[-1].text
 
 
+def test_nul_characters_are_told_by_row(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"image,patient_id\na,1\nb,1\x002\nc,3\n")
+    table, faults, problems = scan(path)
+    assert faults == [(3, "table")] and "NUL" in problems[0].text
+    assert [line["patient_id"] for _, line in table.numbered()] == ["1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("end", "is_cut"),
+    [
+        ("c,3", True),  # a killed export: no codes, and no end of the line
+        ("c,3\n", False),  # a spreadsheet leaves out empty cells at a row's end
+        ("c,3,", False),
+        ("c,3,S22.41XA", False),
+        ("", False),
+    ],
+)
+def test_a_row_in_which_the_file_ends_is_told(tmp_path, end, is_cut):
+    path = tmp_path / "t.csv"
+    path.write_text(f"image,patient_id,codes\na,1,J93.9\nb,2\n{end}")
+    table, faults, _ = scan(path)
+    assert faults == ([(4, "table")] if is_cut else [])
+    assert len(list(table.numbered())) == (3 if end and not is_cut else 2)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", ",\n", ",,\r\n"])
+def test_line_ends_and_empty_columns_at_the_end_are_read(tmp_path, end):
+    path = tmp_path / "t.csv"
+    path.write_bytes(end.join(["image,codes", "a,J93.9", "b,S22.4", ""]).encode())
+    table, faults, _ = scan(path)
+    assert not faults and table.columns == ("image", "codes")
+    assert [line["codes"] for line in table.rows] == ["J93.9", "S22.4"]
+
+
 def test_a_workbook_under_another_name_is_told(tmp_path):
     path = tmp_path / "studies.csv"
     with zipfile.ZipFile(path, "w") as archive:
@@ -203,9 +238,15 @@ def test_hidden_rows_are_told_and_counted_when_allowed(tmp_path):
     def hide(sheet):
         sheet.row_dimensions[3].hidden = True
 
-    path = book(tmp_path / "t.xlsx", CODES, hide)
-    table, faults, _ = scan(path)
-    assert faults == [(3, "hidden_row")] and len(table.rows) == 3
+    def flatten(xml):
+        return xml.replace('<row r="3"', '<row r="3" ht="0" customHeight="1"')
+
+    for path in (
+        book(tmp_path / "t.xlsx", CODES, hide),
+        book(tmp_path / "flat.xlsx", CODES, patch=flatten),
+    ):
+        table, faults, _ = scan(path)
+        assert faults == [(3, "hidden_row")] and len(table.rows) == 3
 
 
 def test_a_stated_size_that_is_too_small_hides_no_row(tmp_path):

@@ -42,7 +42,8 @@ def of_patients(root, *numbers, **options):
 @pytest.mark.parametrize(
     "word",
     ["NULL", "nan", "NA", "N/A", "#N/A", "None", "-", "?", "unknown", "<NA>", "#REF!",
-     "anonymous", "不明", "\u3000"],
+     "anonymous", "不明", "\u3000", "(null)", "[NULL]", "#BEZUG!", "#WERT!", "#NV",
+     "#¡REF!", "k. A.", "no ID", "XXXX", "-1", "dummy", "未填"],
 )  # fmt: skip
 def test_a_word_for_nobody_is_no_patient(tmp_path, word):
     found, faults, problems = of_patients(tmp_path, "1", word, "NADIA")
@@ -68,7 +69,17 @@ def test_numbers_cut_after_fifteen_digits_are_told_if_all_are(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "other", ["123.0", "00123", "'123", "123,00", "\uff11\uff12\uff13"]
+    "other",
+    [
+        "123.0",
+        "00123",
+        "'123",
+        "\u00b4123",
+        "\u2019123",
+        '="123"',
+        "123,00",
+        "\uff11\uff12\uff13",
+    ],
 )
 def test_two_spellings_of_a_number_are_one_patient_and_told(tmp_path, other):
     _, faults, _ = of_patients(tmp_path, "123", "a7", other)
@@ -128,6 +139,7 @@ def test_dates_ahead_are_told_unless_the_whole_table_lies_ahead(tmp_path):
     assert scan(tmp_path, ["rib"], rows)[1] == [(5, "future_date")]
     found, faults, _ = scan(tmp_path, ["rib"], rows, allow=["future_date"])
     assert found.studies[3].days == 0 and not faults
+    assert scan(tmp_path, ["rib"], rows[2:])[1] == [(3, "future_date")]  # half of them
     shifted = [
         (name, who, f"218{i}-05-06", 0) for i, (name, who, *_) in enumerate(past)
     ]
@@ -218,11 +230,14 @@ def test_without_dates_codes_count_for_the_patients_empty_cells(tmp_path):
         ("Right rib fracture.", [1, -1]),
         ("Possible rib fracture.", [-1, -1]),
         ("No rib fracture.", [0, 0]),
-        ("Report pending.", [0, 0]),
+        ("Heart is normal.", [0, 0]),
     ],
 )
 def test_a_report_of_one_row_casts_doubt_as_codes_do(tmp_path, report, labels):
-    rows = [("a.png", "1", DAY, "", report), ("b.png", "1", DAY, "", "")]
+    rows = [
+        ("a.png", "1", DAY, "", report),
+        ("b.png", "1", DAY, "", "Lungs are clear."),
+    ]
     for row in rows:
         (tmp_path / row[0]).touch()
     table(

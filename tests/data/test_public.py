@@ -573,9 +573,14 @@ def test_audit_and_build_take_a_download_as_it_is(
     assert after == before and sorted(p.name for p in out.iterdir()) == [
         "audit.html",
         "audit.json",
+        "tables",
     ]
     source = downloads.recognise(root)
     assert source and name in source.name and source.command in caplog.text
+    assert caplog.text.count("its tables: converted") == 1
+    assert audit.audit(options)
+    assert caplog.text.count("its tables: kept from before") == 1
+    assert json.loads((out / "audit.json").read_text()) == found
     assert str(tmp_path) not in caplog.text.replace(str(out), "")
 
     # the same tables, written beside the download by the command that was logged
@@ -590,6 +595,117 @@ def test_audit_and_build_take_a_download_as_it_is(
     assert apart.studies == beside.studies
     assert found["labels"][finding]["1"] == apart.counts()[finding]["positive"]
     assert downloads.recognise(root) is None  # now it is a registry
+
+
+def counted(source: downloads.Source) -> tuple[downloads.Source, list[Path]]:
+    """The source, and a list that grows with each conversion."""
+    calls: list[Path] = []
+
+    def convert(root, **options):
+        calls.append(root)
+        return source.convert(root, **options)
+
+    return source._replace(convert=convert), calls
+
+
+def alter_labels(root):
+    for path in (*root.glob("Data_Entry*"), *root.glob("annotations/image_labels_te*")):
+        path.write_text(path.read_text().replace("058Y", "057Y") + "\n")
+
+
+def alter_boxes(root):
+    for path in (*root.glob("BBox*"), *root.glob("annotations/annotations_te*")):
+        path.write_text(path.read_text().replace("512", "511").replace("1.5", "1.25"))
+
+
+def add_an_image(root):
+    folder = next(
+        path for path in (root / "images_001/images", root / "test") if path.is_dir()
+    )
+    first = min(folder.iterdir())
+    (folder / f"z{first.suffix}").write_bytes(first.read_bytes())
+
+
+def resize_an_image(root):
+    path = min([*root.glob("images_*/images/*"), *root.glob("test/*")])
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+@pytest.mark.parametrize("make", [nih, vindr])
+def test_a_download_is_converted_once_and_anew_when_it_changes(tmp_path, make):
+    root, home = make(tmp_path / "download"), tmp_path / "tables"
+    recognised = downloads.recognise(root)
+    assert recognised
+    source, calls = counted(recognised)
+
+    def tables(allow=()):
+        return downloads.tables_of(source, root, home, allow=allow)
+
+    first = tables()
+    written = {path.name: path.read_bytes() for path in first.folder.iterdir()}
+    assert first.is_new and {*conversion.TABLES, downloads.FINISHED} <= written.keys()
+    assert tables() == (first.folder, False) and len(calls) == 1
+    moved = root.rename(tmp_path / "moved")  # its place does not count
+    assert downloads.tables_of(source, moved, home, allow=()).folder == first.folder
+    moved.rename(root)
+    seen = {first.folder}
+    for alter in (alter_labels, alter_boxes, add_an_image, resize_an_image):
+        alter(root)
+        changed = tables()
+        assert changed.is_new and changed.folder not in seen
+        assert tables() == (changed.folder, False)
+        seen.add(changed.folder)
+    # another check of the converters that may pass; one that they don't have
+    assert tables(["bad_value"]).is_new and not tables(["negative"]).is_new
+    assert written == {path.name: path.read_bytes() for path in first.folder.iterdir()}
+
+
+def test_a_conversion_that_was_cut_off_or_altered_is_done_again(tmp_path, monkeypatch):
+    root, home = nih(tmp_path / "download"), tmp_path / "tables"
+    recognised = downloads.recognise(root)
+    assert recognised
+    source, calls = counted(recognised)
+
+    def tables():
+        return downloads.tables_of(source, root, home, allow=())
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:  # before, while and after the tables are made
+        for name in ("_write_table", "_study_rows"):
+            patch.setattr(conversion, name, killed)
+            with pytest.raises(Killed):
+                tables()
+        patch.undo()
+        patch.setattr(downloads.atomic, "sync", killed)
+        with pytest.raises(Killed):
+            tables()
+    (folder,) = home.iterdir()
+    assert not (folder / downloads.FINISHED).exists() and len(calls) == 3
+    assert tables() == (folder, True) and not tables().is_new
+    good = {name: (folder / name).read_bytes() for name in conversion.TABLES}
+    for spoil in (
+        lambda: (folder / downloads.FINISHED).write_text("{"),
+        lambda: (folder / "studies.csv").write_bytes(good["studies.csv"][:-9]),
+        lambda: (folder / "regions.csv").unlink(),
+    ):
+        spoil()
+        assert tables() == (folder, True)
+        assert good == {name: (folder / name).read_bytes() for name in good}
+
+
+def test_other_code_of_the_converters_converts_anew(tmp_path, monkeypatch):
+    root = vindr(tmp_path / "download")
+    source = downloads.recognise(root)
+    assert source
+    first = downloads.tables_of(source, root, tmp_path / "t", allow=())
+    monkeypatch.setattr(conversion, "VERSION", conversion.VERSION + 1)
+    other = downloads.tables_of(source, root, tmp_path / "t", allow=())
+    assert other.is_new and other.folder != first.folder
 
 
 def test_a_build_takes_tables_from_another_folder(tmp_path):

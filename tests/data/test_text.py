@@ -357,6 +357,27 @@ def test_how_the_sentences_of_a_report_make_one_label(reader, report, label):
         ("Không thấy gãy xương sườn.", report_text.UNREAD + "vi"),
         ("肋骨骨折なし。", report_text.UNREAD + "ja"),
         ("Keine Rippenfraktur. Herz und Lunge normal.", report_text.UNREAD + "de"),
+        ("Ribfractuur links. Geen pneumothorax.", report_text.UNREAD + "nl"),
+        (
+            "Revbensfraktur på vänster sida. Ingen pneumothorax.",
+            report_text.UNREAD + "sv",
+        ),
+        (
+            "Ribbensfraktur på venstre side. Ingen pneumothorax.",
+            report_text.UNREAD + "da",
+        ),
+        ("Fraktura žebra vlevo, bez pneumothorax.", report_text.UNREAD + "cs"),
+        (
+            "Kylkiluun murtuma vasemmalla. Ei pneumothorax.",
+            report_text.UNREAD + "fi",
+        ),
+        ("Bal oldalon bordatörés. Pneumothorax nincs.", report_text.UNREAD + "hu"),
+        ("Fractură costală stânga, fără pneumothorax.", report_text.UNREAD + "ro"),
+        ("Prijelom rebra lijevo. Pneumothorax: nema.", report_text.UNREAD + "hr"),
+        (
+            "Fraktur iga kiri. Tidak tampak pneumothorax.",
+            report_text.UNREAD + "id",
+        ),
     ],
 )
 def test_a_report_that_is_not_read_leaves_labels_unknown_and_says_why(
@@ -369,6 +390,24 @@ def test_a_report_that_is_not_read_leaves_labels_unknown_and_says_why(
 def test_a_language_is_told_by_more_than_a_name(reader):
     report = "Lungs are clear. Electronically signed by Maria de la Cruz MD."
     assert reader.labels(report, ["rib"])["rib"].label == 0
+
+
+def test_names_abroad_and_terse_english_are_read(reader):
+    for report in (
+        "Heart normal. Lungs clear. Dr. van den Berg.",
+        "Bibasilar atelectasis. Cardiomegaly. Signed: Ingen Och, MD.",
+        "Small effusion. BAL planned. Dr. Ole Nielsen, Dr. Bez.",
+    ):
+        assert reader.labels(report, ["rib"])["rib"].label == 0, report
+
+
+def test_a_query_that_begins_a_sentence_is_a_doubt(reader):
+    for report, label in (
+        ("Query rib fracture on the left.", -1),
+        ("FINDINGS: Lungs clear. Query left rib fracture.", -1),
+        ("INDICATION: Query rib fracture. FINDINGS: Lungs clear.", 0),
+    ):
+        assert reader.labels(report, ["rib"])["rib"].label == label, report
 
 
 def test_what_is_read_stands_beside_what_is_not(reader):

@@ -253,6 +253,10 @@ def test_what_is_counted(tmp_path):
     assert found["table"]["rows"] == 24
     assert found["supervision"]["rib"] == {"R": 3, "P": 9, "N": 10, "unknown": 1}
     assert found["labels"]["rib"] == {"1": 12, "0": 10, "-1": 1}
+    other_view = found["unclear"].pop(
+        "views in other words; laterals may be among them"
+    )
+    assert other_view["rows"] == found["views"]["other"]["images"] == 1
     assert found["unclear"] == {
         kind: {"rows": 1, "examples": [24]}
         for kind in ("labels that can't be read", "codes that can't be read")

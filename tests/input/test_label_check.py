@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,15 @@ def test_doubts_of_reports_are_counted_by_the_rule_that_doubts(tmp_path):
     assert doubts["report: historical"]["examples"][0] == 2
     assert doubts["report: uncertain"]["examples"][-1] == 25
     assert len(doubts["report: uncertain"]["examples"]) == 10
+    # and each stands on the page, with its rows, where a narrow screen can scroll
+    page = (tmp_path.with_name("out") / "audit.html").read_text()
+    unclear = page[page.index(">Unclear<") :]
+    assert unclear[: unclear.index("<tr>")].count('<div class="wide"><table') == 1
+    for kind, doubt in doubts.items():
+        line = next(line for line in unclear.splitlines() if f">{kind}<" in line)
+        cells = re.findall(r">([^<>]+)<", line)
+        rows = ", ".join(map(str, doubt["examples"]))
+        assert cells == [kind, str(doubt["rows"]), rows]
 
 
 def test_the_command_hands_out_and_takes_back_and_names_nobody(tmp_path):

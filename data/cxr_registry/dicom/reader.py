@@ -18,15 +18,11 @@ from data.cxr_registry.dicom import (
     decoding,
     grayscale,
     headers,
+    views,
 )
 
 MAX_BYTES = 512 << 20  # of the file; a 16-bit 8k x 8k detector stores 128 MiB
-# Terms of View Position, defined and in use; any other word might be a name.
-VIEWS = frozenset(
-    {"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LAO", "LPO", "RAO", "RPO"}
-    | {"LAT", "LATERAL", "OBLIQUE", "LORDOTIC"}
-)
-LATERALS = frozenset({"LL", "RL", "LAT", "LATERAL"})
+VIEWS, LATERALS = views.VIEWS, views.LATERALS
 # View codes, of SNOMED CT and of the SNOMED RT before it (PS3.16 CID 4010).
 _VIEW_CODES = {
     "399348003": "AP", "R-10206": "AP", "272479007": "PA", "R-10214": "PA",
@@ -253,10 +249,10 @@ def _directions(orientation: Any) -> tuple[str, str]:
 
 
 def _view(header: Any) -> str:
-    """The word of View Position, else that of the view's code; "" for another one."""
-    view = _token(header.get("ViewPosition"))
+    """The term of View Position, else of the view's code; "" where neither is known."""
+    view = views.known(str(header.get("ViewPosition") or ""))
     if view:
-        return view if view in VIEWS else ""
+        return view
     for item in header.get("ViewCodeSequence") or ():
         return _VIEW_CODES.get(str(item.get("CodeValue")), "")
     return ""

@@ -103,6 +103,7 @@ class TextLabel(NamedTuple):
     evidence: str  # offsets and rules, or one of SILENT; never words of the report
     silent: bool  # no mention decided the label
     reason: str  # the evidence without offsets, to count by
+    unread: bool = False  # there is text on the image, and no pattern could read it
 
 
 # Evidence of a label that no mention decided.
@@ -187,6 +188,9 @@ class Reader:
                     )
                     for mention in read.mentions
                 ]
+        if not unread:  # no sentence alone may be long enough to tell
+            text = report[valid_from:]
+            unread = text_language.foreign_by_words(text, self.rules.languages)
         return Mentions(tuple(mentions), about_image, anatomy, unread, missing)
 
     def _sentence(self, sentence: str, section: str) -> "_Sentence":
@@ -284,18 +288,18 @@ def decide(mentions: Mentions, finding: str, *, silence: int) -> TextLabel:
     """
     label = _decide(mentions, finding)
     if mentions.unread and (label is None or label.label == 0):
-        return _silent(-1, UNREAD + mentions.unread)
+        return _silent(-1, UNREAD + mentions.unread, unread=True)
     if label:
         return label
     if not mentions.about_image:
         return _silent(-1, MISSING if mentions.missing else NO_REPORT)
     if not mentions.anatomy:
-        return _silent(-1, NO_ANATOMY)
+        return _silent(-1, NO_ANATOMY, unread=True)
     return _silent(silence, NO_MENTION)
 
 
-def _silent(label: int, why: str) -> TextLabel:
-    return TextLabel(label, why, silent=True, reason=why)
+def _silent(label: int, why: str, *, unread: bool = False) -> TextLabel:
+    return TextLabel(label, why, silent=True, reason=why, unread=unread)
 
 
 def _decide(mentions: Mentions, finding: str) -> TextLabel | None:

@@ -18,7 +18,7 @@ class Weight(enum.IntEnum):
 
     SILENT = 0  # the source says nothing; the label is a default
     IMPLIED = 1  # there are codes, and none of them is of the finding
-    DOUBTED = 2  # uncertain, old or unspecified
+    DOUBTED = 2  # uncertain, old or unspecified, or text that can't be read
     STATED = 3
 
 
@@ -50,7 +50,8 @@ def settle(statements: Sequence[Statement]) -> tuple[int, str]:
 
     The column wins. Codes and report that contradict each other leave the finding
     unknown, until somebody fills its column. Otherwise the source of most weight
-    decides, the earlier one of two.
+    decides, the earlier one of two; of silent ones the unknown: codes that say nothing
+    beside a report that says nothing give no negative.
 
     Args:
         statements: of column, codes, report (or the user's own labels of it) and
@@ -62,8 +63,8 @@ def settle(statements: Sequence[Statement]) -> tuple[int, str]:
         return statements[0].label, "column"
     if any(True for _ in conflicts(statements)):
         return -1, " against ".join(f"{s.source}: {s.evidence}" for s in statements)
-    strongest = max(statements, key=lambda statement: statement.weight)
-    return strongest.label, f"{strongest.source}: {strongest.evidence}"
+    deciding = _deciding(statements)
+    return deciding.label, f"{deciding.source}: {deciding.evidence}"
 
 
 def basis(statements: Sequence[Statement], *, boxed: bool) -> str:
@@ -86,9 +87,16 @@ def basis(statements: Sequence[Statement], *, boxed: bool) -> str:
         return statements[0].source if statements else "nothing"
     if any(True for _ in conflicts(statements)):
         return CONFLICT
-    strongest = max(statements, key=lambda statement: statement.weight)
+    deciding = _deciding(statements)
     words = {Weight.SILENT: "silence of ", Weight.IMPLIED: "other "}
-    return words.get(strongest.weight, "") + strongest.source
+    return words.get(deciding.weight, "") + deciding.source
+
+
+def _deciding(statements: Sequence[Statement]) -> Statement:
+    """The first statement of most weight; of silent ones the first unknown one."""
+    return max(
+        statements, key=lambda s: (s.weight, s.weight is Weight.SILENT and s.label < 0)
+    )
 
 
 def contradicted_by(count: Statement, statements: Sequence[Statement]) -> str:

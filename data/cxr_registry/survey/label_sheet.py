@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.cxr_registry.guard import atomic, checks, formulas
+from data.cxr_registry.labels import words
 from data.cxr_registry.survey import label_sample
 from data.cxr_registry.tables import formats, records
 
@@ -22,12 +23,8 @@ SHEET, DRAW = "sample_confidential.csv", "sample_draw.csv"
 WARNING = "patient data: keep in the hospital"
 NEEDED = ("code", "row", "finding", "answer", "sample")  # to be understood again
 OWN = (*NEEDED, "image", "remark", "confidential")  # columns, without those shown
-ANSWERS: Mapping[str, int] = {
-    **dict.fromkeys(("1", "1.0", "yes", "y", "positive"), 1),
-    **dict.fromkeys(("0", "0.0", "no", "n", "negative"), 0),
-    **dict.fromkeys(("?", "-1", "-1.0", "unsure", "unclear", "unknown"), -1),
-}
-WORDS = "1 (yes), 0 (no) or ? (can't be told)"
+_ANSWERS = words.accepted(words.Reader.SHEET)
+_WORDS = "1 (yes), 0 (no) or ? (can't be told)"
 _NAME = re.compile(r"n(\d{1,9})s(-?\d{1,19})-[a-z]{8}")
 
 
@@ -131,12 +128,12 @@ def read(path: Path, problems: checks.Problems) -> Sheet:
             problems.add(table.name, line, text)
         else:
             line_of[key] = line
-        if word in ANSWERS:
-            answers[key] = ANSWERS[word]
+        if word in _ANSWERS:
+            answers[key] = _ANSWERS[word]
         elif word:
-            problems.add(table.name, line, f"its answer must be {WORDS}, or empty")
+            problems.add(table.name, line, f"its answer must be {_WORDS}, or empty")
     if not any(cells["answer"] for _, cells in lines):
-        problems.add(table.name, None, f"has no answer; write {WORDS} into its lines")
+        problems.add(table.name, None, f"has no answer; write {_WORDS} into its lines")
     empty = frozenset(line_of.keys() - answers.keys())
     return Sheet(table.name, sample, answers, empty, line_of)
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data.cxr_registry.guard import checks
-from data.cxr_registry.labels import codes, report_text, settling
+from data.cxr_registry.labels import codes, report_text, settling, words
 from data.cxr_registry.tables import formats, own_labels, siblings
 
-LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "": None}
+LABELS = words.accepted(words.Reader.COLUMN)
 COUNT = "_count"  # ends the name of the column with a finding's number of lesions
 MOST_LESIONS = 100  # a larger number is not a count but a year, a record number
 Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each row
@@ -121,6 +121,8 @@ class Cells:
         count = self._count(row, cells, name, statements)
         statements += [_counted(count)] if count >= 0 else []
         label, why = settling.settle(statements)
+        if why == f"report: {report_text.NO_REPORT}":  # an empty cell is counted here
+            self._doubt(row, why)
         drawn = [_stated("region", 1)] if boxed else []
         self.disagreements += [
             settling.Disagreement(row, name, *pair)
@@ -367,7 +369,7 @@ def _doubted(source: str, evidence: str) -> settling.Statement:
 
 def _reported(report: report_text.TextLabel) -> settling.Statement:
     weight = settling.Weight.STATED if report.label >= 0 else settling.Weight.DOUBTED
-    if report.silent:
+    if report.silent and not report.unread:  # what is not read may name the finding
         weight = settling.Weight.SILENT
     return settling.Statement("report", report.label, report.evidence, weight)
 

@@ -69,8 +69,8 @@ def read_all(
         file: name of the table.
         rows: number and cells of each row.
         patient_of: row -> patient.
-        problems: takes cells that are no dates, and dates ahead of today where most of
-            the table's are not (a de-identified table may lie ahead as a whole).
+        problems: takes cells that are no dates, and dates ahead of today unless most of
+            the table's are (a de-identified table may lie ahead as a whole).
     """
     dates: dict[int, datetime.date] = {}
     first: dict[str, datetime.date] = {}
@@ -87,7 +87,7 @@ def read_all(
             first[patient] = min(first.get(patient, date), date)
     tomorrow = datetime.date.today() + datetime.timedelta(days=1)  # in any time zone
     ahead = [row for row, date in dates.items() if date > tomorrow]
-    if 2 * len(ahead) < len(dates):
+    if 2 * len(ahead) <= len(dates):
         for row in ahead:
             text = "study_date lies ahead of today; correct it"
             problems.add(file, row, text, check="future_date")

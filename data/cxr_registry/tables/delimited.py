@@ -25,6 +25,7 @@ _BOOKS = {
 }
 # Encodings of old exports, and the share of high bytes in a text that uses them.
 _EAST_ASIAN = {"big5": "Big5", "gbk": "GBK", "shift_jis": "Shift JIS", "euc_kr": "EUC"}
+_CUT = "the file ends within this row; export it again, or complete the row"
 _FILE = re.compile(r"[^\s,;|]+\.[A-Za-z0-9]{2,5}")  # the name of an image's file
 
 
@@ -99,7 +100,15 @@ class _Records:
                 reader = self._reader()
                 yield Noted(fault=_broken("a cell holds whole rows"))
                 continue
+            elif self._is_cut(record):
+                yield Noted(fault=_CUT)
+                continue
             yield record
+
+    def _is_cut(self, record: list[str]) -> bool:
+        """Whether the file ends within this record, as a killed export leaves it."""
+        is_last = bool(self._taken) and not self._taken[-1].endswith(("\n", "\r"))
+        return is_last and 0 < len(record) < len(self._header)
 
     def _reader(self) -> Any:
         def feed() -> Iterator[str]:

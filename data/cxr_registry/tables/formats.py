@@ -165,6 +165,9 @@ def _row(
         text = f"{len(cells)} cells under {len(columns)} columns; "
         add(text + "quote cells that hold the separator")
         cells = []
+    if any("\0" in cell for cell in cells):
+        add("holds NUL characters: the file is damaged; export it again")
+        cells = []
     cells += [""] * (len(columns) - len(cells))
     pairs = zip(columns, cells, strict=False)
     return {name: cell for name, cell in pairs if name}

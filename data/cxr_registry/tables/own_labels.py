@@ -11,20 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.cxr_registry.guard import checks
+from data.cxr_registry.labels import words
 from data.cxr_registry.tables import formats
 
 COLUMNS = ("image", "finding", "label")
-WORDS = {  # in lower case
-    "1": 1,
-    "1.0": 1,
-    "positive": 1,
-    "0": 0,
-    "0.0": 0,
-    "negative": 0,
-    "-1": -1,
-    "-1.0": -1,
-    "unknown": -1,
-}
+_LABELS = words.accepted(words.Reader.OWN)
 
 
 class OwnLabel(NamedTuple):
@@ -82,14 +73,14 @@ class OwnLabels:
         for row, cells in self._table.numbered():
             faults = []
             image = known.get(_plain(cells["image"]))
-            label = WORDS.get(cells["label"].lower())
+            label = _LABELS.get(cells["label"].lower())
             if image is None:
                 faults.append("its image is not in the studies table")
             if cells["finding"] not in findings:
                 have = ", ".join(sorted(findings))
                 faults.append(f"finding must be one of {have}")
             if label is None:
-                faults.append(f"label must be one of {', '.join(WORDS)}")
+                faults.append(f"label must be one of {', '.join(_LABELS)}")
             key = (image or "", cells["finding"])
             if not faults and key in labels:
                 faults.append(f"the same image and finding as row {labels[key].row}")

@@ -13,12 +13,18 @@ from data.cxr_registry.guard import checks
 _CHECK = "patient_id"
 _WORDS = (
     "null none nan na n/a n.a. #n/a <na> nil undefined unknown unk missing empty anon "
-    "anonymous anonymized anonymised unbekannt keine k.a. \\n #ref! #value! #name? "
-    "#null! #num! #div/0! 未知 不明 無 无"
+    "anonymous anonymized anonymised unbekannt keine k.a. \\n "
+    "#nv #n/d noid nopatient s.o. dummy test none.0 nan.0 -1 -1.0 "
+    "未知 不明 未填 無 无 空"
 )
 _NONE = frozenset(_WORDS.split())
 # 1.23457E+11, or 1,23457E+11 of a German spreadsheet; 12E5 may be a real number
 _ROUNDED = re.compile(r"\d[.,]\d+E\+?\d+|\dE\+\d+", re.IGNORECASE)
+_BRACKETS = re.compile(r"^[\[(<{](.*)[\])>}]$")
+# a spreadsheet's error in any language, #REF! and #BEZUG!; a name taken out, XXXX
+_SIGNS = re.compile(r"#[\xa1\xbf]?[^\W_/]+(?:/0)?[!?]|x{3,}")
+# what a spreadsheet or a typist puts around a number to keep it as text
+_MARKS = re.compile("^=|['\"\u0301`\u2018\u2019\u201c\u201d\u200b\ufeff]")
 _EXACT = 15  # digits that a spreadsheet keeps of a number
 
 
@@ -29,7 +35,9 @@ def is_missing(cell: str) -> bool:
     (True, True, False)
     """
     text = unicodedata.normalize("NFKC", cell).casefold()
-    return text in _NONE or not any(map(str.isalnum, text))
+    text = _BRACKETS.sub(r"\1", "".join(text.split()))
+    is_sign = not any(map(str.isalnum, text)) or bool(_SIGNS.fullmatch(text))
+    return text in _NONE or is_sign
 
 
 def identify(
@@ -72,11 +80,11 @@ def identify(
 def _bare(cell: str) -> str:
     """What is left of a number without what programs and typists change in it.
 
-    >>> {_bare(cell) for cell in ("123", "123.0", "00123", "'123", "１２３")}
+    >>> {_bare(cell) for cell in ("123", "123.0", "00123", "'123", '="123"', "１２３")}
     {'123'}
     """
     text = unicodedata.normalize("NFKC", cell).casefold()
-    text = " ".join(re.sub("['\u200b\ufeff]", "", text).split())
+    text = " ".join(_MARKS.sub("", text).split())
     text = re.sub(r"(?<=\d)[.,]0+$", "", text)
     return re.sub(r"^0+(?=\d+$)", "", text) or cell
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.cxr_registry.dicom import reader as dicom
+from data.cxr_registry.dicom import views
 from data.cxr_registry.guard import checks
 from data.cxr_registry.labels import report_text, settling
 from data.cxr_registry.tables import (
@@ -44,7 +44,7 @@ class Study:
     counts: Mapping[str, int]  # finding -> lesions the record names; -1 unknown
     regions: tuple[regions.Region, ...]
     split: str | None  # train, validation or test, when the user brings splits
-    view: str  # one of dicom.VIEWS, OTHER_VIEW, or "" unknown
+    view: str  # one of views.VIEWS, OTHER_VIEW, or "" unknown
     sex: str  # "M", "F", "O"; "" unknown
     age: int | None  # years
 
@@ -238,7 +238,7 @@ def scan_registry(
         allowed=dict(problems.allowed),
         disagreements=tuple(reader.disagreements),
         non_acute=reader.non_acute,
-        unclear=_unclear(reader, table, boxes),
+        unclear=_unclear(reader, table, boxes, studies),
         report_rules=reader.report_rules,
         comparisons=tuple(reader.comparisons),
         other_regions=sum(
@@ -253,12 +253,18 @@ def scan_registry(
 
 
 def _unclear(
-    reader: cells.Cells, table: formats.Table, boxes: regions.Regions
+    reader: cells.Cells,
+    table: formats.Table,
+    boxes: regions.Regions,
+    studies: Sequence[Study],
 ) -> dict[str, tuple[int, ...]]:
     """What was read in spite of a doubt -> rows of the studies table."""
     kinds = {kind: tuple(rows) for kind, rows in reader.unclear.items()}
     kinds["cells filled from a merged cell"] = tuple(sorted(table.filled))
     kinds["boxes scaled from another image size"] = tuple(sorted(boxes.scaled))
+    kinds["views in other words; laterals may be among them"] = tuple(
+        study.row for study in studies if study.view == OTHER_VIEW
+    )
     return {kind: rows for kind, rows in kinds.items() if rows}
 
 
@@ -294,7 +300,7 @@ def _study(
     for name in findings:
         boxed = any(region.site == name for region in wanted)
         labels[name] = reader.label(row, line, name, sources, boxed)
-    view = line.get("view", "").upper()
+    view = line.get("view", "")
     return Study(
         row=row,
         image=line["image"],
@@ -309,7 +315,7 @@ def _study(
         regions=wanted,
         split=reader.choice(row, line, "split", {name: name for name in SPLITS}),
         # free text does not pass: it may say anything
-        view=view if view in dicom.VIEWS else OTHER_VIEW if view else "",
+        view=views.known(view) or (OTHER_VIEW if view else ""),
         sex=reader.choice(row, line, "sex", _SEXES) or "",
         age=reader.age(row, line.get("age", "")),
     )

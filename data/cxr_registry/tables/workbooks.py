@@ -200,7 +200,8 @@ def _scan(archive: zipfile.ZipFile, file: str, is_stale: bool) -> _Facts:
             _note_formulas(part, facts, is_stale)
             for match in _ROW.finditer(part):
                 tag = match[1].decode("latin-1")
-                if _attribute(tag, "hidden") in ("1", "true"):
+                is_flat = re.fullmatch(r"0(?:\.0*)?", _attribute(tag, "ht"))
+                if is_flat or _attribute(tag, "hidden") in ("1", "true"):
                     facts.hidden.add(int(_attribute(tag, "r") or 0))
             for match in _MERGED.finditer(part):
                 _note_merged(match, facts)
