@@ -21,6 +21,13 @@ from jax.experimental import multihost_utils
 
 from aals_jax.runtime import log
 
+_LAUNCHERS = {  # JAX's classes, in the words of their users
+    "SlurmCluster": "Slurm",
+    "OmpiCluster": "Open MPI",
+    "GceTpuCluster": "Cloud TPU",
+    "GkeTpuCluster": "Cloud TPU",
+    "K8sCluster": "Kubernetes",
+}
 T = TypeVar("T")
 JOIN_S = 600  # slow imports and a queue that starts its tasks one by one
 LOST_S = 20  # a host that is silent for so long counts as gone
@@ -77,9 +84,10 @@ def choose(
     if launcher is None:
         _refuse_tasks_without_launcher(environ)
         return ALONE
+    name = _LAUNCHERS.get(launcher.__name__, launcher.__name__)
     count = launcher.get_process_count()
     if count == 1:
-        return dataclasses.replace(ALONE, found_by=f"{launcher.name} started one task")
+        return dataclasses.replace(ALONE, found_by=f"{name} started one task")
     return Joining(
         count=count,
         index=launcher.get_process_id(),
@@ -88,7 +96,7 @@ def choose(
             override_coordinator_port=environ.get("JAX_COORDINATOR_PORT"),
         ),
         local_device=_own_device(environ, launcher.get_local_process_id()),
-        found_by=launcher.name,
+        found_by=name,
     )
 
 
@@ -128,7 +136,7 @@ def _launcher(environ: Mapping[str, str]) -> Any:
         if launcher.opt_in_only_method:
             continue
         # JAX looks up the job of every pod, and a pod may have none
-        if launcher.name == "k8s" and "JOB_COMPLETION_INDEX" not in environ:
+        if launcher.__name__ == "K8sCluster" and "JOB_COMPLETION_INDEX" not in environ:
             continue
         if launcher.is_env_present():
             return launcher
@@ -272,7 +280,7 @@ def tree_from_primary(make: Callable[[], T], like: T) -> T:
     if count() == 1:
         return make()
     leaves, structure = jax.tree.flatten(make() if is_primary() else like)
-    arrays = [np.ascontiguousarray(leaf) for leaf in leaves]
+    arrays = [np.asarray(leaf) for leaf in leaves]
     content = b"".join(array.tobytes() for array in arrays)
     words = np.frombuffer(content + bytes(-len(content) % 4), np.uint32)
     # whole words: a sum of floats would lose the sign of -0
