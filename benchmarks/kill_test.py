@@ -1,19 +1,19 @@
-"""Kills runs with SIGKILL in every phase and compares what they end in, bit for bit.
+"""Kills runs, or stops them, in every phase and compares what they end in, bit for bit.
 
-    python benchmarks/kill_test.py [--rounds 4] [--seed 0] [--keep DIR]
+    python benchmarks/kill_test.py [--signal KILL] [--rounds 4] [--seed 0] [--keep DIR]
+    python benchmarks/kill_test.py --signal TERM
 
 One undisturbed run is the reference. Each round starts afresh (its own phantom, dataset
-and workdir) and is killed once or more in each phase, at a random moment, with all its
-processes; then it is left to finish. result.json must equal the reference's byte for
+and workdir) and gets the signal once in each phase, at a random moment; SIGKILL goes to
+all its processes, and after SIGTERM it has to end with code 75 within 30 s. Then it is
+left to finish. result.json must equal the reference's byte for
 byte, and so must every leaf of the newest and the best state of both stages.
 """
 
 import argparse
-import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +24,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.support import processes  # noqa: E402
+
+LIMIT_S = 30.0  # from SIGTERM to the end
 PHASES = {  # a phase begins with the log line that holds its words
     "phantom": "drawing the phantom",
     "build": "drawing the phantom: 120 of 120",  # its own lines come near its end
@@ -51,51 +56,40 @@ SETTINGS = {
 }
 
 
-def start(folder: Path) -> subprocess.Popen:
+def start(folder: Path) -> processes.Process:
+    fields = SETTINGS | {"data.dir": folder / "datasets"}
     command = [
-        sys.executable,
         str(ROOT / "launch.py"),
         f"--config={ROOT / 'configs/clavicle.py'}",
         f"--workdir={folder / 'run'}",
-        f"--config.data.dir={folder / 'datasets'}",
-        *(f"--config.{name}={value}" for name, value in SETTINGS.items()),
+        *processes.as_flags(fields),
     ]
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return processes.Process(command, cwd=folder, environ={"JAX_PLATFORMS": "cpu"})
 
 
-def kill_in(folder: Path, phase: str, delay: float) -> str | None:
-    """Kills the run `delay` seconds into a phase; returns the last line it wrote, or
-    None where it ended before."""
+def stop_in(
+    folder: Path, phase: str, delay: float, number: signal.Signals
+) -> str | None:
+    """Sends a signal `delay` seconds into a phase; returns the last line that the run
+    wrote, or None where it ended before."""
     process = start(folder)
-    assert process.stderr is not None
-    line = ""
-    for line in process.stderr:
-        if PHASES[phase] in line:
-            break
-    else:
-        process.wait()
+    if not process.wait_for(PHASES[phase]):
         return None
     time.sleep(delay)
-    ended = process.poll() is not None
-    if not ended:
-        os.killpg(process.pid, signal.SIGKILL)
-    rest = process.stderr.read().splitlines()
-    process.wait()
-    return None if ended else " ".join([line, *rest][-1].split())
+    if process.has_ended:
+        return None
+    sent = time.monotonic()
+    process.signal(number)
+    code, waited = process.end(), time.monotonic() - sent
+    if number == signal.SIGTERM and (code not in (75, 0) or waited > LIMIT_S):
+        raise RuntimeError(f"code {code} after {waited:.0f} s:\n{process.log}")
+    return " ".join(process.lines[-1].split())
 
 
 def finish(folder: Path) -> None:
     process = start(folder)
-    _, errors = process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"the run failed:\n{errors}")
+    if process.end():
+        raise RuntimeError(f"the run failed:\n{process.log}")
 
 
 def states(folder: Path) -> dict[str, list[np.ndarray]]:
@@ -127,10 +121,12 @@ def compare(folder: Path, reference: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--signal", choices=("KILL", "TERM"), default="KILL")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="work here and leave everything")
     options = parser.parse_args()
+    number_of_signal = signal.Signals[f"SIG{options.signal}"]
     rng = random.Random(options.seed)
     base = options.keep or Path(tempfile.mkdtemp(prefix="kill-test-"))
     reference = base / "reference"
@@ -141,14 +137,15 @@ def main() -> None:
         folder = base / f"round{number}"
         folder.mkdir()
         for phase in PHASES:
-            line = kill_in(folder, phase, rng.uniform(0.0, LONGEST[phase]))
+            delay = rng.uniform(0.0, LONGEST[phase])
+            line = stop_in(folder, phase, delay, number_of_signal)
             kills += line is not None
             print(f"round {number}: {phase}: {line or 'ended before'}", flush=True)
         finish(folder)
         differences = compare(folder, reference)
         failures += bool(differences)
         print(f"round {number}: {differences or 'equal, bit for bit'}", flush=True)
-    print(f"{kills} kills, {failures} of {options.rounds} rounds differ")
+    print(f"{kills} signals, {failures} of {options.rounds} rounds differ")
     if not options.keep:
         shutil.rmtree(base)
     sys.exit(1 if failures else 0)

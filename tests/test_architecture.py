@@ -43,11 +43,16 @@ OUTSIDE = {
     "torch": set(),
 }
 
-# What JAX knows of devices and processes: names that runtime/devices.py alone may use.
-DEVICES = {
-    "pmap", "shard_map", "Mesh", "make_mesh", "NamedSharding", "PartitionSpec",
-    "devices", "local_devices", "device_count", "local_device_count",
-    "process_index", "process_count", "addressable_shards",
+# What JAX knows of devices and of hosts: names that one module alone may use.
+KNOWN_TO = {
+    "aals_jax.runtime.devices": {
+        "pmap", "shard_map", "Mesh", "make_mesh", "NamedSharding", "PartitionSpec",
+        "devices", "local_devices", "device_count", "local_device_count",
+        "addressable_shards",
+    },
+    "aals_jax.runtime.hosts": {
+        "process_index", "process_count", "multihost_utils", "global_state",
+    },
 }  # fmt: skip
 
 
@@ -155,20 +160,20 @@ def test_a_package_from_outside_is_imported_in_its_place_only(package):
             assert f"{module.name}.".startswith(tuple(places)), module.name
 
 
-def test_devices_are_known_in_one_module():
+def test_devices_and_hosts_are_known_in_one_module_each():
     for module in MODULES:
-        if module.name == "aals_jax.runtime.devices":
-            continue
+        used = set()
         for node in ast.walk(module.tree):
-            used = set()
             if isinstance(node, ast.Attribute):
                 is_ours = (
                     isinstance(node.value, ast.Name) and node.value.id == "devices"
                 )
-                used = set() if is_ours else {node.attr}
+                used |= set() if is_ours else {node.attr}
             elif isinstance(node, ast.ImportFrom) and node.module != "aals_jax.runtime":
-                used = {alias.name for alias in node.names}
-            assert not DEVICES & used, f"{module.name}: {DEVICES & used}"
+                used |= {alias.name for alias in node.names}
+        for place, names in KNOWN_TO.items():
+            if module.name != place:
+                assert not names & used, f"{module.name}: {names & used}"
 
 
 def test_the_reader_of_this_test_sees_what_python_imports():

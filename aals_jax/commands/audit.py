@@ -164,5 +164,6 @@ def call() -> None:
         sampled=_SAMPLED.value,
         reading=reading,
     )
+    COMMAND.own(_OUT.value)
     if not audit.audit(options):
         sys.exit(1)

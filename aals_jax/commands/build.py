@@ -1,5 +1,7 @@
 """`--mode=build`: the dataset of a config, and nothing else."""
 
+from pathlib import Path
+
 from aals_jax.commands import config_flag
 from aals_jax.commands.command_line import Command
 
@@ -25,4 +27,5 @@ def call() -> None:
     from aals_jax.runtime import log
 
     options = data_options.of(_CONFIG.value)
+    COMMAND.own(Path(_CONFIG.value.data.dir), private=True)
     log.info("the dataset: %s", prepare.prepare_dataset(options))

@@ -4,21 +4,26 @@
 its own flags and pays for nothing that another mode needs.
 """
 
+import contextlib
 import difflib
 import importlib
 import logging
 import sys
 import textwrap
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import app, flags
 from absl import logging as absl_logging
 
+if TYPE_CHECKING:
+    from aals_jax.runtime import hosts
+
 PROGRAM = "launch.py"
 MODES = ("run", "build", "evaluate", "score", "audit", "sweep", "study")
 EXIT_USAGE = 2  # as argparse and most programs have it; 1 is a mode's own failure
+EXIT_STOPPED = 75  # runtime.stopping.Stopped; 3 is locks.Busy
 _HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull", "-?", "--?"}
 _WIDTH = 88  # columns of the help
 _INDENT = 28  # columns that the name of a flag takes there
@@ -51,6 +56,8 @@ class Command:
         self.summary = summary
         self.example = example
         self.required = tuple(required)
+        self.on_failure: Callable[[str], None] = lambda text: None
+        self._held = contextlib.ExitStack()
         self.values = flags.FlagValues()
         self.groups: list[Group] = []
         self._general = Group("In every mode", self.values)
@@ -65,6 +72,12 @@ class Command:
             -1,
             "Log level of absl: -1 warning, 0 info, 1 debug.",
         )
+        self._general.switch(
+            "wait",
+            False,
+            "Where another process works in the folder that this one writes into: wait "
+            "for its end instead of stopping with exit code 3.",
+        )
         self._general.switch("help", False, "Show the flags of the mode, and end.")
 
     def group(self, title: str) -> "Group":
@@ -73,11 +86,40 @@ class Command:
         self.groups.append(group)
         return group
 
-    def start_devices(self) -> None:
-        """Sets JAX up and joins the other hosts; for modes that use devices."""
-        from aals_jax.runtime import devices
+    def start_devices(self, joining: "hosts.Joining | None" = None) -> None:
+        """Sets JAX up for a mode that uses devices, and takes over signals.
 
+        Args:
+          joining: how the other hosts are joined; None: the mode runs alone.
+        """
+        from aals_jax.runtime import devices, hosts, stopping
+
+        joining = joining or hosts.ALONE
         devices.start(whole_tracebacks=bool(self.values["traceback"].value))
+        hosts.join(joining)
+        hosts.announce(joining)
+        stopping.start()
+        self.on_failure = stopping.fail
+
+    def own(self, folder: Path, *, private: bool = False) -> None:
+        """Takes the folder that the mode writes into, until the mode ends.
+
+        Args:
+          folder: made where it is missing.
+          private: a folder that is made is its owner's alone, since it shows films.
+
+        Raises:
+          Busy: another process works there, and --wait was not given.
+        """
+        from data.cxr_registry.guard import locks
+
+        wait = bool(self.values["wait"].value)
+        mode = 0o700 if private else 0o777
+        self._held.enter_context(locks.owned(folder, wait=wait, mode=mode))
+
+    def release(self) -> None:
+        """Gives back what `own` took."""
+        self._held.close()
 
     def help(self) -> str:
         """The help of this mode: an example, then its flags under their headings."""
@@ -326,5 +368,10 @@ def _call(module: Any) -> None:
     except Exception as error:  # Python's own printout may name a patient
         if module.COMMAND.values["traceback"].value:
             sys.stderr.write(failures.trace(error))
-        log.error("%s", failures.message(error))
-        sys.exit(1)
+        code, text = getattr(error, "exit_code", 1), failures.message(error)
+        log.error("%s", text)
+        if code != EXIT_STOPPED:  # of a signal all hosts know
+            module.COMMAND.on_failure(text)
+        sys.exit(code)
+    finally:
+        module.COMMAND.release()

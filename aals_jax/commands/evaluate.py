@@ -67,6 +67,8 @@ def call() -> None:
     COMMAND.start_devices()
     chosen = (_CHECKPOINT.value, _SPLIT.value)
     choice = evaluate.ModelChoice(_WORKDIR.value, _MODEL.value, *chosen)
+    if _WORKDIR.value.is_dir():  # else it is refused below
+        COMMAND.own(_WORKDIR.value / "evaluations", private=True)
     options: Any = {"load_config": ConfigDict, "data_dir": _DATA_DIR.value}
     if _COMPARE.value is None:
         evaluate.evaluate(choice, **options)

@@ -1,5 +1,6 @@
 """`--mode=run`: a config's data, its two stages, its result and its page."""
 
+import os
 from pathlib import Path
 
 from aals_jax.commands import config_flag
@@ -28,12 +29,40 @@ _WORKDIR = _RUN.path(
     "runs/FINDING, and runs/FINDING-SCALE for another scale than laptop.",
     placeholder="DIR",
 )
+_HOSTS = COMMAND.group("Several hosts, where no launcher tells JAX of them")
+_COORDINATOR = _HOSTS.text(
+    "coordinator",
+    None,
+    "Host 0's name and a free port there, the same on every host. Slurm, Open MPI, "
+    "Cloud TPU and Kubernetes jobs are recognised without it.",
+    placeholder="HOST:PORT",
+)
+_NUM_HOSTS = _HOSTS.integer(
+    "num_hosts",
+    None,
+    "Processes of the run; 1 trains alone whatever a launcher says.",
+    lowest=1,
+)
+_HOST = _HOSTS.integer(
+    "host", None, "Number of this process, from 0; host 0 writes.", lowest=0
+)
 
 
 def call() -> None:
     from aals_jax.runs import run
+    from aals_jax.runtime import hosts, stopping
 
-    COMMAND.start_devices()
+    joining = hosts.choose(
+        os.environ,
+        coordinator=_COORDINATOR.value,
+        num_hosts=_NUM_HOSTS.value,
+        host=_HOST.value,
+    )
+    COMMAND.start_devices(joining)
     config = _CONFIG.value
     suffix = "" if config.scale == "laptop" else f"-{config.scale}"
-    run.run(config, _WORKDIR.value or Path(f"runs/{config.finding}{suffix}"))
+    workdir = _WORKDIR.value or Path(f"runs/{config.finding}{suffix}")
+    if hosts.is_primary():
+        COMMAND.own(workdir, private=True)
+    run.run(config, workdir)
+    stopping.leave()

@@ -105,6 +105,7 @@ def call() -> None:
         title=_TITLE.value,
         pictures=_PICTURES.value,
     )
+    COMMAND.own(_OUT.value)
     score.score(files, _OUT.value, options=options)
 
 

@@ -85,4 +85,5 @@ def call() -> None:
         COMMAND.start_devices()
         driver.run_child(job, _TRIAL.value, load_config=ConfigDict)
     else:
+        COMMAND.own(job.root)
         driver.run(job)

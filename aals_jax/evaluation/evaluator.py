@@ -2,10 +2,8 @@
 had again without the network."""
 
 import dataclasses
-import hashlib
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from aals_jax.evaluation import examples, model_maps
@@ -15,7 +13,7 @@ from aals_jax.metrics import measurement, operating
 from aals_jax.metrics.draws import Bootstrap
 from aals_jax.metrics.measurement import Measurement
 from aals_jax.metrics.readings import Reading, Truth
-from aals_jax.runtime import files
+from aals_jax.runtime import digest, files, hosts
 from aals_jax.types import Variables
 
 
@@ -67,15 +65,35 @@ class Evaluator:
         self, model: TrainedModel, table: ImageTable, name: str
     ) -> model_maps.Prediction:
         """`predict` of a table that is no whole split; `name` tells it from others."""
-        name = f"{name}-{model.name}-{model.step}-{_digest(model.variables)}"
-        path, dataset = self.cache / f"{name}.npy", self.data.dataset
+        path, dataset = self._cached(model, name), self.data.dataset
         if path.exists():
             outputs = np.load(path)
         else:
             outputs = self.predictor.outputs(model.variables, dataset, table)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_npy(path, outputs)
+            self._keep(path, outputs)
         return self.predictor.prediction(outputs, table, side=dataset.side)
+
+    def predict_together(
+        self, model: TrainedModel, table: ImageTable, name: str
+    ) -> None:
+        """Fills the cache for `predict_table`, of which each host computes a share."""
+        path = self._cached(model, name)
+        if hosts.count() == 1 or hosts.from_primary(path.exists):
+            return
+        outputs = self.predictor.outputs(
+            model.variables, self.data.dataset, table, together=True
+        )
+        if hosts.is_primary():
+            self._keep(path, outputs)
+
+    def _cached(self, model: TrainedModel, name: str) -> Path:
+        # the digest keeps maps of other weights from being reused
+        weights = digest.of_tree(model.variables)[:12]
+        return self.cache / f"{name}-{model.name}-{model.step}-{weights}.npy"
+
+    def _keep(self, path: Path, outputs: np.ndarray) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_npy(path, outputs)
 
     def table(self, split: str) -> ImageTable:
         """The images of "train", "validation" or "test"."""
@@ -97,11 +115,3 @@ class Evaluator:
         return examples.choose_examples(
             measured.truth, measured.reading, film_of, hit=model_maps.HIT
         )
-
-
-def _digest(variables: Variables) -> str:
-    """Digest of the weights; keeps cached maps of other weights from being reused."""
-    sha = hashlib.sha256()
-    for leaf in jax.tree.leaves(variables):
-        sha.update(np.ascontiguousarray(leaf).tobytes())
-    return sha.hexdigest()[:12]

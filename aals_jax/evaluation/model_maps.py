@@ -11,7 +11,7 @@ from aals_jax.input import augment, pipeline, views
 from aals_jax.input.dataset import GROUPS, Dataset, ImageTable
 from aals_jax.method import steps
 from aals_jax.metrics import detection, froc, readings
-from aals_jax.runtime import devices
+from aals_jax.runtime import devices, hosts, stopping
 from aals_jax.types import Variables
 
 HIT = readings.Hit()  # a local peak, or the centre of a box, lies in the lesion's box
@@ -61,26 +61,51 @@ class Predictor:
         self._step = devices.data_parallel_map(steps.make_eval_step(model, detect))
 
     def predict(
-        self, variables: Variables, dataset: Dataset, table: ImageTable
+        self,
+        variables: Variables,
+        dataset: Dataset,
+        table: ImageTable,
+        *,
+        together: bool = False,
     ) -> Prediction:
-        """What the model with these weights says of a table's images."""
-        outputs = self.outputs(variables, dataset, table)
+        """What the model with these weights says of a table's images; see `outputs`."""
+        outputs = self.outputs(variables, dataset, table, together=together)
         return self.prediction(outputs, table, side=dataset.side)
 
     def outputs(
-        self, variables: Variables, dataset: Dataset, table: ImageTable
+        self,
+        variables: Variables,
+        dataset: Dataset,
+        table: ImageTable,
+        *,
+        together: bool = False,
     ) -> np.ndarray:
         """f32[n, h, w] probabilities, on padding too, or f32[n, k, 5] boxes in px of
-        the square, zeros where there are fewer; every image once."""
-        placed: Any = devices.replicate(variables)
+        the square, zeros where there are fewer; every image once.
+
+        Args:
+            variables: the weights.
+            dataset: which is read.
+            table: its images that are asked for.
+            together: all hosts ask, each computes a share of the batches, and each has
+                the whole in the end. Batches and bits are those of one host.
+        """
+        share, hosts_ = (hosts.index(), hosts.count()) if together else (0, 1)
         batches = pipeline.evaluation_batches(
-            dataset, table, batch_size=self._batch_size
+            dataset,
+            table,
+            batch_size=self._batch_size,
+            host=share,
+            hosts=hosts_,
         )
-        outputs = [
-            devices.gather(self._step(placed, devices.shard(images)))
-            for images in batches
-        ]
-        return np.concatenate(outputs)[: len(table)]
+        placed: Any = devices.replicate(variables)
+        rounds = []
+        for images in batches:
+            stopping.check()
+            own = devices.gather(self._step(placed, devices.shard(images)))
+            rounds.append(hosts.gather(own) if together else own[None])
+        outputs = np.concatenate([batch for several in rounds for batch in several])
+        return outputs[: len(table)]
 
     def prediction(
         self, outputs: np.ndarray, table: ImageTable, *, side: int

@@ -11,7 +11,7 @@ import numpy as np
 
 from aals_jax.evaluation import model_maps
 from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
-from aals_jax.input.dataset import ImageTable
+from aals_jax.input.dataset import Data, ImageTable
 from aals_jax.method import monitors
 from aals_jax.method.methods import METHODS
 from aals_jax.metrics import peaks
@@ -27,6 +27,7 @@ MOMENTS: Mapping[str, str] = {
     SHOWN: "at the end of stage 2",
 }
 MOST_OF_P = 1000  # images of P that are looked at, spread evenly over a larger P
+P_NAME = "image_level"  # of their cached predictions
 _LIFTS: Mapping[str, tuple[str, Any]] = {  # metric of the step: definition, of the rows
     monitors.LARGEST: (
         "the most that a target of stage 2 exceeds the teacher's map, in probability; "
@@ -64,14 +65,14 @@ def measure(
         set of images -> counts of peaks between `bin_edges`; `center`, t.
     """
     data = evaluator.data
-    image_level = data.train.select(_some(data.streams.image_level))
+    image_level = images_of_p(data)
     measured: dict[str, dict[str, Entry]] = {}
     histograms: dict[str, dict[str, list[int]]] = {}
     for model in models:
         if model.name not in MOMENTS:
             continue
         labelled, found = _look(evaluator, model, data.validation, "validation")
-        weak, found_weak = _look(evaluator, model, image_level, "image_level")
+        weak, found_weak = _look(evaluator, model, image_level, P_NAME)
         bootstrap = evaluator.bootstrap
         measured[model.name] = peaks.of_image_level(
             weak, found_weak, center=center, bootstrap=bootstrap
@@ -89,6 +90,11 @@ def measure(
         "histograms": histograms,
         "bin_edges": peaks.BIN_EDGES.tolist(),
     }
+
+
+def images_of_p(data: Data) -> ImageTable:
+    """The images of P that are looked at, cached under P_NAME."""
+    return data.train.select(_some(data.streams.image_level))
 
 
 def _look(

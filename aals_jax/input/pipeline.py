@@ -115,16 +115,30 @@ def _stack(examples: Sequence[Any]) -> Any:
 
 
 def evaluation_batches(
-    dataset: Dataset, table: ImageTable, *, batch_size: int
+    dataset: Dataset,
+    table: ImageTable,
+    *,
+    batch_size: int,
+    host: int = 0,
+    hosts: int = 1,
 ) -> Iterator[np.ndarray]:
     """Every image of a table once, in its order and without augmentation.
 
+    Args:
+      dataset: which is read.
+      table: its images.
+      batch_size: images of a batch.
+      host, hosts: of so many hosts each has every so many-th batch, and all have as
+        many. With all of them together the batches are those of one host.
+
     Yields:
-      f32[batch_size, side, side, 1] in [0, 1]. The last batch is filled up with air,
-      which the caller cuts off.
+      f32[batch_size, side, side, 1] in [0, 1]. The last batches are filled up with
+      air, which the caller cuts off.
     """
     side = dataset.side
-    for start in range(0, len(table), batch_size):
+    rounds = -(-len(table) // (batch_size * hosts))
+    for number in range(rounds):
+        start = (number * hosts + host) * batch_size
         images = np.zeros((batch_size, side, side, 1), np.float32)
         stop = min(start + batch_size, len(table))
         for i in range(start, stop):

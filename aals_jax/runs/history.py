@@ -19,7 +19,7 @@ import numpy as np
 import tensorboardX
 
 from aals_jax.method import monitors
-from aals_jax.runtime import devices, files, log
+from aals_jax.runtime import files, log
 from aals_jax.types import Metrics
 
 IN_FLIGHT = 2  # steps
@@ -54,6 +54,21 @@ class Window:
         self._waited = 0.0
         self._started = time.monotonic()
 
+    def open_part(self) -> dict[str, Any]:
+        """What is summed since the window began, exactly, for `resume`."""
+        sums = {} if self._sums is None else jax.device_get(self._sums)
+        return {
+            "steps": self._steps,
+            "dead": self._dead,
+            "sums": {name: float(value) for name, value in sums.items()},
+        }
+
+    def resume(self, part: Mapping[str, Any]) -> None:
+        """Goes on with a window that `open_part` described."""
+        self._steps, self._dead = part["steps"], part["dead"]
+        sums = {name: np.float32(value) for name, value in part["sums"].items()}
+        self._sums = sums or None
+
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Counts what happens inside as waiting for data."""
@@ -76,7 +91,7 @@ class Window:
         Raises:
           FloatingPointError: a loss is not finite.
         """
-        sums = devices.to_host(self._sums)
+        sums = jax.device_get(self._sums)
         values = {
             name: float(v) / (1 if name == monitors.LARGEST else self._steps)
             for name, v in sums.items()

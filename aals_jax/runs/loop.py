@@ -4,6 +4,7 @@ A run is idempotent: state, batches and validation are functions of (seed, step)
 stage that continues from its newest checkpoint ends where an undisturbed one does.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from aals_jax import types
 from aals_jax.evaluation import model_maps
-from aals_jax.evaluation.model_maps import Predictor
+from aals_jax.evaluation.model_maps import Prediction, Predictor
 from aals_jax.input import augment, pipeline, views
 from aals_jax.input.dataset import Data, ImageTable
 from aals_jax.metrics import peaks, roc
@@ -21,9 +22,10 @@ from aals_jax.runs import stages
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.history import History, Window
 from aals_jax.runs.stages import Stage
-from aals_jax.runtime import devices, log
+from aals_jax.runtime import devices, digest, hosts, log, stopping
 from aals_jax.types import TrainState
 
+SAVE_S = 600  # for host 0 to write a checkpoint
 _TITLES = {"pretrain": "stage 1: pre-training", "distill": "stage 2: distillation"}
 
 
@@ -51,22 +53,60 @@ def run_stage(
     Returns:
       The step of the checkpoint that validation chose, and its state on the host.
     """
-    checkpoints = Checkpoints(workdir / "checkpoints" / stage.name)
-    try:
-        latest = checkpoints.latest_step()
-        if latest != stage.config.steps:
-            _train(stage, data, config, workdir, predictor, checkpoints)
-        best = checkpoints.best_step()
+    with _checkpoints(workdir / "checkpoints" / stage.name) as checkpoints:
+        start = hosts.from_primary(lambda: _start(checkpoints))
+        if not _is_over(start, stage):
+            _train(stage, data, config, workdir, predictor, checkpoints, start)
+        best = hosts.from_primary(lambda: _host_0s(checkpoints).best_step())
         log.info(
             "%s: best validation AUROC %.4f (%s) at step %d",
             stage.name,
-            checkpoints.auroc(best),
+            hosts.from_primary(lambda: _host_0s(checkpoints).auroc(best)),
             stage.selected_by,
             best,
         )
-        return best, checkpoints.restore(best, stage.initial)
-    finally:
-        checkpoints.close()
+        return best, _restore(best, stage, checkpoints)
+
+
+@contextlib.contextmanager
+def _checkpoints(folder: Path) -> Iterator[Checkpoints | None]:
+    """Those of a stage, on host 0; None on the others, which hear of them from it."""
+    if not hosts.is_primary():
+        yield None
+        return
+    with contextlib.closing(Checkpoints(folder, repairs=True)) as checkpoints:
+        yield checkpoints
+
+
+def _host_0s(checkpoints: Checkpoints | None) -> Checkpoints:
+    assert checkpoints is not None, "only host 0 has them"
+    return checkpoints
+
+
+def _start(checkpoints: Checkpoints | None) -> dict[str, Any]:
+    """The record of the checkpoint from which a stage goes on; step 0 without any."""
+    latest = _host_0s(checkpoints).latest()
+    return {"step": 0} if latest is None else dataclasses.asdict(latest)
+
+
+def _is_over(start: dict[str, Any], stage: Stage) -> bool:
+    return start["step"] == stage.config.steps and start["auroc"] is not None
+
+
+def _restore(step: int, stage: Stage, checkpoints: Checkpoints | None) -> TrainState:
+    """The state that host 0 kept, on all hosts; checked to be the same there."""
+    state = hosts.tree_from_primary(
+        lambda: _host_0s(checkpoints).restore(step, stage.initial), stage.initial
+    )
+    _check_same(state, f"the weights of step {step}, restored")
+    return state
+
+
+def _check_same(state: TrainState, what: str) -> None:
+    """Raises Disagreement where a state of the host differs from another host's."""
+    if hosts.count() > 1:
+        facts = {what: digest.of_tree(state)[:12]}
+        hosts.agree(facts, {what: "a device or a network failed; start again"})
 
 
 def _batches(
@@ -84,8 +124,8 @@ def _batches(
         ranges=augment.Ranges(**config.augment),
         makers=views.makers(_extras(stage, streams["region"])),
         start_step=start,
-        host=devices.host_index(),
-        hosts=devices.host_count(),
+        host=hosts.index(),
+        hosts=hosts.count(),
         num_threads=config.data.threads,
     )
 
@@ -124,47 +164,72 @@ def _train(
     config: Any,
     workdir: Path,
     predictor: Predictor,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints | None,
+    start: dict[str, Any],
 ) -> None:
-    start = checkpoints.latest_step() or 0
-    state = checkpoints.restore(start, stage.initial) if start else stage.initial
-    state = devices.replicate(state)
-    if start:
-        log.info("%s: going on after step %d", stage.name, start)
-    last = stage.config.steps
+    first, last = start["step"], stage.config.steps
+    host_state = _restore(first, stage, checkpoints) if first else stage.initial
+    if first:
+        log.info("%s: going on after step %d", stage.name, first)
     # compiled at its first call: doing so in a thread during an earlier stage would
     # gain 1.2 s of 8 minutes on two cores, which are busy training by then
     step_fn = devices.data_parallel(stage.step)
     if stage.has_boxes:
         region = data.train.select(data.streams.region)
         warn_of_narrow_boxes(region, stride=config.boxes.finest_stride)
-    batches = _batches(stage, data, config, start)
-    history = History(workdir, stage.name, step=start, writes=devices.is_primary())
+    state = devices.replicate(host_state)
+    batches = _batches(stage, data, config, first)
     window = Window(stage.name)
-    try:
-        with log.progress(_TITLES[stage.name], done=start) as update:
-            for number in range(start + 1, last + 1):
+    # a signal may have come between a step and what is due after it
+    owes = first > 0 and start["auroc"] is None
+    if owes:
+        window.resume(start["window"])
+
+    def save(step: int, auroc: float | None, part: dict[str, Any] | None) -> None:
+        """The state that all hosts have; host 0 writes and the others wait."""
+        devices.assert_replicated(state)
+        host_state = devices.to_host(state)
+        _check_same(host_state, f"the weights after step {step}")
+        if checkpoints is not None:
+            checkpoints.save(step, host_state, auroc=auroc, window=part)
+        hosts.wait("saved", limit_s=SAVE_S)
+
+    with (
+        contextlib.closing(
+            History(workdir, stage.name, step=first, writes=hosts.is_primary())
+        ) as history,
+        log.progress(_TITLES[stage.name], done=first) as update,
+        stopping.at_boundaries(),
+    ):
+        for number in range(first if owes else first + 1, last + 1):
+            if number > first:
                 with window.waiting():
                     batch = devices.shard(next(batches))
                 state, metrics = step_fn(state, batch)
                 window.add(metrics)
+            part = None
+            try:
+                stopping.check()
                 values = {}
                 if is_due(number, every=config.log_every, last=last):
+                    part = window.open_part()
                     values = window.close(number)
                     update(number, last)
                 if is_due(number, every=stage.config.eval_every, last=last):
-                    host_state = devices.to_host(state)
                     pooling = stages.pooling_of(config)
+                    host_state = devices.to_host(state)
                     values |= validate(host_state, data, predictor, pooling)
                     auroc = values[f"validation/auroc_{stage.selected_by}"]
                     # the history first: a checkpoint never lacks its own rows
                     history.write(number, values)
-                    checkpoints.save(number, host_state, auroc=auroc)
+                    save(number, auroc, None)
                     window.restart()
                 elif values:
                     history.write(number, values)
-    finally:
-        history.close()
+            except stopping.Stopped:
+                save(number, None, part or window.open_part())
+                log.info("%s: saved after step %d", stage.name, number)
+                raise
 
 
 def validate(
@@ -185,17 +250,29 @@ def validate(
       `peak_in_box/*`, where there are any.
     """
     values = {}
-    truth = model_maps.truth_of(data.validation)
-    boxed = truth.label & data.validation.boxed
     for name in types.NETWORKS:
         prediction = predictor.predict(
-            getattr(state, name), data.dataset, data.validation
+            getattr(state, name), data.dataset, data.validation, together=True
         )
-        scores = prediction.image_scores(pooling)
-        values[f"validation/auroc_{name}"] = float(roc.auroc(scores, truth.label))
-        found = peaks.find_peaks(prediction.maps, truth, valid=prediction.valid)
-        for kind, rows in (("positive", truth.label), ("negative", ~truth.label)):
-            values[f"median_peak/{kind}_{name}"] = float(np.median(found.value[rows]))
-        if boxed.any():
-            values[f"peak_in_box/{name}"] = float(np.mean(found.in_box[boxed]))
+        values |= hosts.from_primary(
+            lambda name=name, prediction=prediction: _validation_values(
+                name, prediction, data.validation, pooling
+            )
+        )
+    return values
+
+
+def _validation_values(
+    name: str, prediction: Prediction, table: ImageTable, pooling: str
+) -> dict[str, float]:
+    """`validate` of one network."""
+    truth = model_maps.truth_of(table)
+    scores = prediction.image_scores(pooling)
+    values = {f"validation/auroc_{name}": float(roc.auroc(scores, truth.label))}
+    found = peaks.find_peaks(prediction.maps, truth, valid=prediction.valid)
+    for kind, rows in (("positive", truth.label), ("negative", ~truth.label)):
+        values[f"median_peak/{kind}_{name}"] = float(np.median(found.value[rows]))
+    boxed = truth.label & table.boxed
+    if boxed.any():
+        values[f"peak_in_box/{name}"] = float(np.mean(found.in_box[boxed]))
     return values

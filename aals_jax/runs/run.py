@@ -17,6 +17,7 @@ from aals_jax.metrics import measurement
 from aals_jax.metrics.draws import Bootstrap
 from aals_jax.metrics.measurement import Measurement
 from aals_jax.runs import (
+    agreement,
     check,
     data_options,
     identity,
@@ -27,7 +28,7 @@ from aals_jax.runs import (
 )
 from aals_jax.runs.history import read_history
 from aals_jax.runs.workdir import check_claim, check_data, claim
-from aals_jax.runtime import devices, log, provenance
+from aals_jax.runtime import devices, hosts, log, provenance
 from aals_jax.types import SHOWN, STAGE_1
 
 COMPARED = (("teacher", "pretrained"), ("teacher", "pretrained_average"))
@@ -40,8 +41,9 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
     """
     result_path = workdir / result.RUN_FILE
     check.check_config(config)
+    agreement.agree_on_start(config, workdir)
     check_claim(config, workdir)
-    if result_path.exists():
+    if hosts.from_primary(result_path.exists):
         if config.registry:  # another registry of the same shape must not pass for it
             prepared = prepare.prepare_dataset(data_options.of(config))
             check_data(prepare.data_hash(prepared), workdir)
@@ -57,7 +59,7 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
         "the PHANTOM (drawn, no patients)" if not config.registry else "a registry",
     )
     log.info("%s  %s", devices.describe(), provenance.DISCLAIMER)
-    data = prepare.open_data(data_options.of(config))
+    data = open_data(config)
     for split, counts in data.counts().items():
         log.info("%-10s %s", split, counts)
     for note in oracle_notes(config, data):
@@ -65,13 +67,37 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
     for warning in pretrained.warnings(config):
         log.warning("%s", warning)
     check_data(data.data_hash, workdir)
-    if devices.is_primary():
+    if hosts.is_primary():
         # not before: a config refused so far may be mended
         claim(config, data.data_hash, workdir)
     models = train_models(config, data, workdir, shared)
-    if devices.is_primary():
-        finish(config, data, models, workdir)
+    evaluator = make_evaluator(config, data, workdir)
+    predict_together(evaluator, models)
+    if hosts.is_primary():
+        finish(config, evaluator, models, workdir)
     return result_path
+
+
+def open_data(config: Any) -> Data:
+    """The data of the run; host 0 prepares them, the others then find them ready."""
+    options = data_options.of(config)
+    opened = prepare.open_data(options) if hosts.is_primary() else None
+    hosts.from_primary(lambda: None)  # a dataset may take hours to build
+    data = opened or prepare.open_data(options)
+    agreement.agree_on_data(data.data_hash)
+    return data
+
+
+def predict_together(evaluator: Evaluator, models: list[TrainedModel]) -> None:
+    """What `finish` needs of the nets; each host computes a share."""
+    data = evaluator.data
+    for model in models:
+        tables = {"validation": data.validation, "test": data.test}
+        image_level = monitors.images_of_p(data)
+        if model.name in monitors.MOMENTS and len(image_level):
+            tables[monitors.P_NAME] = image_level
+        for name, table in tables.items():
+            evaluator.predict_together(model, table, name)
 
 
 def train_models(
@@ -129,9 +155,10 @@ def make_evaluator(config: Any, data: Data, workdir: Path) -> Evaluator:
     )
 
 
-def finish(config: Any, data: Data, models: list[TrainedModel], workdir: Path) -> None:
+def finish(
+    config: Any, evaluator: Evaluator, models: list[TrainedModel], workdir: Path
+) -> None:
     """Evaluates every model on the test set; writes the page, then result.json."""
-    evaluator = make_evaluator(config, data, workdir)
     measurements: dict[str, Measurement] = {}
     with log.progress("measuring") as update:
         for number, model in enumerate(models):
@@ -151,7 +178,7 @@ def finish(config: Any, data: Data, models: list[TrainedModel], workdir: Path) -
     )
     shown = next(model for model in models if model.name == SHOWN)
     result.publish(
-        make_result(config, data, models, measurements, monitored),
+        make_result(config, evaluator.data, models, measurements, monitored),
         workdir / result.RUN_FILE,
         history=history,
         examples=evaluator.examples(shown, "test", measurements[SHOWN]),

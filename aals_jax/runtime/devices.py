@@ -1,4 +1,4 @@
-"""Devices and hosts; the only module that asks JAX for them.
+"""Devices; the only module that asks JAX for them (for other hosts: `hosts`).
 
 pmap is jit(shard_map) today: its inputs must already lie on the mesh, and a replicated
 state has no leading device axis. The day pmap goes, this file alone changes.
@@ -18,7 +18,7 @@ CACHE = Path("runs/.xla")  # compiled programs, below the folder one works in
 
 
 def start(*, whole_tracebacks: bool = False) -> None:
-    """Sets JAX up for this process: where it keeps what it compiled, and its hosts.
+    """Sets JAX up for this process: where it keeps what it compiled.
 
     A user's JAX_COMPILATION_CACHE_DIR wins over ours; empty, it turns the cache off.
 
@@ -30,23 +30,6 @@ def start(*, whole_tracebacks: bool = False) -> None:
         jax.config.update("jax_compilation_cache_dir", str(CACHE.absolute()))
     if whole_tracebacks:
         jax.config.update("jax_traceback_filtering", "off")
-    initialize()
-
-
-def initialize() -> None:
-    """Joins the other hosts of a pod when the environment names a coordinator."""
-    if jax.distributed.is_initialized():
-        return
-    if os.environ.get("JAX_COORDINATOR_ADDRESS"):
-        jax.distributed.initialize()
-
-
-def host_index() -> int:
-    return jax.process_index()
-
-
-def host_count() -> int:
-    return jax.process_count()
 
 
 def device_count() -> int:
@@ -58,18 +41,13 @@ def local_device_count() -> int:
     return jax.local_device_count()
 
 
-def is_primary() -> bool:
-    """Whether this host writes what all hosts share."""
-    return jax.process_index() == 0
-
-
 def hardware() -> str:
     """The devices of all hosts in words, for results."""
     return f"{device_count()} x {jax.local_devices()[0].device_kind}"
 
 
 def describe() -> str:
-    return f"{hardware()} on {host_count()} host(s), jax {jax.__version__}"
+    return f"{hardware()}, jax {jax.__version__}"
 
 
 def _mesh(devices: Sequence[Any] | None) -> Mesh:

@@ -33,6 +33,15 @@ def set_up_logging() -> None:
     logger.propagate = False
 
 
+def only_warnings(*, prefix: str) -> None:
+    """Leaves news and bars to another host; what this one still says has a prefix."""
+    logger.setLevel(logging.WARNING)
+    for handler in logger.handlers:
+        pattern = getattr(handler.formatter, "_fmt", None) or "%(message)s"
+        pattern = pattern.replace("%(message)s", f"{prefix}%(message)s")
+        handler.setFormatter(logging.Formatter(pattern, "%H:%M:%S"))
+
+
 @contextlib.contextmanager
 def progress(title: str, *, done: int = 0) -> Iterator[Callable[[int, int], None]]:
     """A bar with the time left; yields `update(done, total)`.
@@ -43,6 +52,9 @@ def progress(title: str, *, done: int = 0) -> Iterator[Callable[[int, int], None
       title: what is being done.
       done: how much of it was done before.
     """
+    if not logger.isEnabledFor(logging.INFO):
+        yield lambda now, total: None
+        return
     columns = (
         rich.progress.TextColumn("{task.description:<22}"),
         rich.progress.BarColumn(),

@@ -1,5 +1,6 @@
 """Which code and which packages made a result."""
 
+import hashlib
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -45,3 +46,14 @@ def commit() -> str:
         return head + ("+changes" if git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def code_digest() -> str:
+    """Of the project's own Python files, as they are on disk; 12 hex digits."""
+    root = Path(__file__).parents[2]
+    sha = hashlib.sha256()
+    for folder in ("aals_jax", "configs", "data"):
+        for path in sorted((root / folder).rglob("*.py")):
+            sha.update(f"{path.relative_to(root)}".encode())
+            sha.update(path.read_bytes())
+    return sha.hexdigest()[:12]

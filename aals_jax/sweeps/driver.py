@@ -109,29 +109,27 @@ def run(job: Job) -> None:
     """Runs the unfinished trials and shows their progress, then writes the tables.
 
     Raises:
-      ValueError: another sweep is at work in the folder; or trials are unfinished and
-        Ray is not installed; or trials failed: the tables are written all the same.
+      ValueError: trials are unfinished and Ray is not installed; or trials failed: the
+        tables are written all the same.
     """
     job = dataclasses.replace(
         job, root=job.root.absolute(), cpus=1 if job.cpus is None else job.cpus
     )
-    message = f"another sweep is at work in {job.root}: wait for it, or end it"
-    with locks.held_now(job.root, message=message):
-        sweep = sweep_file.load(job.file, job.root)
+    sweep = sweep_file.load(job.file, job.root)
 
-        def current() -> list[Trial]:
-            return sweep.trials or trials.read_all(job.root)
+    def current() -> list[Trial]:
+        return sweep.trials or trials.read_all(job.root)
 
-        for trial in sweep.trials:
-            trial.freeze()
-        left = [t.name for t in sweep.trials if t.state() not in _OVER]
-        if left or not sweep.trials:
-            engine = _engine()
-            _prepare_data(sweep.configs)
-            with board.watch(current):
-                _work(engine, job, sweep, left)
-        results.write(current(), job.root)
-        _tell_failures([t for t in current() if t.state() not in _OVER])
+    for trial in sweep.trials:
+        trial.freeze()
+    left = [t.name for t in sweep.trials if t.state() not in _OVER]
+    if left or not sweep.trials:
+        engine = _engine()
+        _prepare_data(sweep.configs)
+        with board.watch(current):
+            _work(engine, job, sweep, left)
+    results.write(current(), job.root)
+    _tell_failures([t for t in current() if t.state() not in _OVER])
 
 
 def _engine() -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 from aals_jax.evaluation.result import RUN_FILE
 from aals_jax.runs.history import read_history
-from aals_jax.runtime import files
+from aals_jax.runtime import files, stopping
 from aals_jax.types import SELECTED_BY, STAGES
 from data.cxr_registry.guard import locks
 
@@ -76,6 +76,8 @@ class Trial:
         self.note("start", cores=list(cores), pid=os.getpid())
         try:
             yield
+        except stopping.Stopped:
+            raise  # by a signal: the attempt was interrupted and did not fail
         except BaseException:
             self.note("failed")
             raise

@@ -102,7 +102,7 @@ def test_every_image_of_p_is_remembered_in_its_own_row(scratch):
     """As many rows as P has images; those drawn have been seen, and only those."""
     workdir = finished("temporal_ensembling", scratch)
     checkpoints = Checkpoints(workdir / "checkpoints" / "distill")
-    memory = checkpoints.restore(checkpoints.latest_step())["memory"]
+    memory = checkpoints.restore(checkpoints.latest().step)["memory"]
     checkpoints.close()
     result = json.loads((workdir / "result.json").read_text())
     images = result["data"]["splits"]["train"]["image_level"]

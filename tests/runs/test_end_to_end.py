@@ -55,7 +55,7 @@ def final_states(workdir: Path) -> list[np.ndarray]:
     leaves = []
     for stage in ("pretrain", "distill"):
         kept = checkpoints.Checkpoints(workdir / "checkpoints" / stage)
-        leaves += jax.tree.leaves(kept.restore(kept.latest_step()))
+        leaves += jax.tree.leaves(kept.restore(kept.latest().step))
         kept.close()
     return leaves
 

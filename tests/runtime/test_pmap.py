@@ -17,7 +17,7 @@ import optax
 import pytest
 
 from aals_jax.method import steps
-from aals_jax.runtime import devices
+from aals_jax.runtime import devices, hosts
 from tests.support.small import Net, distill_step, make_batch
 
 TREE = {"a": np.arange(24.0, dtype=np.float32).reshape(8, 3), "b": np.arange(8)}
@@ -144,9 +144,9 @@ def test_two_hosts_equal_one_host_with_as_many_devices(tmp_path):
 def be_a_host(port: str, index: int, output: Path) -> None:
     jax.config.update("jax_num_cpu_devices", 2)
     jax.distributed.initialize(f"localhost:{port}", 2, index)
-    assert (devices.host_index(), devices.host_count()) == (index, 2)
+    assert (hosts.index(), hosts.count()) == (index, 2)
     assert (devices.local_device_count(), devices.device_count()) == (2, 4)
-    assert devices.is_primary() == (index == 0)
+    assert hosts.is_primary() == (index == 0)
     batch = make_batch()
     half = jax.tree.map(lambda x: np.split(x, 2)[index], batch)
     output.write_text(json.dumps(train(half)))
