@@ -160,12 +160,14 @@ def _row(
     line: Sequence[Any], columns: Sequence[str], add: Callable[[str], None]
 ) -> dict[str, str]:
     """The cells of a row by column, empty where there are too many."""
+    if not line:  # a file may hold a million of them
+        return dict.fromkeys(filter(None, columns), "")
     cells = [_text(cell) for cell in line]
     if any(cells[len(columns) :]):
         text = f"{len(cells)} cells under {len(columns)} columns; "
         add(text + "quote cells that hold the separator")
         cells = []
-    if any("\0" in cell for cell in cells):
+    if "\0" in "".join(cells):
         add("holds NUL characters: the file is damaged; export it again")
         cells = []
     cells += [""] * (len(columns) - len(cells))
