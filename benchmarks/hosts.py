@@ -31,15 +31,36 @@ SETTINGS = kill_test.SETTINGS | {
     "distill.steps": 40,
     "evaluation.replicates": 2000,
 }
+_LAUNCH = """
+import runpy, sys
+from pathlib import Path
+sys.argv = sys.argv[1:]
+sys.path.insert(0, str(Path(sys.argv[0]).parent))
+{before}
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 # launch.py, with a shorter limit of JAX's own
-SHORT_SHUTDOWN = """
-import functools, runpy, sys, jax
+SHORT_SHUTDOWN = _LAUNCH.format(
+    before="""
+import functools, jax
 jax.distributed.initialize = functools.partial(
     jax.distributed.initialize, shutdown_timeout_seconds=5
 )
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
 """
+)
+# launch.py, whose second host fails in its thirtieth step
+FAILS_ON_HOST_1 = _LAUNCH.format(
+    before="""
+from aals_jax.runs import history
+add, steps = history.Window.add, []
+def failing(self, metrics):
+    steps.append(None)
+    if "--host=1" in sys.argv and len(steps) == 30:
+        raise RuntimeError("made to fail")
+    add(self, metrics)
+history.Window.add = failing
+"""
+)
 LIMIT_S = 30.0  # for an end after a signal or a failure
 SCENES: dict[str, Callable[["Stage"], str]] = {}
 
@@ -216,17 +237,10 @@ def host_1_killed(stage: Stage) -> str:
 
 @scene
 def host_1_fails(stage: Stage) -> str:
-    """Its own copy of the dataset is damaged, which it notices in the middle."""
+    """In its thirtieth step, when host 0 waits in a collective."""
     folder = stage.fresh("fails")
-    stage.reference  # noqa: B018  # makes the dataset
-    own = folder / "data"
-    shutil.copytree(stage.base / "data", own)
-    for shard in own.rglob("*train*array_record*"):
-        content = bytearray(shard.read_bytes())
-        content[len(content) // 2 :: 97] = bytes(len(content[len(content) // 2 :: 97]))
-        shard.write_bytes(content)
-    with stage.play(folder, more=[[], [f"--config.data.dir={own}"]]) as hosts:
-        hosts[1].wait_for("ERROR")
+    with stage.play(folder, wrapped=FAILS_ON_HOST_1) as hosts:
+        hosts[1].wait_for("made to fail")
         return ends(hosts, time.monotonic()) + said(hosts[0], "host 1 failed")
 
 
@@ -248,6 +262,7 @@ def one_device_then_four_then_two_hosts_then_one(stage: Stage) -> str:
     folder, single = stage.fresh("walk"), stage.fresh("single")
     few = ["--config.pretrain.steps=12", "--config.pretrain.eval_every=3",
            "--config.distill.steps=4", "--config.distill.eval_every=2",
+           "--config.distill.warmup_steps=1",
            "--config.log_every=1"]  # fmt: skip
     flags = [*stage.flags, *few]
     with processes.running([single / "run"], flags) as (alone,):

@@ -49,7 +49,7 @@ _HOST = _HOSTS.integer(
 
 
 def call() -> None:
-    from aals_jax.runs import run
+    from aals_jax.runs import check, data_options, run
     from aals_jax.runtime import hosts, stopping
 
     joining = hosts.choose(
@@ -62,6 +62,8 @@ def call() -> None:
     config = _CONFIG.value
     suffix = "" if config.scale == "laptop" else f"-{config.scale}"
     workdir = _WORKDIR.value or Path(f"runs/{config.finding}{suffix}")
+    check.check_config(config)  # and its data: before a folder is made
+    data_options.of(config)
     if hosts.is_primary():
         COMMAND.own(workdir, private=True)
     run.run(config, workdir)

@@ -148,7 +148,7 @@ def _refuse_tasks_without_launcher(environ: Mapping[str, str]) -> None:
     if tasks.isdigit() and int(tasks) > 1 and "SLURM_STEP_NODELIST" not in environ:
         raise ValueError(
             f"Slurm gives this job {tasks} tasks, and this process was not started by "
-            "srun: write `srun python launch.py ...` to train on all of them, or "
+            "srun: put srun before the command to train on all of them, or give "
             "--num_hosts=1 to train alone"
         )
 

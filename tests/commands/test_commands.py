@@ -31,7 +31,7 @@ FLAGS = {
     "sweep": ("sweep", "workdir", "list", "index", "cpus_per_trial", "retries"),
     "study": ("sweep", "results", "out", "workdir"),
 }
-SHARED = {"mode", "traceback", "verbosity", "help"}
+SHARED = {"mode", "traceback", "verbosity", "wait", "help"}
 
 
 @pytest.fixture

@@ -73,6 +73,8 @@ class Process:
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"no end after {limit_s:.0f} s:\n{self.log}") from None
         self._reader.join()
+        if self._popen.stderr is not None:
+            self._popen.stderr.close()
         return code
 
 

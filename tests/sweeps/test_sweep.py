@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -206,12 +207,19 @@ def test_a_folder_is_one_process_s_at_a_time(tmp_path):
     assert not locks.is_held(tmp_path / "nowhere")
     with locks.held(tmp_path):
         assert locks.is_held(tmp_path)
-        with (
-            pytest.raises(ValueError, match="busy"),
-            locks.held_now(tmp_path, message="busy"),
-        ):
-            pass
     assert not locks.is_held(tmp_path)
+
+
+def test_who_works_in_a_folder_is_told_to_the_next_one(tmp_path):
+    with locks.owned(tmp_path):
+        with pytest.raises(locks.Busy) as caught, locks.owned(tmp_path):
+            pass
+        assert f"process {os.getpid()} on {socket.gethostname()}, since 20" in str(
+            caught.value
+        )
+        assert caught.value.exit_code == 3
+    with locks.owned(tmp_path):
+        pass
 
 
 @pytest.mark.skipif(
