@@ -196,7 +196,9 @@ def stopped(
             return f"ended before:\n{hosts[0].log}"
         start = time.monotonic()
         hosts[host].signal(number)
-        text = ends(hosts, start) + said(hosts[0], "saved after", "stopped")
+        left = 1 - host if number == signal.SIGKILL else 0
+        words = ("saved after", "stopped", "ERROR", "Terminating process")
+        text = ends(hosts, start) + said(hosts[left], *words)
     return f"{text}; {stage.judge(folder)}"
 
 

@@ -369,8 +369,10 @@ def _call(module: Any) -> None:
         if module.COMMAND.values["traceback"].value:
             sys.stderr.write(failures.trace(error))
         code, text = getattr(error, "exit_code", 1), failures.message(error)
-        log.error("%s", text)
-        if code != EXIT_STOPPED:  # of a signal all hosts know
+        if code == EXIT_STOPPED:  # by a signal, of which all hosts know
+            log.warning("%s", text)
+        else:
+            log.error("%s", text)
             module.COMMAND.on_failure(text)
         sys.exit(code)
     finally:

@@ -209,7 +209,12 @@ def fail(text: str) -> None:
     """Tells the other hosts of a failure, so that they end, and ends this process; one
     that is alone goes on to its own end."""
     if hosts.count() > 1:
-        hosts.put("stopping/failure", f"host {hosts.index()} failed: {text}")
+        own = f"host {hosts.index()} failed: {text}"
+        hosts.put("stopping/failure", own)
+        # a collective fails at once where a host is gone, and the reason comes after it
+        first = hosts.seen("stopping/failure")
+        if first not in (None, own):
+            log.error("the cause: %s", first)
         _exit(1)
 
 
