@@ -17,7 +17,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 PROGRAM = "launch.py"
-MODES = ("run", "build", "evaluate", "score", "audit", "sweep", "study")
+MODES = ("run", "build", "evaluate", "score", "audit", "sweep", "study", "plan")
 EXIT_USAGE = 2  # as argparse and most programs have it; 1 is a mode's own failure
 _HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull", "-?", "--?"}
 _WIDTH = 88  # columns of the help
