@@ -62,7 +62,7 @@ class Lowering:
             labelled=_shapes(example.labelled, labelled),
             weak=_shapes(example.weak, image_level),
         )
-        chips = self._topology.devices
+        chips = self._topology.chips
         parallel = devices.data_parallel(stage.step, devices=chips)
         return devices.lower(parallel, _shapes(stage.initial), batch, devices=chips)
 

@@ -214,7 +214,7 @@ class _Planner:
         not counted, and the most memory held so far, where a device says that."""
         if record["fits"] is False:
             return
-        here, program, taken = self._topology.devices, self._compiled[name], []
+        here, program, taken = self._topology.chips, self._compiled[name], []
         try:
             state = devices.replicate(replicated, devices=here)
             placed = devices.shard(batch, devices=here)

@@ -104,7 +104,7 @@ class Topology:
     """Devices to compile for: those of this process, or of a TPU that is not there."""
 
     name: str  # LOCAL, or a type and a shape of SLICES such as v5e:4x4
-    devices: Sequence[Any]
+    chips: Sequence[Any]  # devices; of a TPU in SLICES a device is a chip
 
     @property
     def is_here(self) -> bool:
@@ -113,21 +113,21 @@ class Topology:
 
     @property
     def count(self) -> int:
-        return len(self.devices)
+        return len(self.chips)
 
     @property
     def hosts(self) -> int:
-        return len({device.process_index for device in self.devices})
+        return len({device.process_index for device in self.chips})
 
     @property
     def of_one_host(self) -> Sequence[Any]:
         """The devices of the first host."""
-        first = self.devices[0].process_index
-        return [device for device in self.devices if device.process_index == first]
+        first = self.chips[0].process_index
+        return [device for device in self.chips if device.process_index == first]
 
     @property
     def kind(self) -> str:
-        return self.devices[0].device_kind
+        return self.chips[0].device_kind
 
     def memory(self) -> int | None:
         """Bytes of one device's memory that a program may take; None: not known.
@@ -136,7 +136,7 @@ class Topology:
         how much there is.
         """
         if self.is_here:
-            return (self.devices[0].memory_stats() or {}).get("bytes_limit")
+            return (self.chips[0].memory_stats() or {}).get("bytes_limit")
         chips = self.of_one_host
         whole = jax.ShapeDtypeStruct((len(chips), 2**40), jnp.float32)  # 4 TiB a chip
         try:
@@ -148,7 +148,7 @@ class Topology:
 
     def peak(self) -> int | None:
         """Most bytes that one device here has held so far; None: it doesn't say."""
-        return (self.devices[0].memory_stats() or {}).get("peak_bytes_in_use")
+        return (self.chips[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
 def topology_names() -> list[str]:

@@ -115,7 +115,7 @@ def test_what_can_t_be_planned_is_refused(tmp_path, changes, asked, words):
 def test_one_topology_of_several_may_be_too_large(local, tmp_path, monkeypatch):
     """It says why in its place, and the others are planned."""
     four = devices.topology(devices.LOCAL)
-    many = devices.Topology("v5e:8x8", [*four.devices] * 16)
+    many = devices.Topology("v5e:8x8", [*four.chips] * 16)
     there = {"many": many, "four": four}
     monkeypatch.setattr(devices, "topology", there.get)
     planned = local[0]["topologies"][0]
@@ -147,7 +147,7 @@ class Lowered:
 @pytest.fixture
 def planner(tmp_path):
     """Of a TPU with 100 bytes, in whose place stand the devices at hand."""
-    chips = devices.topology(devices.LOCAL).devices
+    chips = devices.topology(devices.LOCAL).chips
     made = plan._Planner(
         small_config(tmp_path), devices.Topology("v5e:2x2", chips), options(tmp_path)
     )

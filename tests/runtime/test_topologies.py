@@ -84,7 +84,7 @@ def test_libtpu_knows_every_name(name):
 
 @needs_libtpu
 def test_a_step_compiles_for_chips_that_are_not_there():
-    chips = devices.topology("v5e:2x2").devices
+    chips = devices.topology("v5e:2x2").chips
 
     def step(state, batch):
         return state + jax.lax.pmean(jnp.mean(batch, 0), devices.AXIS), {}
