@@ -23,6 +23,7 @@ from data.cxr_registry.guard import memory
 # Grain zips streams of one length only, which must fit 63 bits: each stream is repeated
 # for EPOCHS, then cut to ENDLESS batches.
 EPOCHS, ENDLESS = 2**40, 2**30
+STREAMS = ("region", "negative", "image_level")  # R, N, P: their order in a batch
 
 
 def batches(
@@ -63,7 +64,7 @@ def batches(
     cv2.setNumThreads(1)  # the threads are Grain's
     memory.keep()  # batches are of one size: a third less CPU time
     shares = []
-    for number, name in enumerate(("region", "negative", "image_level")):
+    for number, name in enumerate(STREAMS):
         if name not in streams:
             continue
         if counts[name] % hosts:
@@ -82,13 +83,48 @@ def batches(
         )
         shares.append(stream[host : hosts * ENDLESS : hosts])
     joined = grain.experimental.ZipMapDataset(shares)
-
-    def to_batch(parts: Sequence[Any]) -> Batch:
-        weak = _stack(parts[2]) if len(parts) == 3 else None
-        return Batch(labelled=_stack([*parts[0], *parts[1]]), weak=weak)
-
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4)
-    return iter(joined.map(to_batch)[start_step:].to_iter_dataset(options))
+    return iter(joined.map(_to_batch)[start_step:].to_iter_dataset(options))
+
+
+def _to_batch(parts: Sequence[Any]) -> Batch:
+    """Of the examples of R, N and, where it is used, P."""
+    weak = _stack(parts[2]) if len(parts) == 3 else None
+    return Batch(labelled=_stack([*parts[0], *parts[1]]), weak=weak)
+
+
+def blank_batch(
+    counts: Mapping[str, int],
+    *,
+    side: int,
+    ranges: augment.Ranges,
+    makers: Mapping[str, Callable[..., Any]],
+    seed: int = 0,
+) -> Batch:
+    """A batch like those of `batches`, of grey films without a dataset.
+
+    Args:
+      counts: images of each stream.
+      side: of the square images, px.
+      ranges: of the augmentation.
+      makers: what makes the examples of each stream, of `views.makers`.
+      seed: of the augmentation.
+    """
+    film = Radiograph(
+        np.full((side, side), 128, np.uint8),
+        boxes=np.zeros((0, 4), np.float32),
+        content=np.array([0, 0, side, side], np.float32),
+        row=0,
+    )
+    rng = np.random.default_rng(seed)
+    # one example for all: making them is not what one waits for
+    return _to_batch(
+        [
+            [makers[name](film, rng, ranges)] * counts[name]
+            for name in STREAMS
+            if name in counts
+        ]
+    )
 
 
 class _Radiographs:

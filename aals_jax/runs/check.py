@@ -112,18 +112,20 @@ def check_fields(config: Any) -> None:
         raise ValueError("the config can't be run:\n- " + "\n- ".join(problems))
 
 
-def check_divisible(config: Any) -> None:
-    """Raises ValueError for batches that don't split evenly over the devices."""
+def check_divisible(config: Any, topology: devices.Topology | None = None) -> None:
+    """Raises ValueError for batches that don't split evenly over the devices: all
+    there are, or a topology's."""
     labelled = config.batch.region + config.batch.negative
     devices.check_divisible(
         {
             "batch.region + batch.negative": labelled,
             "batch.image_level": config.batch.image_level,
-        }
+        },
+        topology.count if topology else devices.device_count(),
     )
     devices.check_divisible(
         {"evaluation.batch_size": config.evaluation.batch_size},
-        devices.local_device_count(),
+        len(topology.of_one_host) if topology else devices.local_device_count(),
     )
 
 

@@ -1,7 +1,9 @@
 """Which code and which packages made a result."""
 
+import contextlib
 import hashlib
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -27,6 +29,15 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in PACKAGES}
+
+
+def versions_of(packages: Sequence[str]) -> dict[str, str]:
+    """Package -> its version, of those that are installed."""
+    found = {}
+    for name in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def commit() -> str:

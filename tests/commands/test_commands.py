@@ -30,6 +30,7 @@ FLAGS = {
     "audit": ("registry", "findings", "allow", "reports", "timeout_s", "out"),
     "sweep": ("sweep", "workdir", "list", "index", "cpus_per_trial", "retries"),
     "study": ("sweep", "results", "out", "workdir"),
+    "plan": ("config", "topology", "topologies", "largest", "timed", "out", "cache"),
 }
 SHARED = {"mode", "traceback", "verbosity", "wait", "help"}
 
