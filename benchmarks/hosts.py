@@ -197,8 +197,8 @@ def stopped(
         start = time.monotonic()
         hosts[host].signal(number)
         left = 1 - host if number == signal.SIGKILL else 0
-        words = ("saved after", "stopped", "ERROR", "Terminating process")
-        text = ends(hosts, start) + said(hosts[left], *words)
+        last = ("saved after", "stopped", "ERROR", "Terminating process")
+        text = ends(hosts, start) + said(hosts[left], *last)
     return f"{text}; {stage.judge(folder)}"
 
 

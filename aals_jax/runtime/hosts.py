@@ -28,6 +28,7 @@ _LAUNCHERS = {  # JAX's classes, in the words of their users
     "GkeTpuCluster": "Cloud TPU",
     "K8sCluster": "Kubernetes",
 }
+_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 T = TypeVar("T")
 JOIN_S = 600  # slow imports and a queue that starts its tasks one by one
 LOST_S = 20  # a host that is silent for so long counts as gone
@@ -76,15 +77,14 @@ def choose(
     given = {"--coordinator": coordinator, "--num_hosts": num_hosts, "--host": host}
     if any(value is not None for value in given.values()):
         return _complete(given, "the flags")
-    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-    variables = {name: environ.get(name) or None for name in names}
+    variables = {name: environ.get(name) or None for name in _VARIABLES}
     if any(value is not None for value in variables.values()):
         return _complete(variables, "JAX's variables")
     launcher = _launcher(environ)
     if launcher is None:
         _refuse_tasks_without_launcher(environ)
         return ALONE
-    name = _LAUNCHERS.get(launcher.__name__, launcher.__name__)
+    name: str = _LAUNCHERS.get(launcher.__name__, launcher.__name__)
     count = launcher.get_process_count()
     if count == 1:
         return dataclasses.replace(ALONE, found_by=f"{name} started one task")
