@@ -83,6 +83,9 @@ def fields(finding: str) -> Any:
     # whether BatchNorm normalises by its running statistics in training too, and
     # leaves them as they are
     model.frozen_norm = False
+    # whether training keeps the inputs of the backbone's blocks alone and computes the
+    # rest of a block again for its gradient: less memory, more time
+    model.remat = False
     model.dtype = "float32"  # type of the computation; params are always float32
     # share of the last channels that training drops, whole and anew for each image
     # [ours]
@@ -107,6 +110,9 @@ def fields(finding: str) -> Any:
     batch.region = 8  # images of R, positive with boxes
     batch.negative = 8  # images of N, negative
     batch.image_level = 8  # images of P, positive without boxes
+    # micro-batches of a step, computed one after the other: less memory. BatchNorm
+    # normalises each by its own statistics
+    batch.accumulate = 1
 
     config.pretrain = stage(steps=1_500, learning_rate=3e-3)
     config.distill = distill = stage(steps=600, learning_rate=1e-3)
@@ -164,6 +170,12 @@ def fields(finding: str) -> Any:
     boxes.focal_gamma = 2.0  # power of the focal loss [both]
     boxes.top_k = 1_000  # best anchors of each level that are detections [both]
     boxes.nms_iou = 0.5  # of two detections; the worse one goes above it [RetinaNet]
+
+    # jax.profiler's trace of these steps of each stage, in WORKDIR/profile for
+    # TensorBoard; 0: none
+    config.profile = profile = section()
+    profile.first = 0  # first step that is traced, from 1
+    profile.last = 0  # last one
 
     config.evaluation = evaluation = section()
     evaluation.batch_size = 32  # images

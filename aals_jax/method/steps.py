@@ -24,6 +24,23 @@ from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables
 Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Learnt:
+    """What a batch, or a micro-batch, says of the student."""
+
+    gradients: Any  # of the loss, by the params
+    batch_stats: Variables  # after it
+    terms: Metrics  # the loss and its parts
+    # of images of P, leading axis B: gradients of the loss by the student's logits
+    probe: Any = None
+    # likewise: the logits, what the guide says and the target
+    maps: Any = None
+
+
+jax.tree_util.register_dataclass(_Learnt)
+_Learn = Callable[[TrainState, Batch], _Learnt]
+
+
 def init_state(
     model: nn.Module, tx: optax.GradientTransformation, key: jax.Array, *, side: int
 ) -> TrainState:
@@ -110,6 +127,7 @@ def make_pretrain_step(
     ema_decay: float,
     axis_name: str | None,
     labelled_loss: LabelledLoss = dense,
+    accumulate: int = 1,
 ) -> Step:
     """Stage 1, and methods without P: a loss on R and N alone.
 
@@ -119,6 +137,7 @@ def make_pretrain_step(
       ema_decay: final decay of the average, in [0, 1).
       axis_name: of the devices, or None.
       labelled_loss: dense cross-entropy, or that of a head of boxes.
+      accumulate: micro-batches of a step, see `_in_turns`.
     """
 
     def loss_fn(params, state, batch):
@@ -128,18 +147,24 @@ def make_pretrain_step(
         loss = labelled_loss(outputs, labelled)
         return losses.global_mean(loss, axis_name), stats
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def learn(state: TrainState, batch: Batch) -> _Learnt:
         (loss, stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
             state.student["params"], state, batch
         )
-        gradients = _mean_over_devices(gradients, axis_name)
+        return _Learnt(gradients, stats, {"loss/supervised": loss, "loss/total": loss})
+
+    learn = _in_turns(learn, accumulate)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        learnt = learn(state, batch)
+        gradients = _mean_over_devices(learnt.gradients, axis_name)
         metrics = {
-            "loss/supervised": loss,
-            "loss/total": loss,
+            **learnt.terms,
             "grad_norm": optax.tree.norm(gradients),
             "ema_decay": ema.warmed_decay(state.step, ema_decay),
             "images/labelled": _count(batch.labelled.image, axis_name),
         }
+        stats = learnt.batch_stats
         return _advance(state, gradients, stats, tx, ema_decay), metrics
 
     return step
@@ -156,6 +181,7 @@ def make_distill_step(
     ema_decay: float,
     axis_name: str | None,
     image_weights: bool = False,
+    accumulate: int = 1,
 ) -> Step:
     """Stage 2: the method's loss on P joins its loss on R and N.
 
@@ -175,6 +201,8 @@ def make_distill_step(
       axis_name: of the devices, or None.
       image_weights: lambda is of an image of P against one of R or N; else of the mean
         over P against the mean over R and N, however many images each has.
+      accumulate: micro-batches of a step, see `_in_turns`; of a method whose losses are
+        means over images.
     """
     if method.weak is None:
         return make_pretrain_step(
@@ -183,6 +211,7 @@ def make_distill_step(
             ema_decay=ema_decay,
             axis_name=axis_name,
             labelled_loss=method.labelled,
+            accumulate=accumulate,
         )
     look = method.guide.look if method.guide else None
     remember = method.guide.remember if method.guide else None
@@ -192,7 +221,7 @@ def make_distill_step(
     def apply(variables: Variables, image: jax.Array) -> Any:
         return model.apply(variables, image, train=False)
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def learn(state: TrainState, batch: Batch) -> _Learnt:
         assert batch.weak is not None, "the method needs images of P"
         weak, params = batch.weak, state.student["params"]
         guidance = look(apply, state, weak) if look else None
@@ -201,13 +230,22 @@ def make_distill_step(
         gradients, (stats, terms, logits) = gradient_of(
             params, jnp.zeros_like(weak.valid), state, batch, target, weight
         )
-        grads = _mean_over_devices(gradients[0], axis_name)
+        maps = (logits, guidance, target)
+        return _Learnt(gradients[0], stats, terms, probe=gradients[1], maps=maps)
+
+    learn = _in_turns(learn, accumulate)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        learnt = learn(state, batch)
+        weak: Any = batch.weak
+        logits, guidance, target = learnt.maps
+        grads = _mean_over_devices(learnt.gradients, axis_name)
         metrics = {
-            **terms,
+            **learnt.terms,
             **monitors.of_targets(
                 guidance, target, weak, center=center, axis_name=axis_name
             ),
-            "pseudo/distill_grad_norm": _sharded_norm(gradients[1], axis_name),
+            "pseudo/distill_grad_norm": _sharded_norm(learnt.probe, axis_name),
             "grad_norm": optax.tree.norm(grads),
             "ema_decay": ema.warmed_decay(state.step, ema_decay),
             "images/labelled": _count(batch.labelled.image, axis_name),
@@ -215,13 +253,63 @@ def make_distill_step(
                 jnp.sum(method.counted(weak)), axis_name
             ),
         }
-        after = _advance(state, grads, stats, tx, ema_decay)
+        after = _advance(state, grads, learnt.batch_stats, tx, ema_decay)
         if callable(remember) and isinstance(after, MemoryState):
             memory = remember(after.memory, logits, weak, axis_name=axis_name)
             after = dataclasses.replace(after, memory=memory)
         return after, metrics
 
     return step
+
+
+def _in_turns(learn: _Learn, count: int) -> _Learn:
+    """`learn` from `count` equal micro-batches, one after the other in one memory.
+
+    A loss is a mean over images, so its gradient is the mean of the micro-batches'
+    gradients. All of them meet the same weights. BatchNorm normalises each by its own
+    statistics, and the running ones go through them in order.
+
+    Each device splits its own images: micro-batch i has those at i, i + count, ... So
+    it has the mix of the batch, and over all devices the same images whatever their
+    number.
+
+    Args:
+      learn: from a batch.
+      count: a divisor of a device's images of R and N, and of those of P; 1 is `learn`.
+    """
+    if count == 1:
+        return learn
+
+    def split(x: jax.Array) -> jax.Array:
+        return x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1)
+
+    def joined(x: jax.Array) -> jax.Array:
+        """The inverse."""
+        return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
+
+    def learn_in_turns(state: TrainState, batch: Batch) -> _Learnt:
+        def turn(before: Any, part: Batch) -> tuple[Any, _Learnt]:
+            total, stats = before
+            now = dataclasses.replace(state, student={**state.student, **stats})
+            learnt = learn(now, part)
+            total = jax.tree.map(jnp.add, total, learnt.gradients)
+            rest = dataclasses.replace(learnt, gradients=None, batch_stats={})
+            return (total, learnt.batch_stats), rest
+
+        nothing = jax.tree.map(jnp.zeros_like, state.student["params"])
+        stats = {"batch_stats": state.student["batch_stats"]}
+        parts = jax.tree.map(split, batch)
+        (total, stats), each = lax.scan(turn, (nothing, stats), parts)
+        return _Learnt(
+            gradients=jax.tree.map(lambda x: x / count, total),
+            batch_stats=stats,
+            terms=jax.tree.map(lambda x: jnp.mean(x, axis=0), each.terms),
+            # a micro-batch's loss gives each of its images `count` times the weight
+            probe=jax.tree.map(lambda x: joined(x) / count, each.probe),
+            maps=jax.tree.map(joined, each.maps),
+        )
+
+    return learn_in_turns
 
 
 def _make_distill_loss(

@@ -9,7 +9,7 @@ Rajpurkar et al., CheXNet, arXiv 1711.05225, 2017.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from flax import linen as nn
 from aals_jax.models import detector
 from aals_jax.models.convolution import Conv
 from aals_jax.models.norm import BatchNorm
-from aals_jax.models.parts import BACKBONE, STEM, Frozen
+from aals_jax.models.parts import BACKBONE, STEM, Frozen, rematerialised
 from aals_jax.models.pooling import max_pool
 
 
@@ -56,6 +56,11 @@ def average_pool(x: jax.Array) -> jax.Array:
     return blocks.mean(axis=(2, 4))
 
 
+def joined(parts: Sequence[jax.Array]) -> jax.Array:
+    """The channels of all parts: f[B, H, W, .] each -> f[B, H, W, C]."""
+    return jnp.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+
+
 class DenseLayer(nn.Module):
     """Normalisation, ReLU and convolution twice, 1 x 1 and 3 x 3."""
 
@@ -65,8 +70,16 @@ class DenseLayer(nn.Module):
     norm: Any  # makes a normalisation, as BatchNorm
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """f[B, H, W, C] -> f[B, H, W, growth], what the layer adds to its input."""
+    def __call__(self, *parts: jax.Array) -> jax.Array:
+        """What the layer adds to its input.
+
+        Args:
+          *parts: f[B, H, W, .] each, one or more; the input has the channels of all.
+
+        Returns:
+          f[B, H, W, growth].
+        """
+        x = joined(parts)
         y = self.norm(relu=True, name="norm1")(x)
         y = self.conv(self.bottleneck * self.growth, (1, 1), name="conv1")(y)
         y = self.norm(relu=True, name="norm2")(y)
@@ -96,6 +109,7 @@ class DenseNet(nn.Module):
     axis_name: str | None = None  # of the devices that share BatchNorm
     dtype: Any = jnp.float32  # type of the computation; params stay float32
     frozen: Frozen = Frozen()
+    remat: bool = False  # training keeps what each layer adds alone, see parts
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -121,21 +135,30 @@ class DenseNet(nn.Module):
                 axis_name=self.axis_name,
             )
 
+        remat = self.remat and train
+        make_layer, make_transition = (
+            rematerialised(module) if remat else module
+            for module in (DenseLayer, Transition)
+        )
         x = conv(self.shape.start, (7, 7), strides=2, padding=3, name="conv0")(x)
         x = max_pool(norm_of(STEM)(name="norm0")(x), relu=True)
         for block, layers in enumerate(self.shape.blocks, start=1):
             norm = norm_of(block)
             if block > 1:
-                x = Transition(conv, norm, name=f"transition{block - 1}")(x)
+                x = make_transition(conv, norm, name=f"transition{block - 1}")(x)
+            parts = [x]
             for layer in range(1, layers + 1):
-                added = DenseLayer(
+                added = make_layer(
                     self.shape.growth,
                     self.shape.bottleneck,
                     conv,
                     norm,
                     name=f"denseblock{block}_denselayer{layer}",
-                )(x)
-                x = jnp.concatenate([x, added], axis=-1)
+                )(*parts)
+                # joined within each layer, their memory grows as the layers and not
+                # as the square of them
+                parts = [*parts, added] if remat else [joined([*parts, added])]
+            x = joined(parts)
             if block == len(self.shape.blocks):
                 x = norm(relu=True, name="norm5")(x)
             x = self.frozen.after(block, x)
@@ -159,6 +182,7 @@ class Classifier(nn.Module):
     axis_name: str | None = None  # of the devices that share BatchNorm
     dtype: Any = jnp.float32  # type of the computation; params and logits stay float32
     frozen: Frozen = Frozen()  # of the backbone
+    remat: bool = False  # likewise
 
     @property
     def dropout_channels(self) -> int:
@@ -191,6 +215,7 @@ class Classifier(nn.Module):
             self.axis_name,
             self.dtype,
             self.frozen,
+            self.remat,
             name=BACKBONE,
         )(x, train=train)
         x = detector.dropped(x.astype(jnp.float32), keep)

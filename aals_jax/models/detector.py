@@ -32,6 +32,7 @@ class Detector(nn.Module):
     finest_stride: int = 4  # px, of the finest level that they read; 4, 8, 16 or 32
     convs: int = 4  # of each of their towers
     frozen: Frozen = Frozen()  # of the backbone
+    remat: bool = False  # likewise
 
     @property
     def dropout_channels(self) -> int:
@@ -64,6 +65,7 @@ class Detector(nn.Module):
             self.axis_name,
             self.dtype,
             self.frozen,
+            self.remat,
             name=BACKBONE,
         )(x, train=train)
         strides = heads.strides_of(self.head, finest=self.finest_stride)

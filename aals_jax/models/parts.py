@@ -6,8 +6,10 @@ Everything that is not the backbone belongs to the head, a feature pyramid too.
 import dataclasses
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import jax
+from flax import linen as nn
 from jax import lax
 
 BACKBONE = "backbone"  # name of that module in every net
@@ -67,3 +69,19 @@ class Frozen:
     def after(self, part: int, x: jax.Array) -> jax.Array:
         """A part's result, through which no gradient flows where the part is held."""
         return lax.stop_gradient(x) if self.holds(part) else x
+
+
+def rematerialised(block: type[nn.Module]) -> Any:
+    """A block of a backbone of which training keeps the input alone.
+
+    What lies between is computed a second time for the gradient, with BatchNorm's sums
+    over devices. Names and values of the variables are those of `block`; the running
+    statistics move once.
+
+    Args:
+      block: a module of arrays; its variables are params and batch_stats.
+
+    Reference: Chen et al., Training Deep Nets with Sublinear Memory Cost, arXiv
+    1604.06174, 2016.
+    """
+    return nn.remat(block)

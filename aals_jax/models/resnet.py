@@ -16,7 +16,7 @@ from flax import linen as nn
 
 from aals_jax.models.convolution import Conv
 from aals_jax.models.norm import BatchNorm
-from aals_jax.models.parts import STEM, Frozen
+from aals_jax.models.parts import STEM, Frozen, rematerialised
 from aals_jax.models.pooling import max_pool
 
 DEPTHS = {  # name -> (blocks per stage, block)
@@ -77,6 +77,7 @@ class ResNet(nn.Module):
     axis_name: str | None = None  # of the devices that share BatchNorm
     dtype: Any = jnp.float32  # type of the computation; params stay float32
     frozen: Frozen = Frozen()
+    remat: bool = False  # training keeps the inputs of blocks alone, see parts
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> list[jax.Array]:
@@ -104,10 +105,11 @@ class ResNet(nn.Module):
 
         x = conv(self.width, (7, 7), strides=2, padding=3, name="conv1")(x)
         x = max_pool(norm_of(STEM)(name="bn1")(x), relu=True)
+        block = rematerialised(Block) if self.remat and train else Block
         levels = []
         for stage, blocks in enumerate(self.stages, start=1):
             for i in range(blocks):
-                x = Block(
+                x = block(
                     kind=self.block,
                     width=self.width * 2 ** (stage - 1),
                     stride=2 if stage > 1 and i == 0 else 1,

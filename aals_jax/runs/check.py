@@ -5,14 +5,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from aals_jax import types
-from aals_jax.input import views
+from aals_jax.input import pipeline, views
 from aals_jax.method.methods import METHODS
 from aals_jax.metrics import detection
 from aals_jax.models import densenet, fpn, resnet
 from aals_jax.models.detector import SIDE_MULTIPLE
 from aals_jax.models.parts import STAGES
 from aals_jax.runs import identity, pretrained, stages
-from aals_jax.runtime import devices
+from aals_jax.runtime import devices, hosts
 from data.cxr_registry.build.folds import NUM_FOLDS
 from data.cxr_registry.labels import report_text
 
@@ -40,6 +40,7 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "batch.region": (lambda v: v >= 1, ">= 1"),
     "batch.negative": (lambda v: v >= 1, ">= 1"),
     "batch.image_level": (lambda v: v >= 1, ">= 1"),
+    "batch.accumulate": (lambda v: v >= 1, ">= 1"),
     "distill.max_strength": (lambda v: v >= 1, ">= 1"),
     "distill.center": (lambda v: 0 < v < 1, "between 0 and 1"),
     "distill.weight": (lambda v: v >= 0, ">= 0"),
@@ -107,14 +108,25 @@ def check_fields(config: Any) -> None:
         problems += [f"{name}.{words}" for words in _stage_problems(config, name)]
     problems += _cell_problems(config)
     problems += _pooling_problems(config)
+    problems += _accumulate_problems(config)
+    problems += _profile_problems(config)
     problems += pretrained.problems(config)
     if problems:
         raise ValueError("the config can't be run:\n- " + "\n- ".join(problems))
 
 
 def check_divisible(config: Any, topology: devices.Topology | None = None) -> None:
-    """Raises ValueError for batches that don't split evenly over the devices: all
-    there are, or a topology's."""
+    """Raises ValueError for batches that don't split evenly over the devices, all
+    there are or a topology's, and there into micro-batches."""
+    accumulate = config.batch.accumulate
+    number_of_hosts = topology.hosts if topology else hosts.count()
+    for name in pipeline.STREAMS if accumulate > 1 else ():
+        if config.batch[name] % (number_of_hosts * accumulate):
+            raise ValueError(
+                f"batch.{name}={config.batch[name]} is not a multiple of the "
+                f"{number_of_hosts} hosts times batch.accumulate={accumulate}: every "
+                "micro-batch has the same mix of images"
+            )
     labelled = config.batch.region + config.batch.negative
     devices.check_divisible(
         {
@@ -122,6 +134,7 @@ def check_divisible(config: Any, topology: devices.Topology | None = None) -> No
             "batch.image_level": config.batch.image_level,
         },
         topology.count if topology else devices.device_count(),
+        accumulate=accumulate,
     )
     devices.check_divisible(
         {"evaluation.batch_size": config.evaluation.batch_size},
@@ -142,6 +155,24 @@ def _pooling_problems(config: Any) -> Iterator[str]:
         yield (
             f"evaluation.pooling={pooling!r}: an image's score is its best box's with "
             f"method={config.method!r}; use 'max'"
+        )
+
+
+def _accumulate_problems(config: Any) -> Iterator[str]:
+    method, times = METHODS.get(config.method), config.batch.accumulate
+    if method and times > 1 and (method.withheld or method.head != "map"):
+        yield (
+            f"batch.accumulate={times}: must be 1 with method={config.method!r}, whose "
+            "loss is a mean over boxes: micro-batches have unequal numbers of them"
+        )
+
+
+def _profile_problems(config: Any) -> Iterator[str]:
+    first, last = config.profile.first, config.profile.last
+    if (first, last) != (0, 0) and not 1 <= first <= last:
+        yield (
+            f"profile.first={first}, profile.last={last}: must be two steps from 1 on, "
+            "ascending, or 0 and 0"
         )
 
 

@@ -29,6 +29,8 @@ MACHINE_FIELDS = (
     "data.beam",
     "data.threads",
     "model.pretrained",  # what is in the file counts: its hash
+    "profile.first",
+    "profile.last",
 )
 
 
@@ -49,7 +51,9 @@ def of(config: Any) -> dict[str, Any]:
     # absent already when the config was loaded from config.json
     for name in MACHINE_FIELDS:
         section, field = name.split(".")
-        fields[section].pop(field, None)
+        fields.get(section, {}).pop(field, None)
+        if not fields.get(section, True):  # nothing in it decides what comes out
+            del fields[section]
     if config.method in METHODS and METHODS[config.method].head == "map":
         fields.pop("boxes", None)  # read by heads of boxes alone
     fields["registry"] = "registry" if config.registry else None
@@ -98,6 +102,8 @@ def _shown(name: str, fields: dict[str, Any]) -> str:
 # digest leaves them out there, so that the names of finished trials stay.
 LATER = {
     "data.reports.labels": None,
+    "batch.accumulate": 1,
+    "model.remat": False,
     "model.dropout": 0.0,
     "model.densenet": "narrow",
     "augment.gamma": 0.0,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from aals_jax import types
@@ -22,7 +23,7 @@ from aals_jax.runs import stages
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.history import History, Window
 from aals_jax.runs.stages import Stage
-from aals_jax.runtime import devices, digest, hosts, log, stopping
+from aals_jax.runtime import devices, digest, hosts, log, profiling, stopping
 from aals_jax.types import TrainState
 
 SAVE_S = 600  # for host 0 to write a checkpoint
@@ -199,21 +200,26 @@ def _train(
             History(workdir, stage.name, step=first, writes=hosts.is_primary())
         ) as history,
         log.progress(_TITLES[stage.name], done=first) as update,
+        _profile(config, workdir, stage) as profile,
         stopping.at_boundaries(),
     ):
         for number in range(first if owes else first + 1, last + 1):
             if number > first:
-                with window.waiting():
-                    batch = devices.shard(next(batches))
-                state, metrics = step_fn(state, batch)
-                window.add(metrics)
+                with _told_what_fits(stage, config):
+                    profile.before(number, state)
+                    with window.waiting():
+                        batch = devices.shard(next(batches))
+                    state, metrics = step_fn(state, batch)
+                    window.add(metrics)
+                    profile.after(number, state)
             part = None
             try:
                 stopping.check()
                 values = {}
                 if is_due(number, every=config.log_every, last=last):
-                    part = window.open_part()
-                    values = window.close(number)
+                    with _told_what_fits(stage, config):
+                        part = window.open_part()
+                        values = window.close(number)
                     update(number, last)
                 if is_due(number, every=stage.config.eval_every, last=last):
                     pooling = stages.pooling_of(config)
@@ -230,6 +236,36 @@ def _train(
                 save(number, None, part or window.open_part())
                 log.info("%s: saved after step %d", stage.name, number)
                 raise
+
+
+def _profile(config: Any, workdir: Path, stage: Stage) -> profiling.Profile:
+    """Of the stage's steps that the config names; on host 0 alone."""
+    wanted = config.profile if hosts.is_primary() else {"first": 0, "last": 0}
+    folder = workdir / "profile" / stage.name
+    return profiling.Profile(folder, first=wanted["first"], last=wanted["last"])
+
+
+@contextlib.contextmanager
+def _told_what_fits(stage: Stage, config: Any) -> Iterator[None]:
+    """Says what to change where a device's memory is too small for a step.
+
+    Raises:
+      MemoryError: in the place of JAX's error; the stage, its batch and the fields.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if not devices.is_out_of_memory(error):
+            raise
+        batch, model = config.batch, config.model
+        images = ", ".join(f"batch.{name}={n}" for name, n in stage.counts.items())
+        raise MemoryError(
+            f"{stage.name}: a step does not fit into the memory of "
+            f"{devices.hardware()} with {images}, batch.accumulate={batch.accumulate}, "
+            f"model.remat={model.remat} and model.dtype={model.dtype}. Less batch.*, "
+            "more batch.accumulate, model.remat=True and model.dtype=bfloat16 take "
+            "less; --mode=plan says how much"
+        ) from error
 
 
 def validate(

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from aals_jax.input import pipeline
 from aals_jax.report import plan as page
 from aals_jax.runs import check, identity
 from aals_jax.runs.lowering import Lowering, images_of, make_stages
@@ -81,7 +82,8 @@ def plan(config: Any, names: list[str], options: Options) -> dict[str, Any]:
 
 
 def _check_hosts(config: Any, topology: Topology) -> None:
-    for name, count in config.batch.items():
+    for name in pipeline.STREAMS:
+        count = config.batch[name]
         if count % topology.hosts:
             raise ValueError(
                 f"batch.{name}={count} is not a multiple of the {topology.hosts} hosts"
@@ -144,7 +146,7 @@ class _Planner:
         labelled, weak = images_of(stage.counts)
         if units is not None:
             times = units * self._topology.count
-            labelled, weak = (times * n for n in _unit(stage.counts))
+            labelled, weak = (times * n for n in self._unit(stage.counts))
         lowered = self._lowering.step(stage, labelled, weak)
         images = {"labelled": labelled} | ({"image_level": weak} if weak else {})
         return self._compile(stage.name, lowered, images, self._topology.count)
@@ -225,7 +227,7 @@ class _Planner:
                 # a step's state is donated, and the next one comes back
                 state = state if name == EVALUATION else result[0]
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if not devices.is_out_of_memory(error):
                 raise
             record["fits"] = False
             log.warning("%s, %s: out of memory when run", self._topology.name, name)
@@ -241,7 +243,7 @@ class _Planner:
             s.name: programs[s.name]["needed_bytes"] for s in self._lowering.stages
         }
         stage = max(self._lowering.stages, key=lambda stage: needed[stage.name])
-        bound = self._memory
+        bound, unit = self._memory, self._unit(stage.counts)
 
         def needs(units: int) -> int:
             record = self._step(stage, units)
@@ -252,9 +254,9 @@ class _Planner:
         found = largest_that_fits(
             needs,
             bound=bound,
-            start=math.gcd(*images_of(stage.counts)) // self._topology.count,
+            start=sum(images_of(stage.counts)) // sum(unit) // self._topology.count,
         )
-        labelled, weak = _unit(stage.counts)
+        labelled, weak = unit
         return {
             "stage": stage.name,
             "labelled": found.most * labelled,
@@ -266,12 +268,12 @@ class _Planner:
             "compiles": len(found.needed),
         }
 
-
-def _unit(counts: Mapping[str, int]) -> tuple[int, int]:
-    """The smallest batch of a device that has the mix of the config's."""
-    labelled, weak = images_of(counts)
-    unit = math.gcd(labelled, weak)
-    return labelled // unit, weak // unit
+    def _unit(self, counts: Mapping[str, int]) -> tuple[int, int]:
+        """The smallest batch of a device that has the mix of the config's, in each of
+        its micro-batches."""
+        labelled, weak = images_of(counts)
+        times, unit = self._config.batch.accumulate, math.gcd(labelled, weak)
+        return times * labelled // unit, times * weak // unit
 
 
 def _digest(lowered: Any, topology: Topology) -> str:

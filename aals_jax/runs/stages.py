@@ -61,6 +61,7 @@ def make_model(config: Any, *, axis_name: str | None) -> Detector | Classifier:
         "dtype": jnp.dtype(config.model.dtype),
         "axis_name": axis_name,
         "frozen": _frozen(config),
+        "remat": config.model.get("remat", False),  # as in _frozen
     }
     if method.classifier:
         return Classifier(backbone=config.model.densenet, **options)
@@ -168,6 +169,7 @@ def make_pretrain(config: Any, *, axis_name: str | None) -> steps.Step:
         _tx(config, "pretrain"),
         ema_decay=config.ema_decay,
         axis_name=axis_name,
+        accumulate=config.batch.accumulate,
     )
 
 
@@ -185,6 +187,7 @@ def make_distill(
         ema_decay=config.ema_decay,
         axis_name=axis_name,
         image_weights=config.distill.balance == "image",
+        accumulate=config.batch.accumulate,
     )
 
 

@@ -166,6 +166,11 @@ def topology(name: str) -> Topology:
     return Topology(name, described.devices)
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a JaxRuntimeError says that a device's memory is too small."""
+    return "RESOURCE_EXHAUSTED" in str(error)
+
+
 _SIZE = r"([\d.]+)([KMGT]?)"
 _OUT_OF_MEMORY = (
     rf"Used {_SIZE} of {_SIZE} hbm",
@@ -194,15 +199,28 @@ def _mesh(devices: Sequence[Any] | None) -> Mesh:
     return Mesh(np.array(devices or jax.local_devices()), (AXIS,))
 
 
-def check_divisible(counts: dict[str, int], devices: int | None = None) -> None:
-    """Raises ValueError for a global batch that does not split evenly over devices."""
+def check_divisible(
+    counts: dict[str, int],
+    devices: int | None = None,
+    *,
+    accumulate: int = 1,
+) -> None:
+    """Raises ValueError for a global batch that does not split evenly.
+
+    Args:
+      counts: name -> images.
+      devices: over which it is split; None: all there are.
+      accumulate: micro-batches into which each device splits its share.
+    """
     devices = devices or device_count()
+    parts = devices * accumulate
+    times = f" times batch.accumulate={accumulate}" if accumulate > 1 else ""
     for name, count in counts.items():
-        if count % devices:
-            lower = count - count % devices
-            upper = lower + devices
+        if count % parts:
+            lower = count - count % parts
+            upper = lower + parts
             raise ValueError(
-                f"{name}={count} is not a multiple of the {devices} devices; "
+                f"{name}={count} is not a multiple of the {devices} devices{times}; "
                 f"use {f'{lower} or {upper}' if lower else upper}"
             )
 
