@@ -19,17 +19,17 @@ class Profile:
     """
 
     def __init__(self, folder: Path, *, first: int, last: int):
-        self._folder, self._first, self._last = folder, first, last
-        self._is_open = False
+        self.folder, self.first, self.last = folder, first, last
+        self.is_open = False
 
     def __enter__(self) -> "Profile":
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._is_open:
-            self._is_open = False
+        if self.is_open:
+            self.is_open = False
             jax.profiler.stop_trace()
-            log.info("profile: tensorboard --logdir %s", self._folder)
+            log.info("profile: tensorboard --logdir %s", self.folder)
 
     def before(self, step: int, state: Any) -> None:
         """Begins the trace where it is due, after all that was begun before `step`.
@@ -38,13 +38,13 @@ class Profile:
           step: the number of the step that comes, from 1.
           state: of the step before.
         """
-        if not self._is_open and 1 <= self._first <= step <= self._last:
+        if not self.is_open and 1 <= self.first <= step <= self.last:
             jax.block_until_ready(state)
-            jax.profiler.start_trace(str(self._folder))
-            self._is_open = True
+            jax.profiler.start_trace(str(self.folder))
+            self.is_open = True
 
     def after(self, step: int, state: Any) -> None:
         """Ends the trace after its last step, which it waits for."""
-        if self._is_open and step >= self._last:
+        if self.is_open and step >= self.last:
             jax.block_until_ready(state)
             self.__exit__()

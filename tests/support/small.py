@@ -39,6 +39,7 @@ def distill_step(
     ramp_steps: int = 0,
     ema_decay: float = 0.9,
     image_weights: bool = False,
+    accumulate: int = 1,
     **changes,
 ) -> steps.Step:
     """The method's step; `changes` are those of its settings."""
@@ -52,6 +53,7 @@ def distill_step(
         ema_decay=ema_decay,
         axis_name=axis_name,
         image_weights=image_weights,
+        accumulate=accumulate,
     )
 
 
@@ -60,10 +62,12 @@ class Net(nn.Module):
 
     axis_name: str | None = None
     head: str = "map"
+    by_batch: bool = True  # BatchNorm in training; else each image is for itself
 
     @nn.compact
     def __call__(self, image, *, train, keep=None):
         x = nn.Conv(8, (4, 4), strides=4)(image)
+        train = train and self.by_batch
         x = nn.BatchNorm(not train, axis_name=self.axis_name if train else None)(x)
         x = dropped(x, keep)
         if self.head == "map":
