@@ -84,7 +84,7 @@ def choose(
     if launcher is None:
         _refuse_tasks_without_launcher(environ)
         return ALONE
-    name: str = _LAUNCHERS.get(launcher.__name__, launcher.__name__)
+    name = _LAUNCHERS.get(f"{launcher.__name__}", f"{launcher.__name__}")
     count = launcher.get_process_count()
     if count == 1:
         return dataclasses.replace(ALONE, found_by=f"{name} started one task")
