@@ -1,4 +1,4 @@
-"""The table of a dataset's images as a file beside it, so that its records are read once.
+"""The table of a dataset's images as a file beside it: its records are read once.
 
 A run needs what each record says but its pixels. Reading 65,845 records would take half
 a minute at every start, on every host.
