@@ -6,8 +6,8 @@
 One undisturbed run is the reference. Each round starts afresh (its own phantom, dataset
 and workdir) and gets the signal once in each phase, at a random moment; SIGKILL goes to
 all its processes, and after SIGTERM it has to end with code 75 within 30 s. Then it is
-left to finish. result.json must equal the reference's but for the commit, and every leaf of
-the kept states of both stages bit for bit.
+left to finish. result.json must equal the reference's but for the commit, and every
+leaf of the kept states of both stages bit for bit.
 """
 
 import argparse

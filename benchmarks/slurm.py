@@ -5,8 +5,8 @@
 
 Starts munged, slurmctld and slurmd in a folder of their own, on loopback, and ends them
 again; needs root, as slurmd does. The jobs are the files of docs/slurm. Each line is a
-scene; "equal" compares result.json and checkpoints, as benchmarks/kill_test.py does, with
-those of a job that nothing disturbed.
+scene; "equal" compares result.json and checkpoints, as benchmarks/kill_test.py does,
+with those of a job that nothing disturbed.
 """
 
 import argparse
