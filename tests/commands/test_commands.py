@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 CLAVICLE = str(ROOT / "configs" / "clavicle.py")
 # Flags that a mode's help must show; none of them is in the other list.
 FLAGS = {
-    "run": ("config", "workdir"),
+    "run": ("config", "workdir", "coordinator", "num_hosts", "host"),
     "build": ("config",),
     "evaluate": ("workdir", "model", "checkpoint", "split", "compare", "data_dir"),
     "score": ("images", "lesions", "detections", "hit_rule", "replicates", "out"),
@@ -141,8 +141,14 @@ assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
         (("--mode=score", "--registry=DIR"), "--mode=audit"),
         (("--mode=score", "--nopixels"), "--mode=audit"),
         (("--mode=audit", "--lesions=a.csv"), "--mode=score"),
-        (("--mode=sweep", f"--config={CLAVICLE}"), "--mode=run and --mode=build"),
-        (("--mode=sweep", "--config.seed=1"), "--mode=run and --mode=build"),
+        (
+            ("--mode=sweep", f"--config={CLAVICLE}"),
+            "--mode=run and --mode=build and --mode=plan",
+        ),
+        (
+            ("--mode=sweep", "--config.seed=1"),
+            "--mode=run and --mode=build and --mode=plan",
+        ),
         (("--index=3", f"--config={CLAVICLE}"), "--mode=sweep"),
         (("--mode=build", "--model=teacher"), "--mode=evaluate"),
     ],
