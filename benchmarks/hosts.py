@@ -3,7 +3,7 @@
     python benchmarks/hosts.py [--only WORDS] [--keep DIR]
 
 Each line is one scene: two processes of launch.py with one CPU device each, joined over
-localhost. "Equal" compares result.json byte for byte, and every leaf of the kept
+localhost. "Equal" compares result.json (but for the commit), and every leaf of the kept
 checkpoints bit for bit, with a run of two hosts that nothing disturbed.
 """
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
+from aals_jax.input import table_file
 from aals_jax.input.views import Radiograph
 
 GROUPS = ("view", "sex", "age_band")  # columns whose values are reported apart
@@ -61,13 +62,19 @@ def object_array(items: Sequence[Any]) -> np.ndarray:
 class Dataset:
     """A prepared TFDS dataset, seen for one finding; random access, no TensorFlow.
 
+    Args:
+      path: its folder.
+      finding: a column of its labels.
+      data_hash: of the dataset; with it the table is kept beside the shards, and read
+        from there the next time.
+
     Fields:
       finding: a column of its labels.
       side: of its square images, px.
       table: ImageTable of all its images, in the order of splits and positions.
     """
 
-    def __init__(self, path: Path, finding: str):
+    def __init__(self, path: Path, finding: str, *, data_hash: str | None = None):
         self.finding = finding
         self._builder: Any = tfds.builder_from_directory(str(path))
         self.side = int(self._builder.info.features["image"].shape[0])
@@ -77,9 +84,21 @@ class Dataset:
             name: self._builder.as_data_source(split=name, decoders=skip)
             for name in names
         }
-        self.table = self._read_table()
+        self.table = self._table(path, data_hash)
         self._cacheable = len(self.table) * self.side**2 <= CACHE_BYTES
         self._cache: dict[tuple[str, int], Radiograph] = {}
+
+    def _table(self, path: Path, data_hash: str | None) -> ImageTable:
+        if data_hash is None:
+            return self._read_table()
+        file = table_file.path_of(path, self.finding)
+        columns = table_file.read(file, data_hash=data_hash)
+        if columns is not None:
+            return ImageTable(**columns)
+        table = self._read_table()
+        columns = {f.name: getattr(table, f.name) for f in dataclasses.fields(table)}
+        table_file.write(file, columns, data_hash=data_hash)
+        return table
 
     def _read_table(self) -> ImageTable:
         columns: dict[str, list] = {f.name: [] for f in dataclasses.fields(ImageTable)}

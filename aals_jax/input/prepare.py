@@ -125,7 +125,7 @@ def open_data(options: DataOptions) -> Data:
 
 def load_data(path: Path, selection: Selection, *, source: str) -> Data:
     """Opens a prepared dataset and splits it."""
-    dataset = Dataset(path, selection.finding)
+    dataset = Dataset(path, selection.finding, data_hash=data_hash(path))
     table = dataset.table
     labelled = table.select(np.flatnonzero(table.label >= 0))
     parts = {

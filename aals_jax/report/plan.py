@@ -20,11 +20,13 @@ _TITLES = {"pretrain": "stage 1", "distill": "stage 2", "evaluation": "evaluatio
 
 def in_words(images: Mapping[str, int]) -> str:
     """
-    >>> in_words({"labelled": 2, "image_level": 1}), in_words({"images": 8})
+    >>> in_words({"image_level": 1, "labelled": 2}), in_words({"images": 8})
     ('2 of R and N, 1 of P', '8')
     """
     words = {"labelled": " of R and N", "image_level": " of P", "images": ""}
-    return ", ".join(f"{count}{words[kind]}" for kind, count in images.items())
+    return ", ".join(
+        f"{images[kind]}{w}" for kind, w in words.items() if kind in images
+    )
 
 
 def in_gib(needed: int | None, there: int | None) -> str:

@@ -84,7 +84,7 @@ def choose(
     if launcher is None:
         _refuse_tasks_without_launcher(environ)
         return ALONE
-    name: str = _LAUNCHERS.get(launcher.__name__, launcher.__name__)
+    name = _LAUNCHERS.get(f"{launcher.__name__}", f"{launcher.__name__}")
     count = launcher.get_process_count()
     if count == 1:
         return dataclasses.replace(ALONE, found_by=f"{name} started one task")
@@ -170,22 +170,23 @@ def join(joining: Joining) -> None:
     Raises:
       RuntimeError: JAX sees another number of processes than the launcher named.
     """
-    if joining.count > 1 and not distributed.global_state.client:
-        # SIGTERM is ours: see runtime.stopping
-        jax.config.update("jax_enable_preemption_service", False)
-        own = joining.local_device
-        jax.distributed.initialize(
-            joining.coordinator,
-            joining.count,
-            joining.index,
-            local_device_ids=None if own is None else [own],
-            cluster_detection_method="deactivate",
-            initialization_timeout=JOIN_S,
-            heartbeat_timeout_seconds=LOST_S,
-        )
-        wait("joined", limit_s=JOIN_S)
-        # once all are here, so that slow imports don't count as a lost collective
-        multihost_utils.sync_global_devices("joined")
+    if joining.count == 1 or distributed.global_state.client:
+        return  # devices stay unasked: a trial chooses its cores before they start
+    # SIGTERM is ours: see runtime.stopping
+    jax.config.update("jax_enable_preemption_service", False)
+    own = joining.local_device
+    jax.distributed.initialize(
+        joining.coordinator,
+        joining.count,
+        joining.index,
+        local_device_ids=None if own is None else [own],
+        cluster_detection_method="deactivate",
+        initialization_timeout=JOIN_S,
+        heartbeat_timeout_seconds=LOST_S,
+    )
+    wait("joined", limit_s=JOIN_S)
+    # once all are here, so that slow imports don't count as a lost collective
+    multihost_utils.sync_global_devices("joined")
     if jax.process_count() != joining.count:
         raise RuntimeError(
             f"{joining.found_by} names {joining.count} processes and JAX sees "

@@ -1,5 +1,6 @@
 """Laws of the command line: each mode answers for its own flags, and in one line."""
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 CLAVICLE = str(ROOT / "configs" / "clavicle.py")
 # Flags that a mode's help must show; none of them is in the other list.
 FLAGS = {
-    "run": ("config", "workdir"),
+    "run": ("config", "workdir", "coordinator", "num_hosts", "host"),
     "build": ("config",),
     "evaluate": ("workdir", "model", "checkpoint", "split", "compare", "data_dir"),
     "score": ("images", "lesions", "detections", "hit_rule", "replicates", "out"),
@@ -140,8 +141,14 @@ assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
         (("--mode=score", "--registry=DIR"), "--mode=audit"),
         (("--mode=score", "--nopixels"), "--mode=audit"),
         (("--mode=audit", "--lesions=a.csv"), "--mode=score"),
-        (("--mode=sweep", f"--config={CLAVICLE}"), "--mode=run and --mode=build"),
-        (("--mode=sweep", "--config.seed=1"), "--mode=run and --mode=build"),
+        (
+            ("--mode=sweep", f"--config={CLAVICLE}"),
+            "--mode=run and --mode=build and --mode=plan",
+        ),
+        (
+            ("--mode=sweep", "--config.seed=1"),
+            "--mode=run and --mode=build and --mode=plan",
+        ),
         (("--index=3", f"--config={CLAVICLE}"), "--mode=sweep"),
         (("--mode=build", "--model=teacher"), "--mode=evaluate"),
     ],
@@ -273,3 +280,19 @@ def test_every_documented_call_parses(parse, monkeypatch, file, line):
     arguments = shlex.split(line)
     if "--help" not in arguments:
         assert parse(*arguments)["mode"] == command_line.mode_of(arguments)
+
+
+@pytest.mark.parametrize("topology, words", [
+    (("--topology=v5e:3x5",), "topology 'v5e:3x5' is unknown: use one of v5e:1x1"),
+    ((), "needs --topology or --topologies"),
+    pytest.param(
+        ("--topology=v5e:4x4",), "pip install -r requirements/plan.txt",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("libtpu") is not None, reason="it is installed"
+        ),
+    ),
+])  # fmt: skip
+def test_a_plan_that_can_t_be_made_ends_with_one_line(topology, words):
+    ended = launch("--mode=plan", f"--config={CLAVICLE}", *topology)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert len(ended.stderr.splitlines()) == 1 and words in ended.stderr

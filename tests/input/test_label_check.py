@@ -190,7 +190,12 @@ def test_the_command_hands_out_and_takes_back_and_names_nobody(tmp_path):
     assert wrong.returncode == 1
     assert "filled.csv row 41: its answer must be 1 (yes), 0" in wrong.stderr
     written = [p for p in out.iterdir() if p not in (sheet, filled)]
-    assert {p.name for p in written} == {"audit.html", "audit.json", label_sheet.DRAW}
+    assert {p.name for p in written} == {
+        "audit.html",
+        "audit.json",
+        label_sheet.DRAW,
+        ".owner",
+    }
     for text in (told.stderr, wrong.stderr, *(p.read_text() for p in written)):
         assert "CANARY" not in text
 

@@ -1,6 +1,7 @@
 """Laws of a run's identity: what makes it another run, and what does not."""
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -106,8 +107,8 @@ def test_a_field_that_came_later_renames_no_run_that_does_not_use_it():
 def test_initial_weights_count_by_their_hash_and_what_is_said_of_them(tmp_path):
     """Not by where they lie; the config's words go before the file's."""
     here, there = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    for path in (here, there):
-        save_file({"w": np.ones(3)}, path, metadata={"source": "a", "license": "MIT"})
+    save_file({"w": np.ones(3)}, here, metadata={"source": "a", "license": "MIT"})
+    shutil.copyfile(here, there)  # written again, its header may have another order
     fields = identity(**{"model.pretrained": str(here)})
     assert fields == identity(**{"model.pretrained": str(there)})
     assert identities.of(ConfigDict(fields)) == fields

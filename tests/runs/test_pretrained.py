@@ -97,7 +97,7 @@ def test_a_run_keeps_what_is_frozen_and_says_what_it_started_from(
     start = stages.initial_state(config, 64).student
     for stage in ("pretrain", "distill"):
         kept = checkpoints.Checkpoints(workdir / "checkpoints" / stage)
-        state = kept.restore(kept.latest_step())
+        state = kept.restore(kept.latest().step)
         kept.close()
         for network in ("student", "teacher"):
             for kind in ("params", "batch_stats"):
