@@ -153,10 +153,10 @@ def make_pretrain_step(
         )
         return _Learnt(gradients, stats, {"loss/supervised": loss, "loss/total": loss})
 
-    learn = _in_turns(learn, accumulate)
+    learn_all = _in_turns(learn, accumulate)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        learnt = learn(state, batch)
+        learnt = learn_all(state, batch)
         gradients = _mean_over_devices(learnt.gradients, axis_name)
         metrics = {
             **learnt.terms,
@@ -233,10 +233,10 @@ def make_distill_step(
         maps = (logits, guidance, target)
         return _Learnt(gradients[0], stats, terms, probe=gradients[1], maps=maps)
 
-    learn = _in_turns(learn, accumulate)
+    learn_all = _in_turns(learn, accumulate)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        learnt = learn(state, batch)
+        learnt = learn_all(state, batch)
         weak: Any = batch.weak
         logits, guidance, target = learnt.maps
         grads = _mean_over_devices(learnt.gradients, axis_name)

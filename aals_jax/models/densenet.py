@@ -136,10 +136,8 @@ class DenseNet(nn.Module):
             )
 
         remat = self.remat and train
-        make_layer, make_transition = (
-            rematerialised(module) if remat else module
-            for module in (DenseLayer, Transition)
-        )
+        make_layer: Any = rematerialised(DenseLayer) if remat else DenseLayer
+        make_transition: Any = rematerialised(Transition) if remat else Transition
         x = conv(self.shape.start, (7, 7), strides=2, padding=3, name="conv0")(x)
         x = max_pool(norm_of(STEM)(name="norm0")(x), relu=True)
         for block, layers in enumerate(self.shape.blocks, start=1):
