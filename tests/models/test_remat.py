@@ -62,7 +62,7 @@ def test_variables_loss_gradients_and_statistics_are_the_same(name):
 ])  # fmt: skip
 def test_less_is_kept_for_the_gradient(make):
     """Bytes between the two passes, as JAX has them. What a compiler makes of it is its
-    own: XLA's for CPUs takes the barriers away and needs as much as before."""
+    own: XLA's for CPUs needs as much as before."""
     images = jax.ShapeDtypeStruct((8, 128, 128, 1), jnp.float32)
 
     def kept(net):
