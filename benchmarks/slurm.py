@@ -1,7 +1,7 @@
 """A Slurm of this machine alone: jobs with two tasks, arrays, time limits, preemption.
 
     apt-get install slurm-wlm munge
-    python benchmarks/slurm.py [--keep DIR]
+    python benchmarks/slurm.py [--only WORDS] [--keep DIR]
 
 Starts munged, slurmctld and slurmd in a folder of their own, on loopback, and ends them
 again; needs root, as slurmd does. The jobs are the files of docs/slurm. Each line is a
@@ -11,14 +11,14 @@ with those of a job that nothing disturbed.
 
 import argparse
 import contextlib
-import json
+import dataclasses
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -90,7 +90,7 @@ class Cluster:
         path = self.folder / f"{job}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def wait(self, job: str, *, words: str = "", limit_s: float = 900) -> str:
+    def wait(self, job: str, *, words: str = "", limit_s: float = 1800) -> str:
         """Waits for the end of a job, or for words of its log; its state."""
         ends = time.monotonic() + limit_s
         while time.monotonic() < ends:
@@ -164,56 +164,83 @@ def running(folder: Path) -> Iterator[Cluster]:
             process.wait()
 
 
-def judged(folder: Path, reference: Path) -> str:
-    differences = kill_test.compare(folder, reference)
-    return f"{differences}" if differences else "equal"
+@dataclasses.dataclass
+class Stage:
+    """Where scenes are played."""
+
+    base: Path
+    slurm: Cluster
+    flags: list[str]
+
+    def train(self, name: str, *more: str, options: Sequence[str] = ()) -> str:
+        """The number of a job of two tasks that trains in the folder `name`."""
+        workdir = f"--workdir={self.base / name / 'run'}"
+        file = ("docs/slurm/train.sbatch", *self.flags, *more, workdir)
+        return self.slurm.submit(*options, *TWO_TASKS, *file)
+
+    def ended(self, job: str, name: str, reference: str) -> str:
+        """Waits for a job; how it ended, and whether it did as the other one."""
+        state = self.slurm.wait(job)
+        again = self.slurm.state(job)["Restarts"]
+        differences = kill_test.compare(self.base / name, self.base / reference)
+        return f"{state}, restarts: {again}; {differences or 'equal'}"
+
+    def undisturbed(self, name: str, *more: str) -> str:
+        """A job that nothing disturbs, once for all scenes; its log."""
+        job = self.train(name, *more)
+        state = self.slurm.wait(job)
+        assert state == "COMPLETED", self.slurm.log(job)
+        return self.slurm.log(job)
+
+
+def two_tasks_of_srun(stage: Stage) -> str:
+    log = stage.undisturbed("two")
+    return f"completed; joined by Slurm: {'2 hosts: Slurm' in log}"
+
+
+def preempted(stage: Stage) -> str:
+    stage.undisturbed("calm")
+    job = stage.train("preempted")
+    stage.slurm.wait(job, words="pre-training: 60 of")
+    stage.slurm.call("scontrol", "requeue", job)
+    time.sleep(2)
+    return stage.ended(job, "preempted", "calm")
+
+
+def time_over(stage: Stage) -> str:
+    """A limit of two minutes, of which the signal leaves one for work."""
+    long = ("--config.pretrain.steps=1200", "--config.distill.steps=400")
+    stage.undisturbed("long", *long)
+    job = stage.train("timed", *long, options=["--time=2"])
+    return stage.ended(job, "timed", "long")
+
+
+def array_of_four_trials(stage: Stage) -> str:
+    sweep = ("--sweep=configs/sweeps/tiny.py:4", f"--workdir={stage.base / 'sweep'}")
+    job = stage.slurm.submit("--array=0-3", "docs/slurm/array.sbatch", *sweep)
+    states = {stage.slurm.wait(f"{job}_{number}") for number in range(4)}
+    results = [*(stage.base / "sweep").glob("trials/*/result.json")]
+    return f"{', '.join(sorted(states))}; {len(results)} results"
+
+
+SCENES = (two_tasks_of_srun, preempted, time_over, array_of_four_trials)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--only", default="", help="scenes with these words alone")
     parser.add_argument("--keep", type=Path, help="work here and leave everything")
     options = parser.parse_args()
     base = options.keep or Path(tempfile.mkdtemp(prefix="slurm-"))
-    base.mkdir(parents=True, exist_ok=True)
-    (base / "slurm").mkdir()
+    (base / "slurm").mkdir(parents=True)
     fields = kill_test.SETTINGS | {"data.dir": base / "data"}
     flags = ["--config=configs/clavicle.py", *processes.as_flags(fields)]
-    train = [*TWO_TASKS, "docs/slurm/train.sbatch", *flags]
-
     with running(base / "slurm") as slurm:
-        job = slurm.submit(*train, f"--workdir={base / 'reference/run'}")
-        state = slurm.wait(job)
-        said = "2 hosts: Slurm" in slurm.log(job)
-        print(f"| two tasks of srun | {state}, joined by Slurm: {said} |", flush=True)
-
-        job = slurm.submit(*train, f"--workdir={base / 'preempted/run'}")
-        slurm.wait(job, words="pre-training: 60 of")
-        slurm.call("scontrol", "requeue", job)
-        time.sleep(2)
-        state = slurm.wait(job)
-        again = slurm.state(job)["Restarts"]
-        text = judged(base / "preempted", base / "reference")
-        print(f"| preempted | {state} after {again} restart; {text} |", flush=True)
-
-        # a job of a minute: its signal comes as soon as it starts, and so it is given
-        # longer; of two minutes one is left for work
-        long = [*flags, "--config.pretrain.steps=1200", "--config.distill.steps=400"]
-        timed = [*TWO_TASKS, "docs/slurm/train.sbatch", *long]
-        job = slurm.submit(*timed, f"--workdir={base / 'whole/run'}")
-        slurm.wait(job)
-        job = slurm.submit("--time=2", *timed, f"--workdir={base / 'timed/run'}")
-        state = slurm.wait(job)
-        again = slurm.state(job)["Restarts"]
-        text = judged(base / "timed", base / "whole")
-        print(f"| time over | {state} after {again} restarts; {text} |", flush=True)
-
-        sweep = ["--sweep=configs/sweeps/tiny.py:4", f"--workdir={base / 'sweep'}"]
-        job = slurm.submit("--array=0-3", "docs/slurm/array.sbatch", *sweep)
-        for number in range(4):
-            slurm.wait(f"{job}_{number}")
-        results = [*(base / "sweep").glob("trials/*/result.json")]
-        seeds = sorted(json.loads(p.read_text())["seed"] for p in results)
-        print(f"| array of 4 | {len(results)} results, seeds {seeds} |", flush=True)
+        for play in SCENES:
+            name = play.__name__.replace("_", " ")
+            if options.only in name:
+                text = play(Stage(base, slurm, flags))
+                print(f"| {name} | {text} |", flush=True)
     if not options.keep:
         shutil.rmtree(base)
 
