@@ -5,13 +5,12 @@ a minute at every start, on every host.
 """
 
 import contextlib
-import hashlib
 import io
 from pathlib import Path
 
 import numpy as np
 
-from aals_jax.runtime import files
+from aals_jax.runtime import digest, files
 
 _VERSION = 1  # of what a table holds
 _KEY, _DIGEST, _LENGTHS = "key", "digest", "box_counts"
@@ -36,7 +35,7 @@ def write(path: Path, columns: dict[str, np.ndarray], *, data_hash: str) -> None
         _LENGTHS: np.array([len(of_image) for of_image in boxes], np.int64),
         _KEY: np.array(_key(data_hash)),
     }
-    arrays[_DIGEST] = np.array(_digest(arrays))
+    arrays[_DIGEST] = np.array(digest.of_tree(arrays))
     with contextlib.suppress(OSError):  # a dataset may be read-only
         files.write_npz(path, arrays)
 
@@ -47,7 +46,7 @@ def read(path: Path, *, data_hash: str) -> dict[str, np.ndarray] | None:
     try:
         with np.load(io.BytesIO(path.read_bytes())) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        if str(arrays.pop(_DIGEST)) != _digest(arrays):
+        if str(arrays.pop(_DIGEST)) != digest.of_tree(arrays):
             return None
         if str(arrays.pop(_KEY)) != _key(data_hash):
             return None
@@ -63,11 +62,3 @@ def read(path: Path, *, data_hash: str) -> dict[str, np.ndarray] | None:
 
 def _key(data_hash: str) -> str:
     return f"{_VERSION} {data_hash}"
-
-
-def _digest(arrays: dict[str, np.ndarray]) -> str:
-    sha = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        sha.update(f"{name} {array.dtype} {array.shape}".encode())
-        sha.update(array.tobytes())
-    return sha.hexdigest()

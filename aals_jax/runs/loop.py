@@ -186,10 +186,14 @@ def _train(
     if owes:
         window.resume(start["window"])
 
-    def save(step: int, auroc: float | None, part: dict[str, Any] | None) -> None:
+    def save(
+        step: int,
+        host_state: TrainState,
+        auroc: float | None,
+        part: dict[str, Any] | None,
+    ) -> None:
         """The state that all hosts have; host 0 writes and the others wait."""
         devices.assert_replicated(state)
-        host_state = devices.to_host(state)
         _check_same(host_state, f"the weights after step {step}")
         if checkpoints is not None:
             checkpoints.save(step, host_state, auroc=auroc, window=part)
@@ -228,12 +232,13 @@ def _train(
                     auroc = values[f"validation/auroc_{stage.selected_by}"]
                     # the history first: a checkpoint never lacks its own rows
                     history.write(number, values)
-                    save(number, auroc, None)
+                    save(number, host_state, auroc, None)
                     window.restart()
                 elif values:
                     history.write(number, values)
             except stopping.Stopped:
-                save(number, None, part or window.open_part())
+                part = part or window.open_part()
+                save(number, devices.to_host(state), None, part)
                 log.info("%s: saved after step %d", stage.name, number)
                 raise
 
