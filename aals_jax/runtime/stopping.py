@@ -24,7 +24,8 @@ GRACE_S = 25.0  # for the way to the next boundary
 _AGAIN = "stopped; the same command goes on from here"
 _POLL_S = 1.0
 _AGREE_S = 15.0  # for all hosts to say where they are
-_END_S = 10.0  # for the others to hear of an end from host 0, which holds the store
+_END_S = 15.0  # for the others to hear of an end from host 0, which holds the store
+_LINGER_S = 1.0  # between the last word of the others and host 0's end
 
 
 class Stopped(Exception):
@@ -162,8 +163,11 @@ def _positions(own: str) -> list[str]:
 def _exit(code: int) -> None:
     """Ends this process without JAX's last barrier, in which it would wait for others.
 
-    Host 0 goes last, since the store ends with it.
+    Host 0 goes last, since the store ends with it: JAX aborts a process that loses the
+    store, also one that is about to end by itself.
     """
+    sys.stdout.flush()
+    sys.stderr.flush()
     if hosts.count() > 1:
         hosts.put(f"stopping/ended/{hosts.index()}", "")
         if hosts.is_primary():
@@ -172,8 +176,7 @@ def _exit(code: int) -> None:
                 with contextlib.suppress(TimeoutError):
                     left = max(ends - time.monotonic(), 0.1)
                     hosts.get(f"stopping/ended/{number}", limit_s=left)
-    sys.stdout.flush()
-    sys.stderr.flush()
+            time.sleep(_LINGER_S)
     os._exit(code)
 
 
