@@ -13,8 +13,9 @@ _READ = COMMAND.group("What is read")
 _SWEEP = _READ.text(
     "sweep",
     None,
-    "The sweep file that describes the study. Without it: configs/sweeps/study.py.",
-    placeholder="FILE",
+    "The sweep file that describes the study, optionally with an argument of its "
+    "parts. Without it: configs/sweeps/study.py.",
+    placeholder="FILE[:CHOICE]",
 )
 _RESULTS = _READ.path(
     "results",

@@ -97,17 +97,22 @@ class Plan:
 def load(file: str) -> Plan:
     """Reads the parts of a study's sweep file.
 
+    Args:
+      file: "FILE" or "FILE:CHOICE"; a choice goes to the function of each part.
+
     Raises:
       ValueError: there is no such file, its code fails, or it has no PARTS.
     """
-    parts = getattr(sweep_file.load_module(file), "PARTS", None)
+    path, _, choice = file.partition(":")
+    parts = getattr(sweep_file.load_module(path), "PARTS", None)
     if not isinstance(parts, Mapping):
         raise ValueError(
             f"--sweep={file}: a study's file has PARTS, name -> function that returns "
             "configs; docs/sweeps.md"
         )
-    with sweep_file.errors_located(file):
-        return Plan({name: _planned(make()) for name, make in parts.items()})
+    given = [choice] if choice else []
+    with sweep_file.errors_located(path):
+        return Plan({name: _planned(make(*given)) for name, make in parts.items()})
 
 
 def _planned(configs: Iterable[Any]) -> list[PlannedTrial]:

@@ -5,8 +5,9 @@
         --results DIR/kept --out DIR/fair.md
 
 The second command writes DIR/fair/tuning.md: each point, and the best of each method.
-`fair.py:rib` takes another finding, `fair.py:clavicle,easy` another phantom. Methods
-that start from the same stage 1 share it. **Not run here**; docs/methods.md.
+`fair.py:rib` takes another finding, `fair.py:clavicle,easy` another phantom, and
+`fair.py:rib,easy,short` fewer updates; both commands take these words. Methods that
+start from the same stage 1 share it. What was run: docs/methods.md.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,13 @@ from configs.sweeps.grid import grid
 TRIALS = 8  # points for every method: as many for those without a second term
 RATES = 3e-4, 1e-2  # of stage 2; a method without a teacher has it in stage 1 too
 WEIGHTS = 0.1, 10.0  # lambda, in units of 30 where the loss is a squared error
+# "short": about a minute a trial on one core once stage 1 is there
+SHORT = {
+    "pretrain.steps": 1_000,
+    "distill.steps": 300,
+    "distill.eval_every": 100,
+    "distill.warmup_steps": 50,
+}
 # a phantom, a seed and a test set that no comparison uses
 APART = study.TUNING
 
@@ -47,13 +55,16 @@ def _mirrored(number: int, base_: int) -> float:
     return share
 
 
-def arms(finding: str, difficulty: str = "") -> dict[str, Any]:
+def arms(finding: str, difficulty: str = "", length: str = "") -> dict[str, Any]:
     """What is compared, by name: each method, and the controls.
 
     `supervised` is the control that stops early: as everywhere, the checkpoint with the
     best validation AUROC is taken. `regularised` also has dropout and stronger
     augmentation. `control` is AALS without sharpening.
     """
+    lengths: dict[str, dict[str, Any]] = {"": {}, "short": SHORT}
+    if length not in lengths:
+        raise ValueError(f"{length}: the third word is short, or is left out")
     changes: dict[str, dict[str, Any]] = {
         **{name: {"method": name} for name in METHODS},
         "control": study.CONTROL,
@@ -64,17 +75,22 @@ def arms(finding: str, difficulty: str = "") -> dict[str, Any]:
         config = base.get_config(finding)
         if difficulty:
             config.phantom.difficulty = difficulty
-        config.update_from_flattened_dict(fields | APART)
+        config.update_from_flattened_dict(fields | lengths[length] | APART)
         made[name] = config
     return made
 
 
-def tuning(finding: str = "clavicle", difficulty: str = "") -> list[Any]:
-    """Every arm at every point."""
+def get_sweep(choice: str = "") -> list[Any]:
+    """Every arm at every point; all arms at one point come before the next, so that an
+    unfinished tuning still has as many trials for each.
+
+    Args:
+      choice: finding, difficulty and "short", by commas; may end after any of them.
+    """
     configs = []
-    for config in arms(finding, difficulty).values():
-        row = METHODS[config.method]
-        for rate, weight in points():
+    for rate, weight in points():
+        for config in arms(*(choice or "clavicle").split(",")).values():
+            row = METHODS[config.method]
             fields = {"distill.learning_rate": [rate]}
             if row.from_start:
                 fields["pretrain.learning_rate"] = [rate]
@@ -85,9 +101,4 @@ def tuning(finding: str = "clavicle", difficulty: str = "") -> list[Any]:
     return configs
 
 
-PARTS = {"tuning": tuning}
-
-
-def get_sweep(choice: str = "") -> list[Any]:
-    finding, _, difficulty = (choice or "clavicle").partition(",")
-    return tuning(finding, difficulty)
+PARTS = {"tuning": get_sweep}

@@ -77,7 +77,7 @@ def test_every_method_is_tuned_by_the_same_number_of_trials():
     configs, arms = fair.get_sweep(), fair.arms("clavicle")
     assert arms.keys() == {*METHODS, "control", "regularised"}
     assert len(configs) == fair.TRIALS * len(arms)
-    groups = [configs[i : i + fair.TRIALS] for i in range(0, len(configs), fair.TRIALS)]
+    groups = [configs[i :: len(arms)] for i in range(len(arms))]
     for arm, group in zip(arms.values(), groups, strict=True):
         rates = {c.distill.learning_rate for c in group}
         assert len(rates) == fair.TRIALS
