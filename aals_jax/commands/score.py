@@ -9,8 +9,10 @@ COMMAND = Command(
     summary="measures anybody's detections, given as tables; needs no network",
     example="""\
 python launch.py --mode=score --images images.csv --lesions lesions.csv \\
-    --detections detections.csv --out runs/scores""",
+    --detections detections.csv --out runs/scores
+python launch.py --mode=score --study_template study.toml""",
     required=("lesions", "detections", "out"),
+    alone=("study_template",),
 )
 _TABLES = COMMAND.group("Tables: CSV, Parquet, Excel, or COCO's JSON (docs/scoring.md)")
 _IMAGES = _TABLES.path(
@@ -88,10 +90,31 @@ _PICTURES = _WRITTEN.path(
 )
 
 
+_REPORTED = COMMAND.group("What the study's author states, for checklists of reporting")
+_STUDY_FACTS = _REPORTED.path(
+    "study_facts",
+    None,
+    "TOML file of what a scoring can't know: intended use, reference standard, "
+    "annotators, exclusions, ...; it fills STARD 2015, CLAIM 2024 and TRIPOD+AI on the "
+    "page, and exclusions stand in the diagram of the images.",
+)
+_STUDY_TEMPLATE = _REPORTED.path(
+    "study_template",
+    None,
+    "Write an empty file of these facts to fill, and end; no other flag is needed.",
+)
+
+
 def call() -> None:
-    from aals_jax.evaluation import score, submissions
+    from aals_jax.evaluation import score, study_facts, submissions
     from aals_jax.metrics import draws
 
+    if _STUDY_TEMPLATE.value:
+        study_facts.write_template(_STUDY_TEMPLATE.value)
+        return
+    study = study_facts.StudyFacts()
+    if _STUDY_FACTS.value:
+        study = study_facts.read(_STUDY_FACTS.value)
     detections = (_DETECTIONS.value, _DETECTIONS_B.value)
     files = submissions.Files(
         images=_IMAGES.value,
@@ -104,6 +127,7 @@ def call() -> None:
         bootstrap=draws.Bootstrap(_REPLICATES.value, _SEED.value),
         title=_TITLE.value,
         pictures=_PICTURES.value,
+        study=study,
     )
     COMMAND.own(_OUT.value)
     score.score(files, _OUT.value, options=options)

@@ -10,12 +10,14 @@ from typing import Any
 
 from aals_jax.metrics import definitions
 from aals_jax.metrics.measurement import Measurement
-from aals_jax.report import page
+from aals_jax.report import checklists, page
 from aals_jax.report.curve_figures import ModelCurves
 from aals_jax.report.pictures import Example
 from aals_jax.runtime import files, log, provenance
 
-FORMAT = 2  # version of the JSON; raised when a key changes its meaning or goes
+# Version of the JSON: raised when a key comes, goes or changes its meaning. Its schema
+# is record.schema.json beside this module.
+FORMAT = 3
 RUN_FILE, SCORE_FILE = "result.json", "metrics.json"
 
 
@@ -36,6 +38,8 @@ class Result:
     scale: str | None = None
     seed: int | None = None
     run_version: int | None = None  # of a run: runs.identity.VERSION
+    flow: Mapping[str, Any] | None = None  # the images' way, of `flow`
+    study: Mapping[str, Any] | None = None  # what the author stated, of `StudyFacts`
     monitors: Mapping[str, Any] | None = None  # of a run: of `monitors.measure`
     # of a run that started from weights made elsewhere: sha256, source, license
     initial_weights: Mapping[str, str] | None = None
@@ -53,7 +57,7 @@ class Result:
             if field.name != "measurements"
         }
         parts = ("metrics", "calibration", "operating_points", "subgroups")
-        return {
+        plain = {
             "format": FORMAT,
             "disclaimer": provenance.DISCLAIMER,
             **{name: value for name, value in fields.items() if value is not None},
@@ -65,6 +69,7 @@ class Result:
                 for part in parts
             },
         }
+        return plain | {"checklists": checklists.fill(plain)}
 
 
 def publish(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aals_jax.evaluation import examples, result, submissions
+from aals_jax.evaluation import examples, flow, result, study_facts, submissions
 from aals_jax.metrics import definitions, measurement, operating, readings
 from aals_jax.metrics.draws import Bootstrap
 from aals_jax.metrics.measurement import Measurement
@@ -25,6 +25,10 @@ class ScoreOptions:
     bootstrap: Bootstrap
     title: str = "Scores"
     pictures: Path | None = None  # folder of the images, for the page's pictures
+    # what the author states
+    study: study_facts.StudyFacts = dataclasses.field(
+        default_factory=study_facts.StudyFacts
+    )
 
 
 def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> Path:
@@ -56,6 +60,10 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
         ),
         data={"source": "tables of detections", **_counts(first.truth)},
         notes=_notes(submission),
+        flow=flow.of_tables(
+            submission.truth, submission.split, exclusions=options.study.exclusions
+        ),
+        study=options.study.as_json() if options.study.is_stated else None,
         settings={
             **options.hit.described(),
             **dataclasses.asdict(options.bootstrap),

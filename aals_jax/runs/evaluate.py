@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from aals_jax import types
-from aals_jax.evaluation import result
+from aals_jax.evaluation import flow, result
 from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
 from aals_jax.input import prepare
 from aals_jax.metrics import measurement
+from aals_jax.metrics.measurement import Measurement
 from aals_jax.runs import data_options, identity, pretrained, run
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.workdir import claimed
@@ -56,6 +57,7 @@ def evaluate(
             differences=[],
             notes=[_note(choice, model), *pretrained.notes(config)],
             data=run.describe_data(config, evaluator.data),
+            flow=_flow(evaluator, measured, choice.split),
             initial_weights=pretrained.describe(identity.of(config)["model"]),
             config=identity.of(config),
         ),
@@ -99,10 +101,15 @@ def compare(
             ),
             notes=[_note(first, model), _note(second, other)],
             data=run.describe_data(config, evaluator.data),
+            flow=_flow(evaluator, measured, first.split),
             config=identity.of(config),
         ),
         evaluator.examples(model, first.split, measured),
     )
+
+
+def _flow(evaluator: Evaluator, measured: Measurement, split: str) -> flow.Flow:
+    return flow.of_run(evaluator.data.counts(), measured.truth, split=split)
 
 
 def _publish(folder: Path, evaluated: result.Result, examples: list) -> Path:

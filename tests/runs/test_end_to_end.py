@@ -84,7 +84,7 @@ def test_a_result_says_on_what_and_by_what(done, scratch):
     assert result["data"]["splits"]["train"]["region"] == 6
     assert result["config"]["distill"]["steps"] == 6
     assert result["config"]["distill"]["max_strength"] == 4.0
-    assert result["format"] == 2
+    assert result["format"] == 3
     assert result["steps"].keys() == MODELS
     for model, step in result["steps"].items():  # the note says the same in words
         assert f"{model} at step {step}" in result["notes"][0]
