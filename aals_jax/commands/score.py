@@ -80,6 +80,12 @@ _WRITTEN = COMMAND.group("What is written")
 _OUT = _WRITTEN.path(
     "out", None, "Folder to write metrics.json and report.html to.", placeholder="DIR"
 )
+_TABLE = _WRITTEN.words(
+    "table",
+    None,
+    "Results as tables for a paper too, any of latex, markdown, csv: results.tex, "
+    "results.md, results.csv.",
+)
 _TITLE = _WRITTEN.text("title", "Scores", "Title at the top of the page.")
 _PICTURES = _WRITTEN.path(
     "pictures",
@@ -108,6 +114,7 @@ _STUDY_TEMPLATE = _REPORTED.path(
 def call() -> None:
     from aals_jax.evaluation import score, study_facts, submissions
     from aals_jax.metrics import draws
+    from aals_jax.report import result_tables
 
     if _STUDY_TEMPLATE.value:
         study_facts.write_template(_STUDY_TEMPLATE.value)
@@ -127,6 +134,7 @@ def call() -> None:
         bootstrap=draws.Bootstrap(_REPLICATES.value, _SEED.value),
         title=_TITLE.value,
         pictures=_PICTURES.value,
+        tables=result_tables.check(_TABLE.value or ()),
         study=study,
     )
     COMMAND.own(_OUT.value)

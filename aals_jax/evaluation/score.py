@@ -25,6 +25,7 @@ class ScoreOptions:
     bootstrap: Bootstrap
     title: str = "Scores"
     pictures: Path | None = None  # folder of the images, for the page's pictures
+    tables: tuple[str, ...] = ()  # keys of result_tables.FORMATS
     # what the author states
     study: study_facts.StudyFacts = dataclasses.field(
         default_factory=study_facts.StudyFacts
@@ -71,7 +72,9 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     )
     pictures = _pictures(submission, first, options)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page may show images
-    return result.publish(scored, out / result.SCORE_FILE, examples=pictures)
+    return result.publish(
+        scored, out / result.SCORE_FILE, examples=pictures, tables=options.tables
+    )
 
 
 def check_hit(submission: submissions.Submission, hit: readings.Hit) -> None:

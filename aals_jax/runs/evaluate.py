@@ -5,7 +5,7 @@ No registry and no key are needed: the prepared dataset is found by its hash.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,11 @@ class ModelChoice:
 
 
 def evaluate(
-    choice: ModelChoice, *, load_config: Callable[[dict], Any], data_dir: Path
+    choice: ModelChoice,
+    *,
+    load_config: Callable[[dict], Any],
+    data_dir: Path,
+    tables: Sequence[str] = (),
 ) -> Path:
     """Evaluates one model; writes metrics.json and a page below the run's workdir.
 
@@ -43,6 +47,7 @@ def evaluate(
         choice: the model.
         load_config: what makes a config of the nested dict of config.json.
         data_dir: folder of prepared datasets.
+        tables: to write, as of `result.publish`.
     """
     config, evaluator, model = open_run(choice, load_config, data_dir)
     measured = evaluator.evaluate(model, choice.split)
@@ -62,6 +67,7 @@ def evaluate(
             config=identity.of(config),
         ),
         evaluator.examples(model, choice.split, measured),
+        tables,
     )
 
 
@@ -71,6 +77,7 @@ def compare(
     *,
     load_config: Callable[[dict], Any],
     data_dir: Path,
+    tables: Sequence[str] = (),
 ) -> Path:
     """Pairs two models on the same images; writes as `evaluate` does, for the first.
 
@@ -105,6 +112,7 @@ def compare(
             config=identity.of(config),
         ),
         evaluator.examples(model, first.split, measured),
+        tables,
     )
 
 
@@ -112,9 +120,12 @@ def _flow(evaluator: Evaluator, measured: Measurement, split: str) -> flow.Flow:
     return flow.of_run(evaluator.data.counts(), measured.truth, split=split)
 
 
-def _publish(folder: Path, evaluated: result.Result, examples: list) -> Path:
+def _publish(
+    folder: Path, evaluated: result.Result, examples: list, tables: Sequence[str]
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    return result.publish(evaluated, folder / result.SCORE_FILE, examples=examples)
+    path = folder / result.SCORE_FILE
+    return result.publish(evaluated, path, examples=examples, tables=tables)
 
 
 def _names(*pairs: tuple[ModelChoice, TrainedModel]) -> list[str]:
