@@ -18,6 +18,7 @@ from aals_jax.runtime import log
 from tests.support import registry_files
 from tests.support.command_line import launch
 from tests.support.datasets import contents
+from tests.support.record_schema import faults_of
 from tests.support.small_runs import small_config
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +79,15 @@ def test_a_run_leaves_a_result_with_values_and_intervals(done):
 
 def test_a_result_says_on_what_and_by_what(done, scratch):
     result = result_of(done)
+    assert not faults_of(result)
+    stages = {row["stage"]: row["n_images"] for row in result["flow"]["stages"]}
+    scored = stages.pop("scored, image level")
+    assert scored == sum(result["data"]["splits"]["test"].values())
+    assert next(iter(stages.values())) == sum(
+        sum(split.values()) for split in result["data"]["splits"].values()
+    )
+    known = result["checklists"]["known"]
+    assert {"model", "training", "selection", "partitions", "source"} <= known.keys()
     assert result["data"]["source"] == "phantom"
     assert len(result["data"]["data_hash"]) == 64
     assert result["data"]["splits"].keys() == {"train", "validation", "test"}
@@ -225,7 +235,9 @@ def scored_again(workdir: Path, scratch: Path, **choice) -> dict:
         load_config=ConfigDict,
         data_dir=scratch / "data",
     )
-    return json.loads(path.read_text())
+    record = json.loads(path.read_text())
+    assert not faults_of(record)
+    return record
 
 
 @pytest.fixture
@@ -286,6 +298,7 @@ def test_models_are_paired_on_the_same_images(again, scratch):
         load_config=ConfigDict,
         data_dir=scratch / "data",
     )
+    assert not faults_of(json.loads(path.read_text()))
     found = json.loads(path.read_text())["differences"]
     expected = [r for r in result_of(again)["differences"] if r["b"] == "pretrained"]
     for row, same in zip(found, expected, strict=True):
