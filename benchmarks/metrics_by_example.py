@@ -33,8 +33,8 @@ FOUND = [  # the same and a score; the last one is a second hit on its lesion
     [],
     [(5, 5, 15, 14, 0.5), (6, 6, 16, 16, 0.4)],
 ]
-LABELS = [1, 0, 0, 1]
-SCORES = [max((row[-1] for row in rows), default=0.0) for rows in FOUND]
+LABELS = np.array([1, 0, 0, 1])
+SCORES = np.array([max((row[-1] for row in rows), default=0.0) for rows in FOUND])
 RATES = (0.2, 0.25, 1.0)  # false positives an image
 
 Boxes = Sequence[Sequence[tuple[float, ...]]]
@@ -85,7 +85,7 @@ def by_ours() -> dict[str, float]:
 
 
 def by_monai() -> dict[str, float]:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     found: dict[str, float] = {}
     scores, labels = torch.tensor(SCORES), torch.tensor(LABELS)

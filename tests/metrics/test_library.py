@@ -113,3 +113,16 @@ def test_its_requirements_are_those_of_the_program():
     small = lines("requirements/metrics.txt")
     assert {line.split(">")[0] for line in small} == {"numpy", "scipy"}
     assert small <= lines("requirements.txt")
+
+
+def test_the_page_names_every_public_name_and_its_example_runs():
+    text = (ROOT / "docs/metrics.md").read_text()
+    assert [name for name in metrics.__all__ if f"`{name}`" not in text] == []
+    example = text.partition("```python\n")[2].partition("```")[0]
+    found: dict = {}
+    exec(example, found)
+    assert float(found["auroc"](found["scores"], found["labels"])) == 0.75
+    told = [0.5, 1.0]
+    assert found["sensitivity_at"](found["data"], [0.2, 0.25]).tolist() == told
+    score = found["froc_score"](found["data"], found["COUNT_LIMITS"])
+    assert round(float(score), 3) == 0.833
