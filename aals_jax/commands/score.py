@@ -119,7 +119,7 @@ def call() -> None:
     if _STUDY_TEMPLATE.value:
         study_facts.write_template(_STUDY_TEMPLATE.value)
         return
-    study = study_facts.StudyFacts()
+    study = study_facts.UNSTATED
     if _STUDY_FACTS.value:
         study = study_facts.read(_STUDY_FACTS.value)
     detections = (_DETECTIONS.value, _DETECTIONS_B.value)

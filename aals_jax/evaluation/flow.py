@@ -54,7 +54,11 @@ def of_tables(
 
 
 def of_run(
-    counts: Mapping[str, Mapping[str, int]], truth: Truth, *, split: str = "test"
+    counts: Mapping[str, Mapping[str, int]],
+    truth: Truth,
+    *,
+    split: str = "test",
+    exclusions: Sequence[Exclusion] | None = None,
 ) -> Flow:
     """The flow of a run's dataset, of the images of known label.
 
@@ -62,6 +66,7 @@ def of_run(
         counts: split -> stream -> images, of `Data.counts`.
         truth: of the split that is scored.
         split: its name.
+        exclusions: what was left out before, as the author states it.
     """
     parts = {name: _of_streams(streams) for name, streams in counts.items()}
     whole = {key: sum(part[key] for part in parts.values()) for key in _STREAM_COUNTS}
@@ -77,7 +82,7 @@ def of_run(
     ]
     dataset = {"stage": "of known label in the dataset", **whole, "left_out": left}
     scored = _scored(truth, patients=_names_patients(truth))
-    return {"stages": [dataset, *scored]}
+    return {"stages": [*_before(dataset, exclusions or ()), dataset, *scored]}
 
 
 _STREAM_COUNTS = ("n_images", "n_positive", "n_negative")

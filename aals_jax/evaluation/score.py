@@ -26,10 +26,7 @@ class ScoreOptions:
     title: str = "Scores"
     pictures: Path | None = None  # folder of the images, for the page's pictures
     tables: tuple[str, ...] = ()  # keys of result_tables.FORMATS
-    # what the author states
-    study: study_facts.StudyFacts = dataclasses.field(
-        default_factory=study_facts.StudyFacts
-    )
+    study: study_facts.StudyFacts = study_facts.UNSTATED  # what the author states
 
 
 def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> Path:
@@ -64,7 +61,7 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
         flow=flow.of_tables(
             submission.truth, submission.split, exclusions=options.study.exclusions
         ),
-        study=options.study.as_json() if options.study.is_stated else None,
+        study=options.study.as_json(),
         settings={
             **options.hit.described(),
             **dataclasses.asdict(options.bootstrap),

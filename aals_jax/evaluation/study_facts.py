@@ -128,12 +128,10 @@ class StudyFacts:
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # section.key
     exclusions: tuple[Exclusion, ...] | None = None  # None: not stated
 
-    @property
-    def is_stated(self) -> bool:
-        """Whether there is anything."""
-        return bool(self.facts) or self.exclusions is not None
-
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any] | None:
+        """As result.json holds it; None where nothing is stated."""
+        if not self.facts and self.exclusions is None:
+            return None
         stated: dict[str, Any] = {"facts": dict(self.facts)}
         if self.exclusions is not None:
             stated["exclusions"] = [
@@ -141,6 +139,9 @@ class StudyFacts:
                 for one in self.exclusions
             ]
         return stated
+
+
+UNSTATED = StudyFacts()
 
 
 class StudyFactsError(ValueError):

@@ -326,7 +326,7 @@ def _section(result: Mapping, name: str) -> Mapping:
 
 def _model(result: Mapping) -> str:
     fields = wording.flatten(_section(result, "model"))
-    model = [f"{name} {text}" for name, text in fields]
+    model = [f"{name} {text}" for name, text in fields if text]
     method = (result.get("config") or {}).get("method") or result.get("method")
     return ", ".join([f"method {method}", *model]) if model and method else ""
 

@@ -14,6 +14,7 @@ import numpy as np
 from aals_jax import types
 from aals_jax.evaluation import flow, result
 from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
+from aals_jax.evaluation.study_facts import UNSTATED, StudyFacts
 from aals_jax.input import prepare
 from aals_jax.metrics import measurement
 from aals_jax.metrics.measurement import Measurement
@@ -40,6 +41,7 @@ def evaluate(
     load_config: Callable[[dict], Any],
     data_dir: Path,
     tables: Sequence[str] = (),
+    study: StudyFacts = UNSTATED,
 ) -> Path:
     """Evaluates one model; writes metrics.json and a page below the run's workdir.
 
@@ -48,6 +50,7 @@ def evaluate(
         load_config: what makes a config of the nested dict of config.json.
         data_dir: folder of prepared datasets.
         tables: to write, as of `result.publish`.
+        study: what the author states.
     """
     config, evaluator, model = open_run(choice, load_config, data_dir)
     measured = evaluator.evaluate(model, choice.split)
@@ -62,7 +65,8 @@ def evaluate(
             differences=[],
             notes=[_note(choice, model), *pretrained.notes(config)],
             data=run.describe_data(config, evaluator.data),
-            flow=_flow(evaluator, measured, choice.split),
+            flow=_flow(evaluator, measured, choice.split, study),
+            study=study.as_json(),
             initial_weights=pretrained.describe(identity.of(config)["model"]),
             config=identity.of(config),
         ),
@@ -78,6 +82,7 @@ def compare(
     load_config: Callable[[dict], Any],
     data_dir: Path,
     tables: Sequence[str] = (),
+    study: StudyFacts = UNSTATED,
 ) -> Path:
     """Pairs two models on the same images; writes as `evaluate` does, for the first.
 
@@ -108,7 +113,8 @@ def compare(
             ),
             notes=[_note(first, model), _note(second, other)],
             data=run.describe_data(config, evaluator.data),
-            flow=_flow(evaluator, measured, first.split),
+            flow=_flow(evaluator, measured, first.split, study),
+            study=study.as_json(),
             config=identity.of(config),
         ),
         evaluator.examples(model, first.split, measured),
@@ -116,8 +122,15 @@ def compare(
     )
 
 
-def _flow(evaluator: Evaluator, measured: Measurement, split: str) -> flow.Flow:
-    return flow.of_run(evaluator.data.counts(), measured.truth, split=split)
+def _flow(
+    evaluator: Evaluator, measured: Measurement, split: str, study: StudyFacts
+) -> flow.Flow:
+    return flow.of_run(
+        evaluator.data.counts(),
+        measured.truth,
+        split=split,
+        exclusions=study.exclusions,
+    )
 
 
 def _publish(

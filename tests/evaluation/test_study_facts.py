@@ -34,7 +34,7 @@ def fault(folder: Path, text: str) -> str:
 def test_an_empty_template_states_nothing(tmp_path):
     facts = read(tmp_path, study_facts.template())
     assert facts == StudyFacts()
-    assert not facts.is_stated
+    assert facts.as_json() is None
 
 
 def test_a_template_with_every_line_filled_states_every_fact(tmp_path):
@@ -51,9 +51,10 @@ def test_its_comments_about_exclusions_can_be_uncommented(tmp_path):
 
 
 def test_no_exclusions_are_not_the_same_as_none_stated(tmp_path):
-    assert "exclusions" not in read(tmp_path, '[study]\ndesign = "x"').as_json()
-    stated = read(tmp_path, "exclusions = []")
-    assert stated.is_stated and stated.as_json()["exclusions"] == []
+    unsaid = read(tmp_path, '[study]\ndesign = "x"').as_json()
+    assert unsaid == {"facts": {"study.design": "x"}}
+    none = read(tmp_path, "exclusions = []").as_json()
+    assert none == {"facts": {}, "exclusions": []}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from aals_jax.evaluation import model_maps, replicates
+from aals_jax.evaluation.study_facts import Exclusion, StudyFacts
 from aals_jax.metrics import roc
 from aals_jax.runs import checkpoints, evaluate, loop, run
 from aals_jax.runs.workdir import check_data
@@ -234,9 +235,15 @@ def scored_again(workdir: Path, scratch: Path, **choice) -> dict:
         evaluate.ModelChoice(workdir, **choice),
         load_config=ConfigDict,
         data_dir=scratch / "data",
+        study=StudyFacts({"study.design": "x"}, (Exclusion("lateral view", 12),)),
+        tables=("csv",),
     )
+    assert (path.parent / "results.csv").stat().st_size
     record = json.loads(path.read_text())
     assert not faults_of(record)
+    assert record["study"]["facts"] == {"study.design": "x"}
+    before, dataset, *_ = record["flow"]["stages"]
+    assert before["n_images"] == dataset["n_images"] + 12
     return record
 
 
