@@ -174,7 +174,7 @@ def as_latex(result: Mapping[str, Any]) -> str:
     definitions = [
         f"% {name}: {_one_line(text)}" for name, text in _definitions(result).items()
     ]
-    parts = ["\n".join(["% needs \\usepackage{booktabs}", *definitions])]
+    parts = ["\n".join([*_LATEX_NEEDS, *definitions])]
     for part, head, lines in _wide(result, latex):
         title = latex(f"{result['title']}: {PARTS[part][0].lower()}")
         body = [" & ".join(line) + r" \\" for line in lines]
@@ -299,6 +299,9 @@ def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>#&~$])", r"\\\1", _one_line(text))
 
 
+_LATEX_NEEDS = (
+    "% needs \\usepackage{booktabs}; letters that are not Latin need LuaLaTeX or XeLaTeX",
+)
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -313,7 +316,7 @@ _LATEX = {
     "<": r"$<$",
     ">": r"$>$",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
     wording.NOTHING: "---",
     wording.MINUS: "$-$",
     wording.NBSP: "~",
