@@ -300,7 +300,8 @@ def _markdown(text: str) -> str:
 
 
 _LATEX_NEEDS = (
-    "% needs \\usepackage{booktabs}; letters that are not Latin need LuaLaTeX or XeLaTeX",
+    r"% needs \usepackage{booktabs}",
+    "% letters that are not Latin need LuaLaTeX or XeLaTeX",
 )
 _LATEX = {
     "\\": r"\textbackslash{}",
