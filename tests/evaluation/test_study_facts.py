@@ -147,3 +147,10 @@ def test_the_command_writes_the_template_alone_and_never_over_a_file(tmp_path):
 
 def test_dates_of_toml_are_written_as_dates():
     assert study_facts._text(datetime.date(2020, 1, 31)) == "2020-01-31"
+
+
+def test_the_example_of_the_page_is_a_file_of_facts(tmp_path):
+    page = (Path(__file__).parents[2] / "docs/scoring.md").read_text()
+    facts = read(tmp_path, page.partition("```toml\n")[2].partition("```")[0])
+    assert len(facts.facts) == 4
+    assert facts.exclusions == (Exclusion("lateral view", 12, 9),)
