@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -127,6 +129,21 @@ def test_latex_is_balanced_and_has_no_command_of_the_text():
         for line in table[1].splitlines():
             if "&" in line:
                 assert line.count("&") == len(table[0]) - 1
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no LaTeX")
+def test_latex_sets_it(tmp_path):
+    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+    text = f"{head}{result_tables.as_latex(evil_result())}\\end{{document}}\n"
+    (tmp_path / "evil.tex").write_text(text)
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "evil.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout[-1000:]
+    assert b"Missing character" not in done.stdout
 
 
 def test_markdown_has_as_many_cells_in_every_line():
