@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aals_jax.evaluation import examples, result, submissions
+from aals_jax.evaluation import examples, flow, result, study_facts, submissions
 from aals_jax.metrics import definitions, measurement, operating, readings
 from aals_jax.metrics.draws import Bootstrap
 from aals_jax.metrics.measurement import Measurement
@@ -25,6 +25,8 @@ class ScoreOptions:
     bootstrap: Bootstrap
     title: str = "Scores"
     pictures: Path | None = None  # folder of the images, for the page's pictures
+    tables: tuple[str, ...] = ()  # keys of result_tables.FORMATS
+    study: study_facts.StudyFacts = study_facts.UNSTATED  # what the author states
 
 
 def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> Path:
@@ -56,6 +58,10 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
         ),
         data={"source": "tables of detections", **_counts(first.truth)},
         notes=_notes(submission),
+        flow=flow.of_tables(
+            submission.truth, submission.split, exclusions=options.study.exclusions
+        ),
+        study=options.study.as_json(),
         settings={
             **options.hit.described(),
             **dataclasses.asdict(options.bootstrap),
@@ -63,7 +69,9 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     )
     pictures = _pictures(submission, first, options)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page may show images
-    return result.publish(scored, out / result.SCORE_FILE, examples=pictures)
+    return result.publish(
+        scored, out / result.SCORE_FILE, examples=pictures, tables=options.tables
+    )
 
 
 def check_hit(submission: submissions.Submission, hit: readings.Hit) -> None:
