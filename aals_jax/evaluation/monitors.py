@@ -152,7 +152,7 @@ def sentences(auroc: Entry, monitored: Mapping[str, Any], *, method: str) -> lis
                 else "boxed positives of validation",
                 dead_share=[e["dead_share_p"] for e in seen],
                 lift=monitored["targets"]["lift_largest"],
-                sharpens=monitors.sharpens(row),
+                sharpens=row.sharpens,
             )
         )
     return [sentence for sentence in said if sentence]
