@@ -191,6 +191,14 @@ def make_distill(
     )
 
 
+def start_of(config: Any) -> str:
+    """The model that stage 2 starts from, a key of types.MODELS."""
+    field = STARTS[config.distill.start]
+    return next(
+        name for name, place in types.MODELS.items() if place == ("pretrain", field)
+    )
+
+
 def ramp_steps(config: Any) -> int:
     """Number of steps in which the weight of the loss on P rises; 0: full at once.
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from aals_jax import types
 from aals_jax.input import augment, prepare, views
 from aals_jax.method.methods import METHODS
 from aals_jax.models.densenet import Classifier
@@ -33,9 +34,13 @@ def test_stage_2_starts_from_the_network_that_is_named():
     average = jax.tree.map(lambda x: x + 1.0, state.student)
     state = dataclasses.replace(state, teacher=average)
     for name, expected in (("student", state.student), ("average", average)):
-        initial = second_stage(state, **{"distill.start": name}).initial
+        changes = {"distill.start": name}
+        initial = second_stage(state, **changes).initial
         for network in (initial.student, initial.teacher):
             jax.tree.map(np.testing.assert_array_equal, network, expected)
+        # what is measured as the start is that network too
+        stage, field = types.MODELS[stages.start_of(config_with(**changes))]
+        assert stage == "pretrain" and getattr(state, field) is expected
 
 
 @pytest.mark.parametrize("method", ["aals", "mean_teacher"])
