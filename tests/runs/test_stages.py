@@ -13,6 +13,7 @@ from aals_jax.models.densenet import Classifier
 from aals_jax.runs import data_options, run, stages
 from configs import base
 from configs.sweeps import tiny
+from tests.support import small
 from tests.support.small_runs import small_config
 
 
@@ -54,6 +55,17 @@ def test_the_teachers_view_is_the_methods_or_as_it_is_set(method):
         changes = {"method": method, "distill.teacher_view": view}
         extras = second_stage(state, **changes).extras
         assert extras == views.Extras(jitter_teacher=jittered)
+
+
+def test_lambda_is_the_configs_and_compares_what_it_says(monkeypatch):
+    """8 images of P beside 16 of R and N."""
+    monkeypatch.setattr(stages, "make_model", lambda _, axis_name: small.Net(axis_name))
+    for balance, share in {"term": 1.0, "image": 8 / 16}.items():
+        config = config_with(**{"distill.balance": balance, "distill.weight": 0.7})
+        step = jax.jit(stages.make_distill(config, axis_name=None))
+        _, m = step(stages.initial_state(config, 32), small.make_batch())
+        ratio = m["loss/distill_weighted"] / m["loss/distill"]
+        np.testing.assert_allclose(ratio, 0.7 * share, rtol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
