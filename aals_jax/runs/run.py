@@ -59,6 +59,7 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
         "the PHANTOM (drawn, no patients)" if not config.registry else "a registry",
     )
     log.info("%s  %s", devices.describe(), provenance.DISCLAIMER)
+    stages.check_start(config)
     data = open_data(config)
     for split, counts in data.counts().items():
         log.info("%-10s %s", split, counts)
