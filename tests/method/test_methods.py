@@ -394,6 +394,15 @@ def test_the_image_level_methods_read_no_box(method):
     assert largest_difference(a, step(state, batch.replace(labelled=other))[0]) > 1e-4
 
 
+def test_the_pi_model_learns_from_its_two_views_alike():
+    """They can change places: the gradient goes through both of them."""
+    batch, state = make_batch(seed=1), begun("pi_model")
+    weak, step = batch.weak, compiled("pi_model")
+    turned = weak.replace(image=weak.student_image, student_image=weak.image)
+    one, other = (step(state, b)[0] for b in (batch, batch.replace(weak=turned)))
+    assert largest_difference(one.student["params"], other.student["params"]) < 1e-6
+
+
 def all_of_p_labelled(batch):
     """R, N and the images of P that have a box, as the supervised step takes them."""
     weak, rows = batch.weak, batch.weak.withheld.boxed > 0
