@@ -28,7 +28,7 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "teacher": ("distill", "teacher"),
 }
 SHOWN = "teacher"  # the model whose pictures the report shows
-STAGE_1 = "pretrained"  # the model of stage 1 alone, from which stage 2 starts
+STAGE_1 = "pretrained"  # the model of stage 1 alone
 
 
 @struct.dataclass

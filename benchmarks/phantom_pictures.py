@@ -1,10 +1,12 @@
 """Draws docs/phantom-rib.png and docs/phantom-clavicle.png: what each difficulty shows.
 
     python benchmarks/phantom_pictures.py --out docs
+    python benchmarks/phantom_pictures.py --changes 12
 
 For each of a few films and each difficulty, from above: the whole film with its true
 boxes, the stretch around the first box as the film has it, and that stretch as the nets
-of the laptop recipe see it.
+of the laptop recipe see it. With `--changes N` it prints instead how much the fractures
+of N films at "middle" change, with their blood and without.
 """
 
 import argparse
@@ -31,7 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--films", type=int, default=2)
+    parser.add_argument("--changes", type=int, default=0, metavar="N")
     options = parser.parse_args()
+    if options.changes:
+        for site in fractures.SITES:
+            print_changes(site, options.changes)
+        return
     for site in fractures.SITES:
         path = options.out / f"phantom-{site}.png"
         draw_sheet(site, options.films, path)
@@ -64,6 +71,27 @@ def draw_sheet(site: str, rows: int, path: Path) -> None:
             lines[0].set_title(f"{name}, {by_site[site]:g}, {film.view}", fontsize=9)
     figure.tight_layout(pad=0.3)
     figure.savefig(path, pil_kwargs={"optimize": True})
+
+
+def print_changes(site: str, films: int) -> None:
+    """What fractures at "middle" change, beside the same films without any."""
+    level, usual = phantom.DIFFICULTIES["middle"][site], fractures.HAEMATOMA
+    for name, blood in (("whole", usual), ("without blood", {site: (0.0, 0.0)})):
+        inside, outside = [], []
+        for row in range(films):
+            plain = phantom.draw(SEED, row, height=256, broken={})
+            fractures.HAEMATOMA = blood
+            film = phantom.draw(SEED, row, height=256, broken={site: level})
+            fractures.HAEMATOMA = usual
+            change, rest = np.abs(film.pixels - plain.pixels), film.pixels > -1
+            for x0, y0, x1, y1 in film.boxes[site].round().astype(int):
+                inside.append(change[y0:y1, x0:x1].mean())
+                rest[y0:y1, x0:x1] = False
+            outside.append(change[rest].sum() / change.sum())
+        print(
+            f"{site}, {name}: a pixel of a box changes by {np.mean(inside):.3f} on "
+            f"average; {np.mean(outside):.0%} of a film's change is outside of boxes"
+        )
 
 
 def _around(pixels: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -19,13 +19,8 @@ from aals_jax.metrics.definitions import Entry
 from aals_jax.metrics.peaks import Peaks
 from aals_jax.metrics.readings import Truth
 from aals_jax.report import verdicts
-from aals_jax.types import SHOWN, STAGE_1
+from aals_jax.types import SHOWN
 
-# The models whose peaks are looked at: what stage 2 starts from, and its teacher.
-MOMENTS: Mapping[str, str] = {
-    STAGE_1: "at the start of stage 2",
-    SHOWN: "at the end of stage 2",
-}
 MOST_OF_P = 1000  # images of P that are looked at, spread evenly over a larger P
 P_NAME = "image_level"  # of their cached predictions
 _LIFTS: Mapping[str, tuple[str, Any]] = {  # metric of the step: definition, of the rows
@@ -42,10 +37,20 @@ _LIFTS: Mapping[str, tuple[str, Any]] = {  # metric of the step: definition, of 
 }
 
 
+def moments(start: str) -> dict[str, str]:
+    """The models whose peaks are looked at -> when each is the teacher.
+
+    Args:
+        start: the model that stage 2 starts from, a key of types.MODELS.
+    """
+    return {start: "at the start of stage 2", SHOWN: "at the end of stage 2"}
+
+
 def measure(
     evaluator: Evaluator,
     models: Sequence[TrainedModel],
     *,
+    start: str,
     method: str,
     center: float,
     history: Sequence[Mapping[str, Any]],
@@ -54,7 +59,8 @@ def measure(
 
     Args:
         evaluator: of the run.
-        models: of the run; those of MOMENTS are looked at.
+        models: of the run; those of `moments` are looked at.
+        start: as in `moments`.
         method: a row of METHODS.
         center: t in (0, 1).
         history: rows of metrics.jsonl.
@@ -64,12 +70,12 @@ def measure(
         `targets`, name -> entry, of all updates of stage 2; `histograms`, model -> a
         set of images -> counts of peaks between `bin_edges`; `center`, t.
     """
-    data = evaluator.data
+    data, looked_at = evaluator.data, moments(start)
     image_level = images_of_p(data)
     measured: dict[str, dict[str, Entry]] = {}
     histograms: dict[str, dict[str, list[int]]] = {}
     for model in models:
-        if model.name not in MOMENTS:
+        if model.name not in looked_at:
             continue
         labelled, found = _look(evaluator, model, data.validation, "validation")
         weak, found_weak = _look(evaluator, model, image_level, P_NAME)
@@ -84,7 +90,7 @@ def measure(
         }
     return {
         "center": center,
-        "moments": dict(MOMENTS),
+        "moments": looked_at,
         "peaks": measured,
         "targets": targets(method, history),
         "histograms": histograms,
@@ -131,15 +137,16 @@ def sentences(auroc: Entry, monitored: Mapping[str, Any], *, method: str) -> lis
     """What must not be overlooked, for the top of the page; mostly nothing.
 
     Args:
-        auroc: of the model of stage 1 on the test set.
+        auroc: of the model that stage 2 starts from, on the test set.
         monitored: of `measure`.
         method: a row of METHODS.
     """
     said = [verdicts.stage_one(auroc)]
     row = METHODS[method]
     if row.guide is not None:
-        names = [STAGE_1] if row.guide == "first_stage" else list(MOMENTS)
-        seen = [monitored["peaks"][name] for name in names]
+        seen = [monitored["peaks"][name] for name in monitored["moments"]]
+        if row.guide == "first_stage":
+            seen = seen[:1]
         is_withheld = any(e["peak_in_box_p"]["value"] is not None for e in seen)
         said.append(
             verdicts.head_room(
@@ -152,7 +159,7 @@ def sentences(auroc: Entry, monitored: Mapping[str, Any], *, method: str) -> lis
                 else "boxed positives of validation",
                 dead_share=[e["dead_share_p"] for e in seen],
                 lift=monitored["targets"]["lift_largest"],
-                sharpens=monitors.sharpens(row),
+                sharpens=row.sharpens,
             )
         )
     return [sentence for sentence in said if sentence]

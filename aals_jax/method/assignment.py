@@ -61,7 +61,8 @@ def by_overlap(anchors: np.ndarray, truth: jax.Array, on_film: jax.Array) -> jax
 
     From FOREGROUND_IOU on it does; below BACKGROUND_IOU it is background, between the
     two ignored. The anchors that overlap a box more than all others do not need that
-    much, so that each box on film is found by one.
+    much, so that a box on film is found by one; but they find what they overlap most,
+    which can be another box, as in torchvision.
 
     Args:
       anchors: f32[A, 4].

@@ -367,6 +367,7 @@ class Method:
     weak: WeakLoss | Configured | None = None  # on P; None: P is not even read
     ramps: bool = False  # the weight of the term on P rises from almost nothing
     jitter_teacher: bool = False  # the guide's view has photometry of its own
+    sharpens: bool = False  # a target may exceed the guide's map
     # stage 1 already trains with this method's losses, on P too
     from_start: bool = False
     cells: bool = False  # logits are averaged over cells distill.cell pixels wide
@@ -405,16 +406,20 @@ METHODS: Mapping[str, Method] = {
         guide="average", weak=squared_error, ramps=True, jitter_teacher=True
     ),
     "self_training": Method(guide="first_stage", weak=divergence),
-    "pseudo_label": Method(guide="average", target=hard, weak=divergence),
+    "pseudo_label": Method(
+        guide="average", target=hard, weak=divergence, sharpens=True
+    ),
     "temperature": Method(
         guide="average",
         target=Configured(temperature, strength="max_strength"),
         weak=divergence,
+        sharpens=True,
     ),
     "asymmetric": Method(
         guide="average",
         target=Configured(asymmetric, "center", strength="max_strength"),
         weak=divergence,
+        sharpens=True,
     ),
     "aals": Method(
         guide="average",
@@ -427,6 +432,7 @@ METHODS: Mapping[str, Method] = {
             "lesion_area",
         ),
         weak=divergence,
+        sharpens=True,
     ),
     "dense_teacher": Method(
         guide="average",

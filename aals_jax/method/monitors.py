@@ -13,7 +13,6 @@ from jax import lax
 from jax.scipy.special import logit
 
 from aals_jax.method import losses, sharpening
-from aals_jax.method.methods import Method, unchanged
 from aals_jax.types import Metrics, Weak
 
 LARGEST = "pseudo/lift_largest"  # the only one that is a maximum; the rest are means
@@ -58,8 +57,3 @@ def of_targets(
         "pseudo/lift_mean": mean(lift),
         LARGEST: largest if axis_name is None else lax.pmax(largest, axis_name),
     }
-
-
-def sharpens(method: Method) -> bool:
-    """Whether the targets of a row of METHODS are more than what its guide says."""
-    return method.guide is not None and method.target is not unchanged

@@ -35,18 +35,10 @@ def start(config: Any, variables: Variables) -> dict[str, Any]:
       ValueError: the file can't be read, is another one than the config says, or does
         not fit.
     """
-    path = Path(config.model.pretrained)
     origin = describe(identity.of(config)["model"])
     assert origin is not None
-    arrays = weights.read(path)
-    try:
-        backbone, report = pretrained.place(
-            arrays,
-            {kind: variables[kind][BACKBONE] for kind in ("params", "batch_stats")},
-        )
-    except ValueError as error:
-        raise ValueError(f"model.pretrained={path}: {error}") from None
-    log.info("backbone from %s: %s", path.name, report)
+    backbone, report = placed(config, variables)
+    log.info("backbone from %s: %s", Path(config.model.pretrained).name, report)
     log.info(
         "backbone's source: %s; licence: %s; SHA-256 %s",
         origin["source"],
@@ -57,6 +49,29 @@ def start(config: Any, variables: Variables) -> dict[str, Any]:
         kind: {**variables[kind], BACKBONE: backbone[kind]}
         for kind in ("params", "batch_stats")
     }
+
+
+def placed(
+    config: Any, variables: Variables
+) -> tuple[dict[str, Any], pretrained.Report]:
+    """The backbone's variables with the file's weights, see `models.pretrained.place`.
+
+    Args:
+      config: of the run; `model.pretrained` names the file.
+      variables: params and batch_stats of the run's net, or their shapes.
+
+    Raises:
+      ValueError: as of `start`.
+    """
+    path = Path(config.model.pretrained)
+    arrays = weights.read(path)
+    try:
+        return pretrained.place(
+            arrays,
+            {kind: variables[kind][BACKBONE] for kind in ("params", "batch_stats")},
+        )
+    except ValueError as error:
+        raise ValueError(f"model.pretrained={path}: {error}") from None
 
 
 def describe(model: Mapping[str, Any]) -> dict[str, str] | None:

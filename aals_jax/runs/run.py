@@ -29,7 +29,7 @@ from aals_jax.runs import (
 from aals_jax.runs.history import read_history
 from aals_jax.runs.workdir import check_claim, check_data, claim
 from aals_jax.runtime import devices, hosts, log, provenance
-from aals_jax.types import SHOWN, STAGE_1
+from aals_jax.types import SHOWN
 
 COMPARED = (("teacher", "pretrained"), ("teacher", "pretrained_average"))
 
@@ -59,6 +59,7 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
         "the PHANTOM (drawn, no patients)" if not config.registry else "a registry",
     )
     log.info("%s  %s", devices.describe(), provenance.DISCLAIMER)
+    stages.check_start(config)
     data = open_data(config)
     for split, counts in data.counts().items():
         log.info("%-10s %s", split, counts)
@@ -72,7 +73,7 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
         claim(config, data.data_hash, workdir)
     models = train_models(config, data, workdir, shared)
     evaluator = make_evaluator(config, data, workdir)
-    predict_together(evaluator, models)
+    predict_together(evaluator, models, start=stages.start_of(config))
     if hosts.is_primary():
         finish(config, evaluator, models, workdir)
     return result_path
@@ -88,13 +89,19 @@ def open_data(config: Any) -> Data:
     return data
 
 
-def predict_together(evaluator: Evaluator, models: list[TrainedModel]) -> None:
-    """What `finish` needs of the nets; each host computes a share."""
+def predict_together(
+    evaluator: Evaluator, models: list[TrainedModel], *, start: str
+) -> None:
+    """What `finish` needs of the nets; each host computes a share.
+
+    `start`: the model that stage 2 starts from.
+    """
     data = evaluator.data
+    looked_at = monitors.moments(start)
     for model in models:
         tables = {"validation": data.validation, "test": data.test}
         image_level = monitors.images_of_p(data)
-        if model.name in monitors.MOMENTS and len(image_level):
+        if model.name in looked_at and len(image_level):
             tables[monitors.P_NAME] = image_level
         for name, table in tables.items():
             evaluator.predict_together(model, table, name)
@@ -172,6 +179,7 @@ def finish(
     monitored = monitors.measure(
         evaluator,
         models,
+        start=stages.start_of(config),
         method=config.method,
         center=config.distill.center,
         history=history,
@@ -209,7 +217,9 @@ def make_result(
             *pretrained.notes(config),
         ],
         warnings=monitors.sentences(
-            measurements[STAGE_1].metrics["auroc"], monitored, method=config.method
+            measurements[stages.start_of(config)].metrics["auroc"],
+            monitored,
+            method=config.method,
         ),
         measurements=measurements,
         monitors=monitored,

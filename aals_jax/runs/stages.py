@@ -162,6 +162,19 @@ def initial_state(config: Any, side: int) -> TrainState:
     return steps.restart(pretrained.start(config, state.student), tx)
 
 
+def check_start(config: Any) -> None:
+    """Raises ValueError where the file of `model.pretrained` does not fit the net.
+
+    It is read, and no net is made: data that take hours to build come after it.
+    """
+    if not pretrained.is_start(config):
+        return
+    model = make_model(config, axis_name=None)
+    image = jax.ShapeDtypeStruct((1, *[config.data.side] * 2, 1), jnp.float32)
+    init = partial(model.init, train=False)
+    pretrained.placed(config, jax.eval_shape(init, jax.random.key(0), image))
+
+
 def make_pretrain(config: Any, *, axis_name: str | None) -> steps.Step:
     """The supervised step on R and N, with the optimiser of stage 1."""
     return steps.make_pretrain_step(
@@ -188,6 +201,14 @@ def make_distill(
         axis_name=axis_name,
         image_weights=config.distill.balance == "image",
         accumulate=config.batch.accumulate,
+    )
+
+
+def start_of(config: Any) -> str:
+    """The model that stage 2 starts from, a key of types.MODELS."""
+    field = STARTS[config.distill.start]
+    return next(
+        name for name, place in types.MODELS.items() if place == ("pretrain", field)
     )
 
 

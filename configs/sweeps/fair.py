@@ -87,9 +87,12 @@ def get_sweep(choice: str = "") -> list[Any]:
     Args:
       choice: finding, difficulty and "short", by commas; may end after any of them.
     """
+    finding, *words = (choice or "clavicle").split(",")
+    if len(words) > 2:
+        raise ValueError(f"{choice}: use FINDING, FINDING,DIFFICULTY or both and short")
     configs = []
     for rate, weight in points():
-        for config in arms(*(choice or "clavicle").split(",")).values():
+        for config in arms(finding, *words).values():
             row = METHODS[config.method]
             fields = {"distill.learning_rate": [rate]}
             if row.from_start:

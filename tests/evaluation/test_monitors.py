@@ -60,7 +60,7 @@ class Placed(Evaluator):
         return model_maps.Prediction(maps, model_maps.film(table, side=SIDE), None)
 
 
-def measured(image_level, hit):
+def measured(image_level, hit, start="pretrained"):
     """Six training images: R is 0, P is `image_level`, of which 3 has no box."""
     train = table_of([1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0])
     streams = Streams(np.array([0]), np.array(image_level, int), np.array([4, 5]))
@@ -78,7 +78,7 @@ def measured(image_level, hit):
     )
     models = [TrainedModel(name, 1, {}) for name in MODELS]
     return monitors.measure(
-        evaluator, models, method="aals", center=0.4, history=HISTORY
+        evaluator, models, start=start, method="aals", center=0.4, history=HISTORY
     )
 
 
@@ -96,6 +96,9 @@ def test_both_moments_are_looked_at_and_no_other_model():
     shares = {name: e["dead_share_p"]["value"] for name, e in found["peaks"].items()}
     assert shares == {"pretrained": 1.0, "teacher": 0.0}
     assert sum(found["histograms"]["teacher"]["P, training"]) == 3
+    found = measured([1, 2, 3], hit=set(), start="pretrained_average")
+    assert list(found["peaks"]) == list(found["moments"])
+    assert list(found["moments"]) == ["pretrained_average", "teacher"]
 
 
 def test_without_p_the_rest_is_measured_and_p_says_why_it_is_not():
@@ -120,7 +123,8 @@ def monitored(start, end, *, lift=0.3, dead=0.1, validation=0.9):
         }
 
     return {
-        "peaks": {"pretrained": of(start), "teacher": of(end)},
+        "moments": monitors.moments("pretrained_average"),
+        "peaks": {"pretrained_average": of(start), "teacher": of(end)},
         "targets": {"lift_largest": share(lift)},
     }
 

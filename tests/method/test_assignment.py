@@ -106,6 +106,12 @@ def test_an_anchor_finds_what_it_overlaps_most_and_each_box_is_found():
     assert by_overlap() == expected
 
 
+def test_an_anchor_that_is_the_best_of_two_boxes_finds_the_one_it_overlaps_more():
+    truth = jnp.array([[(40, 40, 50, 50), (40, 40, 60, 60)]], jnp.float32)
+    found = by_overlap(truth=truth)
+    assert found[4] == 1 and 0 not in found
+
+
 def test_anchors_off_film_are_ignored_and_the_next_best_finds_the_box():
     on_film = np.arange(7)[None] != 4
     expected = [0, 0, IGNORED, BACKGROUND, IGNORED, 1, BACKGROUND]

@@ -107,6 +107,14 @@ def test_squared_error_is_that_of_probabilities_and_reaches_both_sides():
         losses.pixel_squared_error(target, target, valid), jnp.zeros(3)
     )
 
+    def total(target, logits):
+        return losses.pixel_squared_error(target, logits, valid).sum()
+
+    gradients = jax.grad(total, argnums=(0, 1))(target, logits)
+    slopes = (-p * (1 - p), q * (1 - q))  # of q - p by either logit
+    for gradient, slope in zip(gradients, slopes, strict=True):
+        np.testing.assert_allclose(gradient, 2 * (q - p) * slope / 20, atol=1e-6)
+
 
 def test_the_pooled_logit_lies_between_mean_and_maximum_of_the_film():
     logits = random_maps(0)

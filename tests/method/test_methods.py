@@ -215,6 +215,19 @@ def test_with_dropout_and_equal_images_four_devices_still_equal_one(method):
         np.testing.assert_allclose(of_many[name], value, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["aals", "pi_model"])
+def test_dropout_takes_each_view_of_p_by_factors_of_its_own(method):
+    """The student's by the first, a second view by the second; a teacher's by none."""
+    state, batch = begun(method), make_batch(seed=1, dropout_channels=8)
+    after, _ = compiled(method)(state, batch)
+    for view, is_read in enumerate((True, METHODS[method].guide == "second_view")):
+        keep = batch.weak.keep.copy()
+        keep[:, view] = 2.0 - keep[:, view]  # the other half of the channels
+        other = batch.replace(weak=batch.weak.replace(keep=keep))
+        got, _ = compiled(method)(state, other)
+        assert (largest_difference(after.student, got.student) > 1e-6) == is_read
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_only_the_oracle_depends_on_the_boxes_that_p_withholds(method):
     """Bit for bit, with other boxes and with none there."""
@@ -379,6 +392,15 @@ def test_the_image_level_methods_read_no_box(method):
     assert largest_difference(a, b) == 0.0
     other = batch.labelled.replace(label=1.0 - batch.labelled.label)
     assert largest_difference(a, step(state, batch.replace(labelled=other))[0]) > 1e-4
+
+
+def test_the_pi_model_learns_from_its_two_views_alike():
+    """They can change places: the gradient goes through both of them."""
+    batch, state = make_batch(seed=1), begun("pi_model")
+    weak, step = batch.weak, compiled("pi_model")
+    turned = weak.replace(image=weak.student_image, student_image=weak.image)
+    one, other = (step(state, b)[0] for b in (batch, batch.replace(weak=turned)))
+    assert largest_difference(one.student["params"], other.student["params"]) < 1e-6
 
 
 def all_of_p_labelled(batch):

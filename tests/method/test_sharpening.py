@@ -174,6 +174,10 @@ def test_a_confidence_region_is_the_top_share_of_the_film(share, kept):
     assert sorted(got[0, :4][got[0, :4] >= 0]) == [*range(20 - kept, 20)]
     np.testing.assert_array_equal(jax.nn.sigmoid(got[got < 0]), 0.0)
     assert np.sum(got >= 0) == kept
+    # beside an image with more film, each still has a region of its own
+    pair, films = (jnp.concatenate([x, jnp.ones_like(x)]) for x in (logits, valid))
+    beside = sharpening.top_region(pair, films, share=share)
+    np.testing.assert_array_equal(beside[0], got[0])
     nothing = sharpening.top_region(logits, jnp.zeros_like(logits), share=share)
     np.testing.assert_array_equal(jax.nn.sigmoid(nothing), 0.0)
 

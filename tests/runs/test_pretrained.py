@@ -73,9 +73,13 @@ def test_what_can_t_work_is_refused_before_anything_starts(file, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             check.check_fields(config_with(**changes))
-    wide = config_with(**{"model.pretrained": str(file), "model.width": 16})
-    with pytest.raises(ValueError, match=r"model\.pretrained=.*(\n- .* has shape.*)+"):
-        stages.initial_state(wide, 64)
+    data, changes = tmp_path / "data", {"model.pretrained": str(file)}
+    wide = small_config(data, **changes, **{"model.width": 16})
+    classifier = small_config(data, **changes, method="chexnet")
+    for config, message in ((wide, "has shape"), (classifier, "missing: conv0")):
+        with pytest.raises(ValueError, match=rf"model\.pretrained=.*(\n- .*{message})"):
+            run.run(config, tmp_path / "run")
+    assert not data.exists()  # before the data, whose building takes time
 
 
 def test_a_run_keeps_what_is_frozen_and_says_what_it_started_from(

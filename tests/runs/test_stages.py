@@ -6,12 +6,14 @@ import jax
 import numpy as np
 import pytest
 
+from aals_jax import types
 from aals_jax.input import augment, prepare, views
 from aals_jax.method.methods import METHODS
 from aals_jax.models.densenet import Classifier
 from aals_jax.runs import data_options, run, stages
 from configs import base
 from configs.sweeps import tiny
+from tests.support import small
 from tests.support.small_runs import small_config
 
 
@@ -33,9 +35,13 @@ def test_stage_2_starts_from_the_network_that_is_named():
     average = jax.tree.map(lambda x: x + 1.0, state.student)
     state = dataclasses.replace(state, teacher=average)
     for name, expected in (("student", state.student), ("average", average)):
-        initial = second_stage(state, **{"distill.start": name}).initial
+        changes = {"distill.start": name}
+        initial = second_stage(state, **changes).initial
         for network in (initial.student, initial.teacher):
             jax.tree.map(np.testing.assert_array_equal, network, expected)
+        # what is measured as the start is that network too
+        stage, field = types.MODELS[stages.start_of(config_with(**changes))]
+        assert stage == "pretrain" and getattr(state, field) is expected
 
 
 @pytest.mark.parametrize("method", ["aals", "mean_teacher"])
@@ -49,6 +55,17 @@ def test_the_teachers_view_is_the_methods_or_as_it_is_set(method):
         changes = {"method": method, "distill.teacher_view": view}
         extras = second_stage(state, **changes).extras
         assert extras == views.Extras(jitter_teacher=jittered)
+
+
+def test_lambda_is_the_configs_and_compares_what_it_says(monkeypatch):
+    """8 images of P beside 16 of R and N."""
+    monkeypatch.setattr(stages, "make_model", lambda _, axis_name: small.Net(axis_name))
+    for balance, share in {"term": 1.0, "image": 8 / 16}.items():
+        config = config_with(**{"distill.balance": balance, "distill.weight": 0.7})
+        step = jax.jit(stages.make_distill(config, axis_name=None))
+        _, m = step(stages.initial_state(config, 32), small.make_batch())
+        ratio = m["loss/distill_weighted"] / m["loss/distill"]
+        np.testing.assert_allclose(ratio, 0.7 * share, rtol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)

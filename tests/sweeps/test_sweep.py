@@ -94,6 +94,18 @@ def test_every_method_is_tuned_by_the_same_number_of_trials():
     assert len(keys - {None}) == 2  # with dropout and without
 
 
+def test_a_tuning_is_of_the_finding_the_phantom_and_the_length_that_are_named():
+    usual, chosen = fair.get_sweep()[0], fair.get_sweep("rib,easy,short")
+    assert (usual.finding, usual.phantom.difficulty) == ("clavicle", "middle")
+    for config in chosen:
+        assert (config.finding, config.phantom.difficulty) == ("rib", "easy")
+        assert config.pretrain.steps < usual.pretrain.steps
+        assert config.distill.steps < usual.distill.steps
+    for wrong in ("rib,easy,long", "rib,easy,short,rib"):
+        with pytest.raises(ValueError, match=wrong.split(",")[2]):
+            fair.get_sweep(wrong)
+
+
 @pytest.mark.parametrize(
     ("configs", "count"),
     [
