@@ -391,6 +391,8 @@ def refusal(config, workdir: Path) -> str:
             "pretrain.warmup_steps=6: must be at least 0 and below the stage's 6 steps",
         ),
         ({"data.fold": 5}, "data.fold=5: must be 0 to 4"),
+        ({"data.region_images": 0}, "data.region_images=0: must be >= 1"),
+        ({"phantom.prevalence": 0.0}, "phantom.prevalence=0.0: must be above 0"),
         ({"distill.max_strength": 0.5}, "distill.max_strength=0.5: must be >= 1"),
         ({"log_every": 0}, "log_every=0: must be >= 1"),
         ({"distill.eval_every": 0}, "distill.eval_every=0: must be a multiple of"),
