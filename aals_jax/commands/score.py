@@ -64,6 +64,41 @@ _DISTANCE = _RULE.number(
     None,
     "Largest distance of --hit_rule=distance, in the unit of the tables' coordinates.",
 )
+_FURTHER = COMMAND.group("Figures that a field reports (docs/figures.md)")
+_FP_RATES = _FURTHER.text(
+    "fp_rates",
+    "froc_count",
+    "False positives an image at which sensitivity is reported: luna16, camelyon, "
+    "nndetection, ribfrac, froc_count, or a list as 0.5,1,2.",
+    placeholder="NAME|LIST",
+)
+_PREVALENCE = _FURTHER.number(
+    "prevalence",
+    None,
+    "Share of positives among the images to come, above 0 and below 1; operating "
+    "points then have PPV and NPV for it.",
+)
+_PARTIAL_FPR = _FURTHER.text(
+    "partial_fpr",
+    None,
+    "End of the range of a partial AUROC, from false-positive rate 0, as 0.1; or a "
+    "list.",
+    placeholder="X,X",
+)
+_COMPARISON = COMMAND.group("What a comparison of two systems is about")
+_PRIMARY = _COMPARISON.text(
+    "primary",
+    None,
+    "Name of the metric that was named beforehand, as auroc; the p-values of the "
+    "others are adjusted by Holm. Without it: all are.",
+    placeholder="METRIC",
+)
+_MARGIN = _COMPARISON.number(
+    "margin",
+    None,
+    "Margin of non-inferiority in the primary metric, above 0: how much worse the "
+    "first system may be.",
+)
 _BOOTSTRAP = COMMAND.group("Intervals, by a bootstrap that draws patients")
 _REPLICATES = _BOOTSTRAP.integer(
     "replicates", 2000, "How many times the patients are drawn.", lowest=1
@@ -104,9 +139,47 @@ def call() -> None:
         bootstrap=draws.Bootstrap(_REPLICATES.value, _SEED.value),
         title=_TITLE.value,
         pictures=_PICTURES.value,
+        wanted=_wanted(),
+        primary=_PRIMARY.value,
+        margin=_above_zero("margin", _MARGIN.value),
     )
     COMMAND.own(_OUT.value)
     score.score(files, _OUT.value, options=options)
+
+
+def _wanted() -> Any:
+    """The further figures that are asked for."""
+    from aals_jax.metrics import false_positive_rates, further
+
+    prevalence = _PREVALENCE.value
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise ValueError(f"--prevalence={prevalence}: must be above 0 and below 1")
+    try:
+        rates = false_positive_rates.parse(_FP_RATES.value)
+    except ValueError as error:
+        raise ValueError(f"--fp_rates: {error}") from None
+    return further.Wanted(
+        fp_rates=rates,
+        partial_fpr=_shares("partial_fpr", _PARTIAL_FPR.value, most=1.0),
+        prevalence=prevalence,
+    )
+
+
+def _shares(name: str, text: str | None, *, most: float) -> tuple[float, ...]:
+    """Numbers of a list, above 0 and at most `most`, ascending; () for None."""
+    try:
+        numbers = sorted(float(part) for part in text.split(",")) if text else []
+    except ValueError:
+        numbers = [0.0]
+    if not all(0 < number <= most for number in numbers):
+        raise ValueError(f"--{name}={text}: numbers above 0 and at most {most:g}")
+    return tuple(numbers)
+
+
+def _above_zero(name: str, value: float | None) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        raise ValueError(f"--{name}={value}: must be above 0")
+    return value
 
 
 def _hit() -> Any:

@@ -35,6 +35,10 @@ class Result:
     method: str | None = None
     scale: str | None = None
     seed: int | None = None
+    # of a scoring: system -> figure -> its rows, of `metrics.further.measure`
+    further: Mapping[str, Any] | None = None
+    # of a scoring: system -> curve -> columns, of `metrics.points.corners`
+    curve_points: Mapping[str, Any] | None = None
     run_version: int | None = None  # of a run: runs.identity.VERSION
     monitors: Mapping[str, Any] | None = None  # of a run: of `monitors.measure`
     # of a run that started from weights made elsewhere: sha256, source, license

@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aals_jax.evaluation import examples, result, submissions
-from aals_jax.metrics import definitions, measurement, operating, readings
-from aals_jax.metrics.draws import Bootstrap
+from aals_jax.evaluation import curve_tables, examples, result, submissions
+from aals_jax.metrics import (
+    definitions,
+    further,
+    likelihood,
+    measurement,
+    multiplicity,
+    operating,
+    points,
+    readings,
+)
+from aals_jax.metrics.draws import Bootstrap, TruthDraws
 from aals_jax.metrics.measurement import Measurement
-from aals_jax.runtime import log
+from aals_jax.report import wording
+from aals_jax.runtime import files, log
 
 if TYPE_CHECKING:
     from data.cxr_registry.dicom import reader
@@ -25,6 +35,9 @@ class ScoreOptions:
     bootstrap: Bootstrap
     title: str = "Scores"
     pictures: Path | None = None  # folder of the images, for the page's pictures
+    wanted: further.Wanted = dataclasses.field(default_factory=further.Wanted)
+    primary: str | None = None  # the metric that a comparison is about
+    margin: float | None = None  # of non-inferiority in the primary metric, > 0
 
 
 def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> Path:
@@ -35,6 +48,7 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     """
     submission = submissions.read(submitted)
     check_hit(submission, options.hit)
+    _check_comparison(submitted, options)
     names = ("detections", "detections_b")[: len(submitted.detections)]
     with log.progress("scoring") as update:
         measurements = {}
@@ -45,15 +59,37 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
 
             measurements[name] = _measure(submission, number, options, tick)
     first = measurements["detections"]
+    figures = {
+        name: further.measure(
+            one.truth,
+            one.reading,
+            points=one.operating_points,
+            draws=TruthDraws(one.truth, options.bootstrap),
+            hit=options.hit,
+            wanted=options.wanted,
+        )
+        for name, one in measurements.items()
+    }
+    curves = {
+        name: points.curve_points(one.truth, one.reading)
+        for name, one in measurements.items()
+    }
     scored = result.Result(
         kind="score",
         title=options.title,
         measurements=measurements,
         differences=(
-            measurement.differences(*measurements.items())
+            multiplicity.judge(
+                measurement.differences(*measurements.items()),
+                primary=options.primary,
+                margin=options.margin,
+                lower_is_better=wording.LOWER_IS_BETTER,
+            )
             if len(measurements) == 2
             else []
         ),
+        further=figures,
+        curve_points=curve_tables.as_lists(curves),
         data={"source": "tables of detections", **_counts(first.truth)},
         notes=_notes(submission),
         settings={
@@ -63,6 +99,7 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     )
     pictures = _pictures(submission, first, options)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page may show images
+    files.write_text(out / curve_tables.FILE, curve_tables.as_csv(curves))
     return result.publish(scored, out / result.SCORE_FILE, examples=pictures)
 
 
@@ -98,19 +135,38 @@ def _measure(
 
     test_truth, test = part(_rows(submission, "test"))
     chosen_on = "the same images, so these look better than they are"
-    points = operating.choose(test_truth, test)
+    chosen = operating.choose(test_truth, test)
     if np.any(submission.split == "validation"):
         chosen_on = "the validation rows"
-        points = operating.choose(*part(_rows(submission, "validation")))
-    return measurement.measure(
+        chosen = operating.choose(*part(_rows(submission, "validation")))
+    measured = measurement.measure(
         test_truth,
         test,
-        points=points,
+        points=chosen,
         chosen_on=chosen_on,
         bootstrap=options.bootstrap,
         hit=options.hit,
         progress=progress,
     )
+    counted = likelihood.extend(
+        measured.operating_points,
+        test_truth,
+        test,
+        prevalence=options.wanted.prevalence,
+    )
+    return dataclasses.replace(measured, operating_points=counted)
+
+
+def _check_comparison(submitted: submissions.Files, options: ScoreOptions) -> None:
+    """Raises ValueError for a primary metric or a margin that can't be."""
+    compared = [n for n, m in definitions.METRICS.items() if not m.no_interval]
+    if options.primary is not None and len(submitted.detections) < 2:
+        raise ValueError("--primary is of a comparison: give --detections_b")
+    if options.primary not in (None, *compared) or options.primary == "froc_area":
+        names = ", ".join(name for name in compared if name != "froc_area")
+        raise ValueError(f"--primary={options.primary}: use one of {names}")
+    if options.margin is not None and options.primary is None:
+        raise ValueError("--margin is of a primary metric: give --primary")
 
 
 def _rows(submission: submissions.Submission, split: str) -> np.ndarray:
