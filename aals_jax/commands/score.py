@@ -64,6 +64,13 @@ _DISTANCE = _RULE.number(
     None,
     "Largest distance of --hit_rule=distance, in the unit of the tables' coordinates.",
 )
+_REPEATS = _RULE.choice(
+    "repeats",
+    ("ignored", "false"),
+    "How a second hit on a lesion counts: not at all, or as a false positive, as COCO "
+    "has it.",
+    default="ignored",
+)
 _FURTHER = COMMAND.group("Figures that a field reports (docs/figures.md)")
 _FP_RATES = _FURTHER.text(
     "fp_rates",
@@ -83,6 +90,19 @@ _PARTIAL_FPR = _FURTHER.text(
     None,
     "End of the range of a partial AUROC, from false-positive rate 0, as 0.1; or a "
     "list.",
+    placeholder="X,X",
+)
+_COCO_AP = _FURTHER.switch(
+    "coco_ap",
+    False,
+    "Measure COCO's average precision too: at IoU 0.50, 0.55, ..., 0.95 and their mean; "
+    "needs boxes on both sides.",
+)
+_NEGATIVE_SHARES = _FURTHER.text(
+    "negative_shares",
+    None,
+    "Shares of images without lesions to which froc_count is carried over, as "
+    "0,0.5,0.9; each at least 0 and below 1.",
     placeholder="X,X",
 )
 _COMPARISON = COMMAND.group("What a comparison of two systems is about")
@@ -160,19 +180,33 @@ def _wanted() -> Any:
         raise ValueError(f"--fp_rates: {error}") from None
     return further.Wanted(
         fp_rates=rates,
-        partial_fpr=_shares("partial_fpr", _PARTIAL_FPR.value, most=1.0),
+        partial_fpr=_numbers(
+            "partial_fpr", _PARTIAL_FPR.value, "above 0 and at most 1"
+        ),
         prevalence=prevalence,
+        coco_ap=_COCO_AP.value,
+        negative_shares=_numbers(
+            "negative_shares", _NEGATIVE_SHARES.value, "at least 0 and below 1"
+        ),
     )
 
 
-def _shares(name: str, text: str | None, *, most: float) -> tuple[float, ...]:
-    """Numbers of a list, above 0 and at most `most`, ascending; () for None."""
+_RANGES: Any = {  # in words -> what a number must be
+    "above 0 and at most 1": lambda number: 0 < number <= 1,
+    "at least 0 and below 1": lambda number: 0 <= number < 1,
+}
+
+
+def _numbers(name: str, text: str | None, allowed: str) -> tuple[float, ...]:
+    """The numbers of a list, each once, ascending; () for None."""
+    if text is None:
+        return ()
     try:
-        numbers = sorted(float(part) for part in text.split(",")) if text else []
+        numbers = sorted({float(part) for part in text.split(",")})
     except ValueError:
-        numbers = [0.0]
-    if not all(0 < number <= most for number in numbers):
-        raise ValueError(f"--{name}={text}: numbers above 0 and at most {most:g}")
+        numbers = []
+    if not numbers or not all(map(_RANGES[allowed], numbers)):
+        raise ValueError(f"--{name}={text}: give numbers {allowed}, as 0.1,0.5")
     return tuple(numbers)
 
 
@@ -195,4 +229,4 @@ def _hit() -> Any:
     if rule == "distance" and not (distance or 0) > 0:
         raise ValueError("--hit_rule=distance needs --distance=REACH, above 0")
     least = matching.IOU_THRESHOLD if iou is None else iou
-    return readings.Hit(rule, least, distance or 0.0)
+    return readings.Hit(rule, least, distance or 0.0, _REPEATS.value)

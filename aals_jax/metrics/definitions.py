@@ -100,7 +100,7 @@ METRICS: Mapping[str, Metric] = {
     "froc_count": Metric(
         definition=(
             "mean sensitivity at 0.1, 0.2, 0.5, 1, 2, 4 false positives an image; "
-            "greedy by score, a second hit on a lesion counts for nothing; a "
+            "greedy by score, a second hit on a lesion counts {repeats}; a "
             "detection hits when {hit}"
         ),
         is_image_level=False,
@@ -134,10 +134,13 @@ HITS = {
 }
 
 
+REPEATS = {"ignored": "for nothing", "false": "as a false positive"}
+
+
 def definition(name: str, hit: Hit) -> str:
     """A metric's definition, the hit rule included."""
     rule = HITS[hit.rule].format(**dataclasses.asdict(hit))
-    return METRICS[name].definition.format(hit=rule)
+    return METRICS[name].definition.format(hit=rule, repeats=REPEATS[hit.repeats])
 
 
 def available(*readings: Reading) -> list[str]:

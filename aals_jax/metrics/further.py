@@ -15,11 +15,13 @@ from aals_jax.metrics import (
     afroc,
     binomial,
     calibration,
+    coco_ap,
     definitions,
     delong,
     false_positive_rates,
     froc,
     intervals,
+    negative_share,
     operating,
     partial_auroc,
     patients,
@@ -42,6 +44,8 @@ class Wanted:
     fp_rates: tuple[float, ...] = froc.COUNT_LIMITS  # false positives per image
     partial_fpr: tuple[float, ...] = ()  # ends of partial AUROCs, above 0, at most 1
     prevalence: float | None = None  # of the images to come
+    coco_ap: bool = False
+    negative_shares: tuple[float, ...] = ()  # at least 0, below 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,6 +211,68 @@ def _merit(data: afroc.AfrocData, weights: np.ndarray) -> np.ndarray:
     return afroc.figure_of_merit(data, weights=weights)
 
 
+def _coco_rows(case: _Case) -> list[Row]:
+    rows = case.truth.judged_rows
+    found, lesions = (
+        [part[i] for i in rows]
+        for part in (case.reading.detections, case.truth.lesions)
+    )
+    data = [coco_ap.collect(found, lesions, iou=iou) for iou in coco_ap.IOUS]
+
+    def each(weights: np.ndarray | None) -> np.ndarray:
+        """f64[..., 11]: the mean over the ten, then each."""
+        values = [coco_ap.average_precision(one, weights=weights) for one in data]
+        return np.stack([np.mean(values, axis=0), *values], axis=-1)
+
+    value = each(None)
+    replicates = np.concatenate([each(w) for w in case.draws.judged_images])
+    names = ["mean, IoU 0.50 to 0.95", *(f"IoU {iou:.2f}" for iou in coco_ap.IOUS)]
+    return [
+        _row(
+            name,
+            {
+                "average_precision": _entry(
+                    Drawn(float(value[k]), replicates[:, k]), case.seed
+                )
+            },
+        )
+        for k, name in enumerate(names)
+    ]
+
+
+def _no_boxes(case: _Case) -> str:
+    filled = (
+        [rows for rows in part if np.size(rows)]
+        for part in (case.truth.lesions, case.reading.detections)
+    )
+    for (what, columns), part in zip(
+        (("lesions", 4), ("detections", 5)), filled, strict=True
+    ):
+        if any(np.shape(rows)[-1] != columns for rows in part):
+            return f"the {what} are points: an overlap needs boxes"
+    return froc.undefined_reason(case.reading.count)
+
+
+def _share_rows(case: _Case) -> list[Row]:
+    data = case.reading.count
+    statistics = {
+        f"{share:g} of images without lesions": partial(_at_share, data, share)
+        for share in case.wanted.negative_shares
+    }
+    drawn = intervals.draw(case.draws.judged_images, statistics)
+    own = negative_share.share_of(data)
+    return [
+        _row(name, {"froc_count": _entry(one, case.seed)}) | {"own_share": own}
+        for name, one in drawn.items()
+    ]
+
+
+def _at_share(data: froc.FrocData, share: float, weights: np.ndarray) -> np.ndarray:
+    return negative_share.score_at_share(
+        data, froc.COUNT_LIMITS, share=share, weights=weights
+    )
+
+
 def _recalibration_rows(case: _Case) -> list[Row]:
     found = recalibration.slope_and_intercept(
         case.reading.score, case.truth.label, case.truth.patient
@@ -283,6 +349,31 @@ FIGURES: Mapping[str, Figure] = {
         level="lesion",
         rows=_afroc_rows,
         reason=lambda case: afroc.undefined_reason(_afroc_data(case, "wafroc")),
+    ),
+    "coco_ap": Figure(
+        title="Average precision of COCO",
+        definition=(
+            "mean of the best precision at or beyond 101 recalls; greedy by score, the "
+            "largest overlap of at least the IoU hits, a second hit is false; at most "
+            "100 detections an image; equal scores are one point; on images whose "
+            "lesions are all marked"
+        ),
+        level="lesion",
+        rows=_coco_rows,
+        reason=_no_boxes,
+        is_wanted=lambda wanted: wanted.coco_ap,
+    ),
+    "negative_shares": Figure(
+        title="FROC at another share of negatives",
+        definition=(
+            "mean sensitivity at 0.1, 0.2, 0.5, 1, 2, 4 false positives an image, as if "
+            "so large a share of the images had no lesion: these are weighted, and so "
+            "is their part of the rate; a detection hits when {hit}"
+        ),
+        level="lesion",
+        rows=_share_rows,
+        reason=lambda case: froc.undefined_reason(case.reading.count),
+        is_wanted=lambda wanted: bool(wanted.negative_shares),
     ),
     "partial_auroc": Figure(
         title="Partial AUROC",

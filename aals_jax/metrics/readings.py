@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from aals_jax.metrics import froc, matching
+from aals_jax.metrics import froc, matching, repeats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +49,22 @@ class Hit:
     rule: str = "center_in_box"
     iou_threshold: float = matching.IOU_THRESHOLD
     max_distance: float = 0.0  # for the rule "distance", in the unit of the coordinates
+    repeats: str = "ignored"  # one of repeats.COUNTED: how a second hit counts
+
+    @property
+    def matching(self) -> dict[str, str | float]:
+        """The arguments of `matching.match_images`."""
+        names = ("rule", "iou_threshold", "max_distance")
+        return {name: getattr(self, name) for name in names}
 
     def described(self) -> dict[str, str | float]:
-        """The rule and the one number that it has, if any."""
+        """The rule and the one number that it has, if any; repeats if they count."""
         numbers = {"iou": ("iou_threshold",), "distance": ("max_distance",)}
         fields = ("rule", *numbers.get(self.rule, ()))
-        return {name: getattr(self, name) for name in fields}
+        described = {name: getattr(self, name) for name in fields}
+        if self.repeats != "ignored":
+            described["repeats"] = self.repeats
+        return described
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +107,9 @@ def read(
     match = matching.match_images(
         [detections[i] for i in rows],
         [truth.lesions[i] for i in rows],
-        **dataclasses.asdict(hit),
+        **hit.matching,
     )
+    if hit.repeats == "false":
+        match = repeats.as_false(match, [detections[i] for i in rows])
     count = froc.matched_data(match, len(rows))
     return Reading(np.asarray(score, np.float64), list(detections), match, count, area)

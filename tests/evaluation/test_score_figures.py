@@ -47,7 +47,7 @@ def run(folder, *names, **changes):
 
 def test_every_figure_that_is_asked_for_is_there_or_has_a_reason(tmp_path):
     write(tmp_path)
-    wanted = further.Wanted((0.5, 1.0), (0.1, 1.0), 0.02)
+    wanted = further.Wanted((0.5, 1.0), (0.1, 1.0), 0.02, True, (0.0, 0.9))
     result = run(tmp_path, "a", "b", wanted=wanted)
     for system in ("detections", "detections_b"):
         figures = result["further"][system]
@@ -149,3 +149,27 @@ def test_a_perfect_system_has_no_interval_of_width_zero(tmp_path):
             for entry in row["measured"].values():
                 assert entry["low"] is None or entry["low"] < entry["high"], name
                 assert entry["low"] is not None or entry["reason"], name
+
+
+def test_repeats_that_count_as_false_lower_the_score_and_say_so(tmp_path):
+    write(tmp_path)
+    results = {
+        repeats: run(tmp_path, "a", hit=readings.Hit(repeats=repeats))
+        for repeats in ("ignored", "false")
+    }
+    entries = {
+        repeats: result["metrics"]["detections"]["froc_count"]
+        for repeats, result in results.items()
+    }
+    assert entries["false"]["value"] < entries["ignored"]["value"]
+    assert "counts as a false positive" in entries["false"]["definition"]
+    assert "counts for nothing" in entries["ignored"]["definition"]
+    assert results["false"]["settings"]["repeats"] == "false"
+    assert "repeats" not in results["ignored"]["settings"]
+
+
+def test_points_have_no_coco_ap_but_a_reason(tmp_path):
+    write(tmp_path)
+    (tmp_path / "detections_a.csv").write_text("image,x,y,score\nfilm0.png,5,5,0.5\n")
+    figures = run(tmp_path, "a", wanted=further.Wanted(coco_ap=True))["further"]
+    assert "points" in figures["detections"]["coco_ap"]["reason"]

@@ -130,3 +130,21 @@ def test_a_weight_is_a_copy_and_calibrated_scores_do_not_lose():
     assert np.all(better >= np.maximum(everybody, 0) - 5e-3)
     with pytest.raises(ValueError, match="above 0 and below 1"):
         recalibration.net_benefit(scores, labels, thresholds=(1.0,))
+
+
+def test_numbers_of_statsmodels():
+    """GLM with cluster-robust errors of statsmodels 0.15.0, times G / (G - 1)."""
+    rng = np.random.default_rng(11)
+    logit = np.round(rng.normal(0, 1.5, 120), 2)
+    labels = rng.random(120) < special.expit(logit)
+    scores, patient = special.expit(1.5 * logit + 0.4), np.arange(120) // 3
+    found = recalibration.slope_and_intercept(scores, labels, patient)
+    expected = {
+        "calibration_slope": (0.9814973197686839, 0.20415002812391606),
+        "calibration_intercept": (-0.26783198347661297, 0.2657990865378914),
+        "calibration_in_the_large": (-0.2751413889287685, 0.24209400690790545),
+    }
+    for name, (value, error) in expected.items():
+        assert found[name].value == pytest.approx(value)
+        half = (found[name].high - found[name].low) / 2
+        assert half / special.ndtri(0.975) == pytest.approx(error)
