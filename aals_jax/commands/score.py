@@ -95,8 +95,8 @@ _PARTIAL_FPR = _FURTHER.text(
 _COCO_AP = _FURTHER.switch(
     "coco_ap",
     False,
-    "Measure COCO's average precision too: at IoU 0.50, 0.55, ..., 0.95 and their mean; "
-    "needs boxes on both sides.",
+    "Measure COCO's average precision too: at IoU 0.50, 0.55, ..., 0.95 and their "
+    "mean; needs boxes on both sides.",
 )
 _NEGATIVE_SHARES = _FURTHER.text(
     "negative_shares",

@@ -366,9 +366,9 @@ FIGURES: Mapping[str, Figure] = {
     "negative_shares": Figure(
         title="FROC at another share of negatives",
         definition=(
-            "mean sensitivity at 0.1, 0.2, 0.5, 1, 2, 4 false positives an image, as if "
-            "so large a share of the images had no lesion: these are weighted, and so "
-            "is their part of the rate; a detection hits when {hit}"
+            "mean sensitivity at 0.1, 0.2, 0.5, 1, 2, 4 false positives an image, as "
+            "if so large a share of the images had no lesion: these are weighted, and "
+            "so is their part of the rate; a detection hits when {hit}"
         ),
         level="lesion",
         rows=_share_rows,
