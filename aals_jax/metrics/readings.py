@@ -6,6 +6,7 @@ seen through its maps, or anybody's, seen through a table of detections.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Hit:
     repeats: str = "ignored"  # one of repeats.COUNTED: how a second hit counts
 
     @property
-    def matching(self) -> dict[str, str | float]:
+    def matching(self) -> dict[str, Any]:
         """The arguments of `matching.match_images`."""
         names = ("rule", "iou_threshold", "max_distance")
         return {name: getattr(self, name) for name in names}

@@ -61,7 +61,7 @@ def _block(figures: Mapping[str, Mapping], slots: Mapping[str, int]) -> Block:
     reasons = {m: str(f["reason"]) for m, f in figures.items() if f.get("reason")}
     return Block(
         title=first["title"],
-        level=LEVELS.get(first["level"], first["level"]),
+        level=LEVELS.get(str(first["level"]), str(first["level"])),
         definition=first["definition"],
         columns=tuple(map(wording.title, columns)),
         rows=tuple(

@@ -28,6 +28,7 @@ FLAGS = {
     "build": ("config",),
     "evaluate": ("workdir", "model", "checkpoint", "split", "compare", "data_dir"),
     "score": ("images", "lesions", "detections", "hit_rule", "replicates", "out"),
+    "power": ("design", "expected", "power", "readers", "out"),
     "audit": ("registry", "findings", "allow", "reports", "timeout_s", "out"),
     "sweep": ("sweep", "workdir", "list", "index", "cpus_per_trial", "retries"),
     "study": ("sweep", "results", "out", "workdir"),
