@@ -44,6 +44,34 @@ _CATEGORY = _TABLES.text(
     "Name of the category to score, where a COCO file has several.",
     placeholder="NAME",
 )
+_READERS = COMMAND.group("Several readers")
+_READER = _READERS.text(
+    "reader",
+    None,
+    "Column of the detections that says who read, where several readers read all "
+    "images; with --detections_b all of them read both.",
+    placeholder="COLUMN",
+)
+_CONSENSUS = _READERS.integer(
+    "consensus",
+    None,
+    "Number of readers that must have drawn a lesion, where several drew the lesions: "
+    "boxes that overlap are then one.",
+    lowest=1,
+)
+_DRAWN_BY = _READERS.text(
+    "drawn_by",
+    None,
+    "Column of the lesions that says who drew, as rad_id; of --consensus. Without it: "
+    "reader.",
+    placeholder="COLUMN",
+)
+_CONSENSUS_IOU = _READERS.number(
+    "consensus_iou",
+    None,
+    "Least overlap of two readers' boxes of one lesion, above 0 and at most 1; of "
+    "--consensus. Without it: 0.5.",
+)
 _RULE = COMMAND.group("When a detection is a hit")
 _HIT_RULE = _RULE.choice(
     "hit_rule",
@@ -153,6 +181,8 @@ def call() -> None:
         lesions=_LESIONS.value,
         detections=tuple(path for path in detections if path),
         category=_CATEGORY.value,
+        reader=_READER.value,
+        consensus=_consensus(),
     )
     options = score.ScoreOptions(
         hit=_hit(),
@@ -165,6 +195,22 @@ def call() -> None:
     )
     COMMAND.own(_OUT.value)
     score.score(files, _OUT.value, options=options)
+
+
+def _consensus() -> Any:
+    """How lesions of several readers become one; None where one drew them."""
+    from aals_jax.evaluation import readers
+    from aals_jax.metrics import consensus
+
+    least, column, iou = _CONSENSUS.value, _DRAWN_BY.value, _CONSENSUS_IOU.value
+    for name, value in (("drawn_by", column), ("consensus_iou", iou)):
+        if value is not None and least is None:
+            raise ValueError(f"--{name} is of --consensus: give the number of readers")
+    if iou is not None and not 0 < iou <= 1:
+        raise ValueError(f"--consensus_iou={iou}: must be above 0 and at most 1")
+    if least is None:
+        return None
+    return readers.Consensus(least, column or "reader", iou or consensus.IOU)
 
 
 def _wanted() -> Any:

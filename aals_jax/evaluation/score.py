@@ -1,7 +1,7 @@
 """`--mode=score`: metrics and the page for anybody's detections, without a network."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from aals_jax.metrics import (
     multiplicity,
     operating,
     points,
+    reader_study,
     readings,
 )
 from aals_jax.metrics.draws import Bootstrap, TruthDraws
@@ -49,7 +50,7 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     submission = submissions.read(submitted)
     check_hit(submission, options.hit)
     _check_comparison(submitted, options)
-    names = ("detections", "detections_b")[: len(submitted.detections)]
+    names = _system_names(submission, submitted)
     with log.progress("scoring") as update:
         measurements = {}
         for number, name in enumerate(names):
@@ -58,7 +59,7 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
                 update(number * total + done, len(names) * total)
 
             measurements[name] = _measure(submission, number, options, tick)
-    first = measurements["detections"]
+    first = measurements[names[0]]
     figures = {
         name: further.measure(
             one.truth,
@@ -70,6 +71,8 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
         )
         for name, one in measurements.items()
     }
+    if submission.read_by:
+        figures[reader_study.SYSTEM] = _of_readers(submission, names, measurements)
     curves = {
         name: points.curve_points(one.truth, one.reading)
         for name, one in measurements.items()
@@ -85,7 +88,7 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
                 margin=options.margin,
                 lower_is_better=wording.LOWER_IS_BETTER,
             )
-            if len(measurements) == 2
+            if len(measurements) == 2 and not submission.read_by
             else []
         ),
         further=figures,
@@ -157,9 +160,37 @@ def _measure(
     return dataclasses.replace(measured, operating_points=counted)
 
 
+def _system_names(
+    submission: submissions.Submission, submitted: submissions.Files
+) -> tuple[str, ...]:
+    """One for each system; readers are numbered, since names may be of persons."""
+    tables = ("detections", "detections_b")[: len(submitted.detections)]
+    if not submission.read_by:
+        return tables
+    return tuple(f"{tables[i]}, reader {j + 1}" for i, j in submission.read_by)
+
+
+def _of_readers(
+    submission: submissions.Submission,
+    names: Sequence[str],
+    measurements: Mapping[str, Measurement],
+) -> dict[str, Any]:
+    """The analyses of all readers together."""
+    by_modality: dict[int, list[readings.Reading]] = {}
+    for name, (modality, _) in zip(names, submission.read_by, strict=True):
+        by_modality.setdefault(modality, []).append(measurements[name].reading)
+    return reader_study.figures(
+        measurements[names[0]].truth,
+        list(by_modality.values()),
+        modalities=("detections", "detections_b")[: len(by_modality)],
+    )
+
+
 def _check_comparison(submitted: submissions.Files, options: ScoreOptions) -> None:
     """Raises ValueError for a primary metric or a margin that can't be."""
     compared = [n for n, m in definitions.METRICS.items() if not m.no_interval]
+    if options.primary is not None and submitted.reader is not None:
+        raise ValueError("--primary is of two systems, not of several readers")
     if options.primary is not None and len(submitted.detections) < 2:
         raise ValueError("--primary is of a comparison: give --detections_b")
     if options.primary not in (None, *compared) or options.primary == "froc_area":
@@ -183,6 +214,13 @@ def _counts(truth: readings.Truth) -> dict[str, Any]:
 
 def _notes(submission: submissions.Submission) -> list[str]:
     notes = [f"The score of an image is that of {submission.score_source}."]
+    notes += submission.notes
+    if submission.read_by:
+        count = 1 + max(reader for _, reader in submission.read_by)
+        notes.append(
+            f"{count} readers, numbered by the order of their names. An image without "
+            "a row of a reader was read by them, and nothing was found."
+        )
     unjudged = int(np.sum(~submission.truth.judged))
     if unjudged:
         notes.append(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aals_jax.evaluation import coco
+from aals_jax.evaluation import coco, readers
 from aals_jax.metrics import readings
 from data.cxr_registry.guard import checks
 from data.cxr_registry.tables import formats
@@ -81,6 +81,9 @@ class Submission:
     scores: list[np.ndarray]  # per system: f64[n], of the images
     score_source: str  # words for the page
     left_out: tuple[str, ...]  # columns with dates or too many values
+    # systems as (modality, reader), numbered from 0; () where nobody is told apart
+    read_by: tuple[tuple[int, int], ...] = ()
+    notes: tuple[str, ...] = ()  # sentences for the page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +94,8 @@ class Files:
     lesions: Path
     detections: tuple[Path, ...]  # one per system
     category: str | None = None  # name of the one scored, where a COCO file has several
+    reader: str | None = None  # column of the detections, where several readers read
+    consensus: readers.Consensus | None = None  # of lesions that several readers drew
 
 
 def read(files: Files) -> Submission:
@@ -107,12 +112,40 @@ def read(files: Files) -> Submission:
     size = np.reshape(sizes, (-1, 2))
     number_of = {cells["image"]: i for i, cells in enumerate(rows.values())}
     label = labels_of(rows)
-    marked = _places(lesions, number_of, size, faults, kind="lesion", label=label)
+
+    def lesions_of(table: Table, own: np.ndarray | None) -> list[np.ndarray]:
+        return _places(table, number_of, size, faults, kind="lesion", label=own)
+
+    notes: tuple[str, ...] = ()
+    if files.consensus is None:
+        if why := readers.undeclared(lesions):
+            faults.add(lesions, None, why)
+        marked = lesions_of(lesions, label)
+    else:
+        drawn = readers.split(lesions, files.consensus.column, faults.add)
+        # what one reader drew on a negative image needs no second one to agree
+        by_reader = [lesions_of(part, None) for part in drawn]
+        faults.stop()
+        marked = readers.agreed(by_reader, files.consensus)
+        against = sum(len(m) > 0 and not y for m, y in zip(marked, label, strict=True))
+        if against:
+            text = f"{against} image(s) with label 0 have a lesion by consensus"
+            faults.add(lesions, None, text)
+        notes = (_consensus_note(by_reader, marked, files.consensus),)
+    read_by: tuple[tuple[int, int], ...] = ()
+    if files.reader is not None:
+        detections, read_by = _by_reader(detections, files.reader, faults)
     systems = [
         _places(table, number_of, size, faults, kind="detection")
         for table in detections
     ]
-    score = image_scores(images, rows, faults, systems=len(systems))
+    score = image_scores(
+        images,
+        rows,
+        faults,
+        systems=len(systems),
+        with_readers=files.reader is not None,
+    )
     split = splits_of(images, rows, faults)
     groups, left_out = groups_of(images, rows)
     faults.stop()
@@ -133,6 +166,45 @@ def read(files: Files) -> Submission:
         scores=score or [highest(system) for system in systems],
         score_source=source,
         left_out=left_out,
+        read_by=read_by,
+        notes=notes,
+    )
+
+
+def _by_reader(
+    tables: Sequence[Table], column: str, faults: Faults
+) -> tuple[list[Table], tuple[tuple[int, int], ...]]:
+    """A part for each modality and reader; all read all modalities."""
+    parts = [readers.split(table, column, faults.add) for table in tables]
+    if len({len(own) for own in parts}) > 1:
+        text = f"{column} has {len(parts[-1])} readers, the first file {len(parts[0])}"
+        faults.add(tables[-1], None, f"{text}: each must read each modality")
+    named = [
+        {cells[own] for _, cells in table.numbered()}
+        for table in tables
+        if (own := readers.column_of(table, column)) is not None
+    ]
+    if len(named) > 1 and named[0] != named[1] and len(named[0]) == len(named[1]):
+        faults.add(tables[-1], None, f"{column} names other readers than the first")
+    read_by = [(i, j) for i, own in enumerate(parts) for j in range(len(own))]
+    return [part for own in parts for part in own], tuple(read_by)
+
+
+def _consensus_note(
+    by_reader: Sequence[Sequence[np.ndarray]],
+    marked: Sequence[np.ndarray],
+    rule: readers.Consensus,
+) -> str:
+    drawn = sum(len(boxes) for own in by_reader for boxes in own)
+    lost = sum(
+        any(len(own[i]) for own in by_reader) and not len(boxes)
+        for i, boxes in enumerate(marked)
+    )
+    lesions = sum(map(len, marked))
+    return (
+        f"{drawn} boxes of {len(by_reader)} readers are {lesions} lesions "
+        f"that at least {rule.least} of them drew (overlap of {rule.iou:g} or more); "
+        f"{lost} image(s) with boxes keep none."
     )
 
 
@@ -251,10 +323,15 @@ def image_scores(
     faults: Faults,
     *,
     systems: int,
+    with_readers: bool = False,
 ) -> list[np.ndarray]:
     """The image scores of each system; none where there are no such columns."""
     wanted = ("score", "score_b")[:systems]
     there = [name for name in wanted if name in table.columns]
+    if there and with_readers:
+        text = f"has {there[0]}, which can't say whose reading it is: take it out"
+        faults.add(table, None, text)
+        return []
     if there and len(there) < systems:
         text = f"has {there[0]} and not {' and '.join(set(wanted) - set(there))}"
         faults.add(table, None, f"{text}: give each system its image scores, or none")

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from aals_jax.metrics import delong, multireader, roc
+from aals_jax.metrics import delong, multireader, reader_study, roc
 
 # The example of Van Dyke et al.: 2 modalities, 5 readers, 69 + 45 cases, trapezoidal
 # AUCs and jackknife covariances, as the OR-DBM MRMC software (2.5 and 2.51, University
@@ -44,6 +44,8 @@ def test_components_are_the_means_that_were_published():
     assert 114 * found.cov3 == pytest.approx(DBM["c"], rel=1e-4)
     assert 114 * (found.cov1 - found.cov3) == pytest.approx(DBM["rc"], rel=1e-4)
     assert 114 * (found.cov2 - found.cov3) == pytest.approx(DBM["tc"], rel=1e-4)
+    crossed = reader_study.modality_reader(AUC, published_covariance())
+    assert crossed == pytest.approx(0.00020040, abs=2e-8)
     left = found.variance - found.cov1 - found.cov2 + found.cov3
     assert 114 * left == pytest.approx(DBM["trc"], rel=1e-4)
 

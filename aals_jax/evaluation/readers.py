@@ -1,0 +1,112 @@
+"""Tables of several readers: one part for each, and lesions that they agree on.
+
+Readers are numbered in the order of their names; the names themselves, which may be
+those of persons, go no further.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from aals_jax.metrics import consensus
+from data.cxr_registry.tables.formats import Table
+
+# Columns that say who drew a lesion, in any case: VinDr's, and what else is seen.
+USUAL = ("reader", "rad_id", "radiologist", "annotator", "rater", "observer")
+MOST = 50  # more names than this are no readers, but something else
+
+Tell = Callable[[Table, int | None, str], None]  # table, row, what is wrong
+
+
+@dataclasses.dataclass(frozen=True)
+class Consensus:
+    """What makes lesions of several readers one."""
+
+    least: int  # readers that a lesion needs, >= 1
+    column: str = "reader"  # of the lesions table
+    iou: float = consensus.IOU
+
+
+def column_of(table: Table, name: str) -> str | None:
+    """The column of that name, in any case."""
+    found = (own for own in table.columns if own.lower() == name.lower())
+    return next(found, None)
+
+
+def undeclared(table: Table) -> str:
+    """Why lesions with a reader's column can't be counted as they are; "" if they can.
+
+    Three readers' boxes of one lesion would be three lesions.
+    """
+    for name in USUAL:
+        column = column_of(table, name)
+        if column is None:
+            continue
+        names = {cells[column] for _, cells in table.numbered()} - {""}
+        if len(names) > 1:
+            return (
+                f"was drawn by {len(names)} readers (column {column}), who may have "
+                "drawn one lesion several times: give --consensus=N, the readers that "
+                f"a lesion needs, with --drawn_by={column}"
+            )
+    return ""
+
+
+def split(table: Table, name: str, tell: Tell) -> list[Table]:
+    """The rows of each reader, by the order of their names.
+
+    Rows of the others are empty in a reader's part, so that rows keep their numbers.
+
+    Args:
+        table: with a column of readers.
+        name: of that column, in any case.
+        tell: takes what is wrong.
+    """
+    column = column_of(table, name)
+    if column is None:
+        tell(table, None, f"no column {name}, which says who read")
+        return []
+    names: set[str] = set()
+    for number, cells in table.numbered():
+        if cells[column]:
+            names.add(cells[column])
+        else:
+            tell(table, number, f"{column} is empty: nobody is said to have read it")
+    if len(names) > MOST:
+        text = f"{column} has {len(names)} values: more than {MOST} are no readers"
+        tell(table, None, text)
+        return []
+    empty = dict.fromkeys(table.columns, "")
+    return [
+        table._replace(
+            rows=[cells if cells[column] == one else empty for cells in table.rows]
+        )
+        for one in sorted(names)
+    ]
+
+
+def agreed(
+    by_reader: Sequence[Sequence[np.ndarray]], rule: Consensus
+) -> list[np.ndarray]:
+    """Lesions of each image that enough readers drew.
+
+    Args:
+        by_reader: per reader n arrays f64[k, 4], which may be empty.
+        rule: of the consensus.
+
+    Returns:
+        n arrays f64[k, 4].
+
+    Raises:
+        ValueError: lesions are points, which have no overlap.
+    """
+    found = []
+    for of_image in zip(*by_reader, strict=True):
+        filled = [(r, boxes) for r, boxes in enumerate(of_image) if len(boxes)]
+        if any(boxes.shape[1] != 4 for _, boxes in filled):
+            raise ValueError("--consensus needs boxes: points have no overlap")
+        boxes = np.concatenate([np.empty((0, 4)), *(b for _, b in filled)])
+        reader = np.repeat([r for r, _ in filled], [len(b) for _, b in filled])
+        found.append(consensus.agree(boxes, reader, least=rule.least, iou=rule.iou))
+    return found
