@@ -19,6 +19,7 @@ from scipy import special
 from aals_jax.metrics.draws import Draws
 
 LEAST = 10  # patients of each kind that an interval needs
+_ROUNDING = 1e-12  # what is left of equal numbers
 NO_SPREAD = "every resampled set gives the same value, so its spread is unknown"
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -149,12 +150,11 @@ def share_interval(
     why = _no_interval(drawn.value, accepted, reason, few)
     if at_edge and not few:
         why = f"at {drawn.value:g} resampling shows no spread, which is no certainty"
-    if not why and not 0 <= accepted.min() <= accepted.max() <= 1:
+    if not why and not _is_share(accepted):
         raise ValueError("a replicate is outside 0 .. 1: use percentile_interval")
     if why:
         return dataclasses.replace(found, reason=why)
-    half = special.stdtrit(max(patients - 1, 1), (1 + level) / 2) * accepted.std(ddof=1)
-    half /= drawn.value * (1 - drawn.value)
+    half = _half(accepted, patients, level) / (drawn.value * (1 - drawn.value))
     low, high = special.expit(special.logit(drawn.value) + np.array([-half, half]))
     return dataclasses.replace(found, low=float(low), high=float(high))
 
@@ -164,36 +164,48 @@ def paired_interval(
     b: Drawn,
     *,
     seed: int,
+    patients: int | None = None,
     level: float = 0.95,
     reason: str = "",
     few: str = "",
 ) -> Interval:
     """Interval and p-value of a - b, which were measured with the same draws.
 
-    p is `two_sided_p` of the accepted replicates of the difference. A replicate is
-    rejected when either is nan. For few patients `permutation.swap_test` has a p-value
-    that holds.
+    The interval is d -+ t s, with the standard deviation s of the replicates of the
+    difference d and Student's t; that of shares ends at -1 and 1. p is `two_sided_p`
+    of the accepted replicates. A replicate is rejected when either is nan. For few
+    patients `permutation.swap_test` has a p-value that holds.
 
     Args:
         a, b: from `draw`, with equal draws.
         seed, level, reason, few: as in `percentile_interval`; with `few` there is no
             p-value either.
+        patients: as in `share_interval`; None: many, so that t is normal.
     """
     difference = Drawn(a.value - b.value, a.replicates - b.replicates)
-    interval = _percentile(
-        difference,
-        method="paired percentile bootstrap over patients",
-        level=level,
-        seed=seed,
-        reason=reason,
-        few=few,
-    )
     accepted = difference.replicates[~np.isnan(difference.replicates)]
-    is_nothing = interval.reason == NO_SPREAD and not difference.value
-    if interval.reason and not is_nothing:
-        return dataclasses.replace(interval, p_reason=interval.reason)
+    why = _no_interval(difference.value, accepted, reason, few)
+    found = Interval(
+        difference.value,
+        np.nan,
+        np.nan,
+        rejected=len(difference.replicates) - len(accepted),
+        replicates=len(difference.replicates),
+        level=level,
+        method="paired bootstrap over patients, standard error",
+        seed=seed,
+        reason=why,
+        p_reason=why,
+    )
+    if not why:
+        ends = difference.value + _half(accepted, patients, level) * np.array([-1, 1])
+        if all(_is_share(each.replicates) for each in (a, b)):
+            ends = np.clip(ends, -1.0, 1.0)
+        found = dataclasses.replace(found, low=float(ends[0]), high=float(ends[1]))
+    if why and not (why == NO_SPREAD and abs(difference.value) <= _ROUNDING):
+        return found
     return dataclasses.replace(
-        interval, p_value=two_sided_p(accepted), p_method="paired bootstrap"
+        found, p_value=two_sided_p(accepted), p_method="paired bootstrap", p_reason=""
     )
 
 
@@ -311,6 +323,20 @@ def _values(statistic: Statistic, weights: np.ndarray) -> np.ndarray:
     return values
 
 
+def _half(accepted: np.ndarray, patients: int | None, level: float) -> float:
+    """Student's t times the standard deviation of replicates f64[r]."""
+    tail = (1 + level) / 2
+    t = special.ndtri(tail)
+    if patients is not None:
+        t = special.stdtrit(max(patients - 1, 1), tail)
+    return float(t * accepted.std(ddof=1))
+
+
+def _is_share(replicates: np.ndarray) -> bool:
+    """Whether all that have a value lie in 0 .. 1."""
+    return bool(np.nanmin(replicates) >= 0 and np.nanmax(replicates) <= 1)
+
+
 def _percentile(
     drawn: Drawn, *, method: str, level: float, seed: int, reason: str, few: str
 ) -> Interval:
@@ -341,6 +367,5 @@ def _no_interval(value: float, accepted: np.ndarray, reason: str, few: str) -> s
         return few
     if not len(accepted):
         return "every replicate was rejected"
-    # rounding leaves about 1e-16 of what is the same
-    is_same = np.ptp(accepted) <= 1e-12 * max(1.0, abs(value))
+    is_same = np.ptp(accepted) <= _ROUNDING * max(1.0, abs(value))
     return NO_SPREAD if is_same else ""

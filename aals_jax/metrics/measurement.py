@@ -117,6 +117,7 @@ def differences(
             first.drawn[name],
             drawn_b[name],
             seed=seed,
+            patients=min(having.values()),
             reason=reasons[0] or reasons[1],
             few=intervals.too_few(**having),
         )

@@ -99,22 +99,28 @@ def both(
 
     Returns:
         Of 2 n images, without area data; weights 1 and 0 give either system's metrics.
+        Of the reading, `score` and `count` are those of both; the rest is not.
     """
     rows, n = np.arange(len(truth)), len(truth.judged_rows)
     twice = truth.select(np.concatenate([rows, rows]))
     scores = [each.score for each in (first, second)]
     if on_ranks:
         scores = [mid_ranks(score) for score in scores]
-    one, two = (_on_common_scale(each.match) for each in (first, second))
+    count = joined(first.match, second.match, n)
+    return twice, Reading(np.concatenate(scores), [], first.match, count, None)
+
+
+def joined(first: Match, second: Match, num_images: int) -> froc.FrocData:
+    """`froc_count` of n images twice, as two systems match them, on a common scale."""
+    one, two = _on_common_scale(first), _on_common_scale(second)
     match = Match(
         np.concatenate([one.lesion_score, two.lesion_score]),
-        np.concatenate([one.lesion_image, two.lesion_image + n]),
+        np.concatenate([one.lesion_image, two.lesion_image + num_images]),
         np.concatenate([one.false_score, two.false_score]),
-        np.concatenate([one.false_image, two.false_image + n]),
+        np.concatenate([one.false_image, two.false_image + num_images]),
         np.empty(0, int),
     )
-    count = froc.matched_data(match, 2 * n)
-    return twice, Reading(np.concatenate(scores), [], match, count, None)
+    return froc.matched_data(match, 2 * num_images)
 
 
 def differing_scores(first: Reading, second: Reading) -> np.ndarray:

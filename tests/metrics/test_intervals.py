@@ -226,9 +226,24 @@ def test_kept_replicates_of_two_systems_are_paired():
         intervals.draw(draws, {"auroc": f})["auroc"].replicates for f in (first, second)
     )
     assert np.ptp(one - two) > 0
+    half = stats.norm.ppf(0.975) * np.std(one - two, ddof=1)
     np.testing.assert_allclose(
-        np.percentile(one - two, [2.5, 97.5]), [paired.low, paired.high], rtol=1e-12
+        [paired.low, paired.high], [paired.value - half, paired.value + half]
     )
+
+
+def test_few_patients_widen_a_difference_and_shares_differ_by_1_at_the_most():
+    rng = np.random.default_rng(0)
+    a = intervals.Drawn(0.9, np.clip(rng.normal(0.9, 0.1, 500), 0, 1))
+    b = intervals.Drawn(0.1, np.clip(rng.normal(0.1, 0.1, 500), 0, 1))
+    many, few = (
+        intervals.paired_interval(a, b, seed=0, patients=n) for n in (None, 10)
+    )
+    t = stats.t(9).ppf(0.975) / stats.norm.ppf(0.975)
+    assert few.value - few.low == pytest.approx(t * (many.value - many.low))
+    assert few.high == 1.0
+    free = intervals.Drawn(9.0, a.replicates + 8.1), intervals.Drawn(0.0, b.replicates)
+    assert intervals.paired_interval(*free, seed=0, patients=10).high > 9.0
 
 
 def test_swapping_the_pair_turns_the_sign():
