@@ -1,7 +1,8 @@
 """The same metrics on parts of a set: by the columns of the truth, and by lesion size.
 
 A difference between groups here is a question, not an answer: groups are small and
-differ in more than their name. Read the intervals.
+differ in more than their name. Read the intervals. A group with fewer patients of a
+kind than `intervals.LEAST` has its counts and a reason, and no value to be read.
 """
 
 from collections.abc import Iterator
@@ -10,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from aals_jax.metrics import definitions, froc, intervals
-from aals_jax.metrics.definitions import entry, image_set
+from aals_jax.metrics import definitions, froc, intervals, proportions
+from aals_jax.metrics.definitions import Entry, entry, image_set
 from aals_jax.metrics.draws import TruthDraws
 from aals_jax.metrics.readings import Hit, Reading, Truth
 
@@ -33,21 +34,40 @@ def measure_groups(
     for column, value, members in _groups(truth):
         part = truth.select(members)
         part_reading = reading.select(truth, members, hit=hit)
+        every = np.arange(len(part))
         drawn = definitions.draw_metrics(
             part, part_reading, draws=TruthDraws(part, draws.bootstrap), names=NAMES
         )
-        seed = draws.bootstrap.seed
+        entries = definitions.metric_entries(
+            drawn, part, part_reading, seed=draws.bootstrap.seed, hit=hit
+        )
         rows.append(
             {
                 "column": column,
                 "group": value,
-                **image_set(part, np.arange(len(part))),
-                "metrics": definitions.metric_entries(
-                    drawn, part, part_reading, seed=seed, hit=hit
-                ),
+                **image_set(part, every),
+                "metrics": {
+                    name: _unless_few(each, part, definitions.METRICS[name])
+                    for name, each in entries.items()
+                },
             }
         )
     return rows + _by_size(truth, reading, draws)
+
+
+def _unless_few(found: Entry, part: Truth, metric: definitions.Metric) -> Entry:
+    """An entry of a group, without its numbers where patients are few."""
+    having = definitions.patients_having(part, metric.rows(part), metric.needs)
+    few = intervals.too_few(**having)
+    if found["value"] is None or not few:
+        return found
+    kept = ("definition", *image_set(part, np.arange(0)))
+    return _without_numbers(few) | {name: found[name] for name in kept}
+
+
+def _without_numbers(reason: str) -> Entry:
+    ends = dict.fromkeys(("value", "low", "high"))
+    return ends | {"interval": "none", "reason": reason}
 
 
 def _groups(truth: Truth) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -74,11 +94,6 @@ def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str
         if not mask.any():
             continue
         data = froc.select_lesions(reading.count, mask)
-        interval = intervals.patient_bootstrap(
-            draws.judged_images,
-            partial(_score, data),
-            reason=froc.undefined_reason(data),
-        )
         scale, unit = truth.unit
         low, high = scale * size[mask].min(), scale * size[mask].max()
         sizes.append(
@@ -87,10 +102,30 @@ def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str
                 "group": f"{name}, {low:.0f} to {high:.0f} {unit}",
                 **image_set(truth, rows),
                 "n_lesions": int(mask.sum()),
-                "metrics": {"froc_count": entry(interval)},
+                "metrics": {"froc_count": _score_of(data, draws)},
             }
         )
     return sizes
+
+
+def _score_of(data: froc.FrocData, draws: TruthDraws) -> Entry:
+    """`froc_count` of some lesions, on all judged images."""
+    patient = draws.judged_images.patient
+    with_lesion = len(np.unique(patient[data.lesion_image]))
+    if few := intervals.too_few(lesion=with_lesion):
+        return _without_numbers(few)
+    lesions = np.bincount(data.lesion_image, minlength=len(patient))
+    score = partial(_score, data)
+    drawn = intervals.draw(draws.judged_images, {"": score})[""]
+    return entry(
+        intervals.share_interval(
+            drawn,
+            seed=draws.bootstrap.seed,
+            patients=with_lesion,
+            trials=proportions.effective_number(lesions, patient),
+            reason=froc.undefined_reason(data),
+        )
+    )
 
 
 def _score(data: froc.FrocData, weights: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aals_jax.metrics import readings, subgroups
+from aals_jax.metrics import intervals, readings, subgroups
 from aals_jax.metrics.draws import Bootstrap, TruthDraws
 from tests.support.measuring import metric_entries
 
@@ -81,13 +81,32 @@ def test_a_group_of_one_class_has_no_auroc_but_a_reason():
     assert metrics["froc_count"]["reason"].startswith("no lesion")
 
 
+def test_a_group_of_few_patients_has_counts_and_a_reason_but_no_number():
+    truth, reading = simulated(n=120)
+    few = intervals.LEAST - 1
+    truth.groups["site"] = np.where(np.arange(120) < 3 * few, "few", "many")
+    found = rows(truth, reading, "site")
+    for entry in found["few"]["metrics"].values():
+        assert [entry[name] for name in ("value", "low", "high")] == [None] * 3
+        assert f"only {few} patients" in entry["reason"]
+        assert entry["n_patients"] == few
+    assert found["few"]["n_positive"] > few
+    for entry in found["many"]["metrics"].values():
+        assert entry["low"] < entry["value"] < entry["high"]
+    sizes = rows(*simulated(n=36), "lesion size")
+    assert [row["n_lesions"] for row in sizes.values()] == [6, 6, 6]
+    for row in sizes.values():
+        assert row["metrics"]["froc_count"]["value"] is None
+        assert "with a lesion" in row["metrics"]["froc_count"]["reason"]
+
+
 def test_sizes_are_thirds_whose_mean_is_the_whole():
-    truth, reading = simulated()
+    truth, reading = simulated(n=180)
     found = rows(truth, reading, "lesion size")
     assert list(found) == [
         "small, 4 to 4 px", "middle, 8 to 8 px", "large, 16 to 16 px"
     ]  # fmt: skip
-    assert [row["n_lesions"] for row in found.values()] == [10, 10, 10]
+    assert [row["n_lesions"] for row in found.values()] == [30, 30, 30]
     values = [row["metrics"]["froc_count"]["value"] for row in found.values()]
     assert values == sorted(values) and values[0] < values[-1]
     # false positives are those of the whole set, so sensitivities average
