@@ -25,6 +25,7 @@ from aals_jax.metrics import (
     operating,
     partial_auroc,
     patients,
+    proportions,
     recalibration,
     roc,
 )
@@ -34,7 +35,6 @@ from aals_jax.metrics.intervals import Drawn, Interval
 from aals_jax.metrics.readings import Hit, Reading, Truth
 
 Row = dict[str, Any]  # name, measured (column -> entry), further plain facts
-_SAME = "every resampled set gives the same value, so its spread is unknown"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _sensitivities(case: _Case) -> list[Row]:
     )
     names = [f"{rate:g}" for rate in rates] + ["mean"]
     rows = [
-        _row(name, {"sensitivity": _entry(one, case.seed)})
+        _row(name, {"sensitivity": _of_lesions(case, one)})
         for name, one in zip(names, drawn, strict=True)
     ]
     for row, rate in zip(rows, rates, strict=False):
@@ -173,16 +173,24 @@ def _partial_rows(case: _Case) -> list[Row]:
     drawn = intervals.draw(case.draws.all_images, statistics)
     rows = []
     for (name, one), most in zip(drawn.items(), case.wanted.partial_fpr, strict=True):
-        standard = Drawn(
-            float(partial_auroc.standardised(np.float64(one.value), most=most)),
-            partial_auroc.standardised(one.replicates, most=most),
-        )
+        share = Drawn(one.value / most, one.replicates / most)
+        whole = _shared(case, share, level="image", needs=("positive", "negative"))
+        ends = np.array([whole.value, whole.low, whole.high]) * most
+        standard = partial_auroc.standardised(ends, most=most)
         measured = {
-            "partial_auroc": _entry(one, case.seed),
-            "partial_auroc_standardised": _entry(standard, case.seed),
+            name: definitions.entry(_with_ends(whole, values))
+            for name, values in (
+                ("partial_auroc", ends),
+                ("partial_auroc_standardised", standard),
+            )
         }
         rows.append(_row(name, measured))
     return rows
+
+
+def _with_ends(interval: Interval, ends: np.ndarray) -> Interval:
+    value, low, high = map(float, ends)
+    return dataclasses.replace(interval, value=value, low=low, high=high)
 
 
 def _partial(
@@ -201,10 +209,17 @@ def _afroc_rows(case: _Case) -> list[Row]:
     }
     drawn = intervals.draw(case.draws.judged_images, statistics)
     titles = {"wafroc": "wAFROC", "jafroc": "JAFROC"}
-    return [
-        _row(titles[name], {"figure_of_merit": _entry(one, case.seed)})
-        for name, one in drawn.items()
-    ]
+    has_lesion = ~negative_share.is_without(case.reading.count)
+    patient = case.draws.judged_images.patient
+    pairs = proportions.independent_pairs(has_lesion, patient)
+    rows = []
+    for name, one in drawn.items():
+        interval = _shared(
+            case, one, level="lesion", needs=("lesion", "negative"), trials=pairs
+        )
+        merit = definitions.entry(interval)
+        rows.append(_row(titles[name], {"figure_of_merit": merit}))
+    return rows
 
 
 def _merit(data: afroc.AfrocData, weights: np.ndarray) -> np.ndarray:
@@ -227,17 +242,12 @@ def _coco_rows(case: _Case) -> list[Row]:
     value = each(None)
     replicates = np.concatenate([each(w) for w in case.draws.judged_images])
     names = ["mean, IoU 0.50 to 0.95", *(f"IoU {iou:.2f}" for iou in coco_ap.IOUS)]
-    return [
-        _row(
-            name,
-            {
-                "average_precision": _entry(
-                    Drawn(float(value[k]), replicates[:, k]), case.seed
-                )
-            },
-        )
-        for k, name in enumerate(names)
-    ]
+    rows = []
+    for k, name in enumerate(names):
+        drawn = Drawn(float(value[k]), replicates[:, k])
+        found = _of_lesions(case, drawn, at_edge=False)
+        rows.append(_row(name, {"average_precision": found}))
+    return rows
 
 
 def _no_boxes(case: _Case) -> str:
@@ -262,7 +272,7 @@ def _share_rows(case: _Case) -> list[Row]:
     drawn = intervals.draw(case.draws.judged_images, statistics)
     own = negative_share.share_of(data)
     return [
-        _row(name, {"froc_count": _entry(one, case.seed)}) | {"own_share": own}
+        _row(name, {"froc_count": _of_lesions(case, one)}) | {"own_share": own}
         for name, one in drawn.items()
     ]
 
@@ -294,10 +304,12 @@ def _decision_rows(case: _Case) -> list[Row]:
     )
     share = float(np.mean(label))
     everybody = recalibration.net_benefit_of_all(share)
+    few = intervals.too_few(image=len(set(case.truth.patient.tolist())))
     rows = []
     for k, threshold in enumerate(recalibration.THRESHOLDS):
         drawn = Drawn(float(value[k]), replicates[:, k])
-        row = _row(f"{threshold:g}", {"net_benefit": _entry(drawn, case.seed)})
+        interval = intervals.percentile_interval(drawn, seed=case.seed, few=few)
+        row = _row(f"{threshold:g}", {"net_benefit": definitions.entry(interval)})
         rows.append(row | {"calling_all": number(everybody[k])})
     return rows
 
@@ -311,18 +323,38 @@ def _row(name: str, measured: Mapping[str, Entry]) -> Row:
     return {"name": name, "measured": dict(measured)}
 
 
-def _entry(drawn: Drawn, seed: int) -> Entry:
-    """The bootstrap's entry; one whose replicates are all the same has no interval."""
-    interval = intervals.percentile_interval(
-        drawn, seed=seed, reason="undefined on this set"
+def _shared(
+    case: _Case, drawn: Drawn, *, level: str, needs: Sequence[str], trials: float = 0.0
+) -> Interval:
+    """The interval of a value in 0 .. 1, see `intervals.share_interval`."""
+    truth = case.truth
+    rows = np.arange(len(truth)) if level == "image" else truth.judged_rows
+    having = definitions.patients_having(truth, rows, needs)
+    return intervals.share_interval(
+        drawn,
+        seed=case.seed,
+        patients=min(having.values()),
+        trials=trials,
+        reason="undefined on this set",
+        few=intervals.too_few(**having),
     )
-    return definitions.entry(_without_false_certainty(interval))
 
 
-def _without_false_certainty(interval: Interval) -> Interval:
-    if interval.reason or interval.low < interval.high:
-        return interval
-    return dataclasses.replace(interval, low=np.nan, high=np.nan, reason=_SAME)
+def _of_lesions(case: _Case, drawn: Drawn, *, at_edge: bool = True) -> Entry:
+    """The entry of a share of lesions; at 0 and 1 the patients are the trials."""
+    truth, rows = case.truth, case.truth.judged_rows
+    lesions = [len(truth.lesions[i]) for i in rows]
+    trials = proportions.effective_number(
+        np.array(lesions), case.draws.judged_images.patient
+    )
+    interval = _shared(
+        case,
+        drawn,
+        level="lesion",
+        needs=("lesion",),
+        trials=trials if at_edge else 0.0,
+    )
+    return definitions.entry(interval)
 
 
 FIGURES: Mapping[str, Figure] = {

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from aals_jax.metrics import definitions
+from aals_jax.metrics import definitions, intervals, proportions
 from aals_jax.metrics.binomial import clopper_pearson
+from aals_jax.metrics.draws import numbered
 from aals_jax.metrics.intervals import Interval
 from aals_jax.metrics.readings import Reading, Truth
 
 _LOG = "normal on the log scale, variance over patients"
-_BOX = "both shares by Clopper-Pearson at half the error each, patients as units"
+_BOX = "both shares by Clopper-Pearson at half the error each, effective numbers"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +65,9 @@ def likelihood_ratio(
     with t_p of m_p positive images and f_p of k_p negative ones called, times G /
     (G - 1) of G patients. For one image a patient it is Simel's 1 / TP - 1 / P +
     1 / FP - 1 / N, times that factor. Where a cell is empty this variance is too small,
-    or none: then the ends are those of both shares, each by Clopper-Pearson with half
-    of the error, patients counted once.
+    or none, and with few patients it is not to be trusted: then the ends are those of
+    both shares, each by Clopper-Pearson with half of the error and the effective number
+    of `proportions`.
 
     Args:
         called, label: bool[n].
@@ -85,7 +87,11 @@ def likelihood_ratio(
     cells = two_by_two(called, label)
     hit, false = cells.true_positive, cells.false_positive
     value = _quotient(hit / positives, false / negatives)
-    if 0 in dataclasses.astuple(cells):
+    few = intervals.too_few(
+        positive=len(set(patient[label].tolist())),
+        negative=len(set(patient[~label].tolist())),
+    )
+    if few or 0 in dataclasses.astuple(cells):
         low, high = _box(called, label, patient, level)
         why = "" if np.isfinite(value) else "no image is called"
         if np.isinf(value):
@@ -99,9 +105,6 @@ def likelihood_ratio(
     _, member = np.unique(patient, return_inverse=True)
     by_patient = np.bincount(member, influence)
     groups = len(by_patient)
-    if groups < 2:
-        why = "all images are of one patient: no variance"
-        return Interval(value, np.nan, np.nan, level=level, reason=why)
     error = np.sqrt(np.sum(by_patient**2) * groups / (groups - 1))
     half = special.ndtri((1 + level) / 2) * error
     low, high = value * np.exp([-half, half])
@@ -224,7 +227,9 @@ def _box(
     each = 1 - (1 - level) / 2
     (hit_low, hit_high), (false_low, false_high) = (
         clopper_pearson(
-            np.mean(called[rows]), len(set(patient[rows].tolist())), level=each
+            float(np.mean(called[rows])),
+            proportions.effective_number(np.ones(len(rows)), numbered(patient[rows])),
+            level=each,
         )
         for rows in (np.flatnonzero(label), np.flatnonzero(~label))
     )

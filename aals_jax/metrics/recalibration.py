@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from aals_jax.metrics import calibration, roc
+from aals_jax.metrics import calibration, intervals, roc
 from aals_jax.metrics.intervals import Interval
 
 THRESHOLDS = tuple(k / 20 for k in range(1, 20))  # probabilities of a decision curve
@@ -51,13 +51,18 @@ def slope_and_intercept(
     both = _fit(np.stack([logit, ones], 1), nowhere, labels, patient)
     shift = _fit(ones[:, None], logit, labels, patient)
     half = special.ndtri((1 + level) / 2)
+    patient = np.asarray(patient)
+    few = intervals.too_few(
+        positive=len(set(patient[labels].tolist())),
+        negative=len(set(patient[~labels].tolist())),
+    )
     found = {}
     fits = ((both, 0), (both, 1), (shift, 0))
     for name, (fit, place) in zip(names, fits, strict=True):
         value, error = (float(part[place]) for part in fit)
         why = "" if np.isfinite(value) else "the scores separate the classes"
-        if np.isfinite(value) and not np.isfinite(error):
-            why = "all images are of one patient: no variance"
+        if np.isfinite(value) and (few or not np.isfinite(error)):
+            why, error = few or "all images are of one patient: no variance", np.nan
         low, high = value - half * error, value + half * error
         found[name] = Interval(
             value, low, high, level=level, method=_METHOD, reason=why

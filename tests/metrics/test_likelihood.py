@@ -105,7 +105,9 @@ def test_one_class_or_one_patient_has_no_ratio_but_a_reason():
     assert "one class" in likelihood.likelihood_ratio(called, label, patient).reason
     called, label, patient = table(3, 1, 2, 4)
     one = likelihood.likelihood_ratio(called, label, np.zeros(10, int))
-    assert np.isnan(one.low) and "one patient" in one.reason
+    few = likelihood.likelihood_ratio(called, label, patient)
+    assert one.low < few.low < few.value < few.high < one.high
+    assert one.high > 100 * one.value  # one patient says next to nothing
     nothing = likelihood.likelihood_ratio(np.zeros(10, bool), label, patient)
     assert np.isnan(nothing.value) and nothing.reason
 

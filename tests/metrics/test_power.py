@@ -168,6 +168,11 @@ def test_laws():
     assert np.all(np.diff(rising) > 0)
     stricter = power.auroc_power(0.85, 0.75, positives=80, negatives=80, alpha=0.01)
     assert stricter < rising[2]
+    given = {"positives": 90, "negatives": 90, "correlation": 0.5}
+    there = power.auroc_difference_power(0.85, 0.78, **given)
+    assert power.auroc_difference_power(0.78, 0.85, **given) == pytest.approx(there)
+    falls = dict.fromkeys(range(50, 10**4), 0.9) | {55: 0.79, 58: 0.7}
+    assert power.least(lambda k: falls.get(k, 0.1), power=0.8) == 59
     with pytest.raises(ValueError, match="not reached"):
         power.least(lambda k: 0.1, power=0.8)
     with pytest.raises(ValueError, match="above 0"):
