@@ -158,3 +158,19 @@ def test_operating_points_get_their_counts():
         reading,
     )
     assert "counts" not in one_class[0]
+
+
+def test_intervals_cover_with_several_alike_images_a_patient():
+    """15 patients with 3 positive images and 40 with 3 negative ones; half of the
+    variance of a score is the patient's. The true ratio is 0.8 / 0.25."""
+    rng = np.random.default_rng(2)
+    label = np.repeat(np.arange(55) < 15, 3)
+    patient = np.repeat(np.arange(55), 3)
+    limit = np.where(label, stats.norm.ppf(0.8), stats.norm.ppf(0.25))
+    covered = 0
+    for _ in range(400):
+        own = rng.normal(size=55)[patient] + rng.normal(size=165)
+        called = own / np.sqrt(2) < limit
+        found = likelihood.likelihood_ratio(called, label, patient)
+        covered += found.low <= 3.2 <= found.high
+    assert 368 <= covered <= 396  # 92 to 99 %
