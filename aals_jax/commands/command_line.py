@@ -47,6 +47,7 @@ class Command:
         summary: str,
         example: str,
         required: Sequence[str] = (),
+        alone: Sequence[str] = (),
     ):
         """
         Args:
@@ -54,11 +55,13 @@ class Command:
           summary: what the mode does, in a line.
           example: a command that works, given the files that it names.
           required: names of flags that must be given.
+          alone: flags of which one is enough, whatever is required.
         """
         self.mode = mode
         self.summary = summary
         self.example = example
         self.required = tuple(required)
+        self.alone = tuple(alone)
         self.on_failure: Callable[[str], None] = lambda text: None
         self._held = contextlib.ExitStack()
         self.values = flags.FlagValues()
@@ -290,7 +293,7 @@ def parse(command: Command) -> None:
             f"see --mode={command.mode} --help"
         )
     missing = [f"--{n}" for n in command.required if not command.values[n].value]
-    if missing:
+    if missing and not any(command.values[name].value for name in command.alone):
         raise UsageError(
             f"--mode={command.mode} needs {', '.join(missing)}; "
             f"see --mode={command.mode} --help"

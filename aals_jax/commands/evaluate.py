@@ -59,17 +59,42 @@ _DATA_DIR = COMMAND.group("Where the data are").path(
 )
 
 
+_STUDY_FACTS = COMMAND.group("What the study's author states").path(
+    "study_facts",
+    None,
+    "TOML file of what the data can't tell, for the page's checklists of reporting; "
+    "--mode=score --study_template=FILE writes an empty one.",
+)
+_TABLE = COMMAND.group("What is written").words(
+    "table",
+    None,
+    "Results as tables for a paper too, any of latex, markdown, csv: results.tex, "
+    "results.md, results.csv beside metrics.json.",
+)
+
+
 def call() -> None:
     from ml_collections import ConfigDict
 
+    from aals_jax.evaluation import study_facts
+    from aals_jax.report import result_tables
     from aals_jax.runs import evaluate
 
+    tables = result_tables.check(_TABLE.value or ())
+    study = study_facts.UNSTATED
+    if _STUDY_FACTS.value:
+        study = study_facts.read(_STUDY_FACTS.value)
     COMMAND.start_devices()
     chosen = (_CHECKPOINT.value, _SPLIT.value)
     choice = evaluate.ModelChoice(_WORKDIR.value, _MODEL.value, *chosen)
     if _WORKDIR.value.is_dir():  # else it is refused below
         COMMAND.own(_WORKDIR.value / "evaluations", private=True)
-    options: Any = {"load_config": ConfigDict, "data_dir": _DATA_DIR.value}
+    options: Any = {
+        "load_config": ConfigDict,
+        "data_dir": _DATA_DIR.value,
+        "tables": tables,
+        "study": study,
+    }
     if _COMPARE.value is None:
         evaluate.evaluate(choice, **options)
         return

@@ -9,8 +9,10 @@ COMMAND = Command(
     summary="measures anybody's detections, given as tables; needs no network",
     example="""\
 python launch.py --mode=score --images images.csv --lesions lesions.csv \\
-    --detections detections.csv --out runs/scores""",
+    --detections detections.csv --out runs/scores
+python launch.py --mode=score --study_template study.toml""",
     required=("lesions", "detections", "out"),
+    alone=("study_template",),
 )
 _TABLES = COMMAND.group("Tables: CSV, Parquet, Excel, or COCO's JSON (docs/scoring.md)")
 _IMAGES = _TABLES.path(
@@ -161,6 +163,12 @@ _WRITTEN = COMMAND.group("What is written")
 _OUT = _WRITTEN.path(
     "out", None, "Folder to write metrics.json and report.html to.", placeholder="DIR"
 )
+_TABLE = _WRITTEN.words(
+    "table",
+    None,
+    "Results as tables for a paper too, any of latex, markdown, csv: results.tex, "
+    "results.md, results.csv.",
+)
 _TITLE = _WRITTEN.text("title", "Scores", "Title at the top of the page.")
 _PICTURES = _WRITTEN.path(
     "pictures",
@@ -171,10 +179,32 @@ _PICTURES = _WRITTEN.path(
 )
 
 
-def call() -> None:
-    from aals_jax.evaluation import score, submissions
-    from aals_jax.metrics import draws
+_REPORTED = COMMAND.group("What the study's author states, for checklists of reporting")
+_STUDY_FACTS = _REPORTED.path(
+    "study_facts",
+    None,
+    "TOML file of what a scoring can't know: intended use, reference standard, "
+    "annotators, exclusions, ...; it fills STARD 2015, CLAIM 2024 and TRIPOD+AI on the "
+    "page, and exclusions stand in the diagram of the images.",
+)
+_STUDY_TEMPLATE = _REPORTED.path(
+    "study_template",
+    None,
+    "Write an empty file of these facts to fill, and end; no other flag is needed.",
+)
 
+
+def call() -> None:
+    from aals_jax.evaluation import score, study_facts, submissions
+    from aals_jax.metrics import draws
+    from aals_jax.report import result_tables
+
+    if _STUDY_TEMPLATE.value:
+        study_facts.write_template(_STUDY_TEMPLATE.value)
+        return
+    study = study_facts.UNSTATED
+    if _STUDY_FACTS.value:
+        study = study_facts.read(_STUDY_FACTS.value)
     detections = (_DETECTIONS.value, _DETECTIONS_B.value)
     files = submissions.Files(
         images=_IMAGES.value,
@@ -192,6 +222,8 @@ def call() -> None:
         wanted=_wanted(),
         primary=_PRIMARY.value,
         margin=_above_zero("margin", _MARGIN.value),
+        tables=result_tables.check(_TABLE.value or ()),
+        study=study,
     )
     COMMAND.own(_OUT.value)
     score.score(files, _OUT.value, options=options)

@@ -10,12 +10,14 @@ from typing import Any
 
 from aals_jax.metrics import definitions
 from aals_jax.metrics.measurement import Measurement
-from aals_jax.report import page
+from aals_jax.report import checklists, page, result_tables
 from aals_jax.report.curve_figures import ModelCurves
 from aals_jax.report.pictures import Example
 from aals_jax.runtime import files, log, provenance
 
-FORMAT = 2  # version of the JSON; raised when a key changes its meaning or goes
+# Version of the JSON: raised when a key comes, goes or changes its meaning. Its schema
+# is record.schema.json beside this module.
+FORMAT = 3
 RUN_FILE, SCORE_FILE = "result.json", "metrics.json"
 
 
@@ -40,6 +42,8 @@ class Result:
     # of a scoring: system -> curve -> columns, of `metrics.points.corners`
     curve_points: Mapping[str, Any] | None = None
     run_version: int | None = None  # of a run: runs.identity.VERSION
+    flow: Mapping[str, Any] | None = None  # the images' way, of `flow`
+    study: Mapping[str, Any] | None = None  # what the author stated, of `StudyFacts`
     monitors: Mapping[str, Any] | None = None  # of a run: of `monitors.measure`
     # of a run that started from weights made elsewhere: sha256, source, license
     initial_weights: Mapping[str, str] | None = None
@@ -57,7 +61,7 @@ class Result:
             if field.name != "measurements"
         }
         parts = ("metrics", "calibration", "operating_points", "subgroups")
-        return {
+        plain = {
             "format": FORMAT,
             "disclaimer": provenance.DISCLAIMER,
             **{name: value for name, value in fields.items() if value is not None},
@@ -69,6 +73,7 @@ class Result:
                 for part in parts
             },
         }
+        return plain | {"checklists": checklists.fill(plain)}
 
 
 def publish(
@@ -77,6 +82,7 @@ def publish(
     *,
     history: Sequence[Mapping[str, Any]] = (),
     examples: Sequence[Example] = (),
+    tables: Sequence[str] = (),
 ) -> Path:
     """Writes report.html, then the JSON, which says that all is there; logs both.
 
@@ -85,6 +91,7 @@ def publish(
         path: of the JSON, named RUN_FILE or SCORE_FILE, in a folder that exists.
         history: rows of metrics.jsonl, for the page.
         examples: pictures for the page.
+        tables: keys of `result_tables.FORMATS`, each a file beside the page.
 
     Returns:
         `path`.
@@ -101,6 +108,7 @@ def publish(
     )
     page_path = path.with_name("report.html")
     files.write_text(page_path, html)
+    written = [_write_table(plain, path, name) for name in tables]
     files.write_json(path, plain)
     for model, entries in plain["metrics"].items():
         texts = [f"{name} {definitions.entry_text(e)}" for name, e in entries.items()]
@@ -112,4 +120,15 @@ def publish(
         log.warning("%s", warning)
     log.info("the %s: %s", path.stem, path)
     log.info("the page: %s", page_path)
+    for table in written:
+        log.info("the table: %s", table)
+    for name, (file, _) in result_tables.FORMATS.items():
+        if name not in tables and path.with_name(file).exists():
+            log.warning("%s is of an earlier call: --table=%s renews it", file, name)
     return path
+
+
+def _write_table(plain: Mapping[str, Any], path: Path, name: str) -> Path:
+    file, write = result_tables.FORMATS[name]
+    files.write_text(path.with_name(file), write(plain))
+    return path.with_name(file)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aals_jax.evaluation import curve_tables, examples, result, submissions
+from aals_jax.evaluation import (
+    curve_tables,
+    examples,
+    flow,
+    result,
+    study_facts,
+    submissions,
+)
 from aals_jax.metrics import (
     definitions,
     further,
@@ -39,6 +46,8 @@ class ScoreOptions:
     wanted: further.Wanted = dataclasses.field(default_factory=further.Wanted)
     primary: str | None = None  # the metric that a comparison is about
     margin: float | None = None  # of non-inferiority in the primary metric, > 0
+    tables: tuple[str, ...] = ()  # keys of result_tables.FORMATS
+    study: study_facts.StudyFacts = study_facts.UNSTATED  # what the author states
 
 
 def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> Path:
@@ -95,6 +104,10 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
         curve_points=curve_tables.as_lists(curves),
         data={"source": "tables of detections", **_counts(first.truth)},
         notes=_notes(submission),
+        flow=flow.of_tables(
+            submission.truth, submission.split, exclusions=options.study.exclusions
+        ),
+        study=options.study.as_json(),
         settings={
             **options.hit.described(),
             **dataclasses.asdict(options.bootstrap),
@@ -103,7 +116,9 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     pictures = _pictures(submission, first, options)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page may show images
     files.write_text(out / curve_tables.FILE, curve_tables.as_csv(curves))
-    return result.publish(scored, out / result.SCORE_FILE, examples=pictures)
+    return result.publish(
+        scored, out / result.SCORE_FILE, examples=pictures, tables=options.tables
+    )
 
 
 def check_hit(submission: submissions.Submission, hit: readings.Hit) -> None:

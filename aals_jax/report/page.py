@@ -7,9 +7,11 @@ import jinja2
 
 from aals_jax.report import (
     calibration,
+    checklists,
     comparison,
     curve_figures,
     facts,
+    flow,
     forest,
     further,
     monitors,
@@ -39,8 +41,9 @@ def render(
         result: what result.json holds. `title`, `data` and `metrics` are required.
             `kind` is "run" (a training run: facts it owes are shown as "not recorded"
             where they are missing) or "score" (somebody's detections: it shows what it
-            has). `operating_points`, `calibration`, `subgroups`, `differences` are
-            `monitors` are described in the modules that draw them; `warnings` and
+            has). `operating_points`, `calibration`, `subgroups`, `differences`,
+            `monitors`, `flow` and `checklists` are described in the modules that show
+            them; `study` is what the author stated; `warnings` and
             `notes` are sentences for the top of the page, `settings` and `config` are
             shown field by field.
         curves: model name -> curves. Models keep one colour all over the page.
@@ -87,6 +90,8 @@ def render(
             histograms=monitors.histograms(monitored),
             panels=training.panels(history) if history else [],
             galleries=galleries,
+            flow=flow.diagram(result.get("flow") or {}),
+            checklists=checklists.views(result),
             has_maps=any(picture.heat_uri for picture in drawn),
             heat_gradient=pictures.heat_gradient(),
             **_definition(result),

@@ -5,17 +5,19 @@ No registry and no key are needed: the prepared dataset is found by its hash.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aals_jax import types
-from aals_jax.evaluation import result
+from aals_jax.evaluation import flow, result
 from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
+from aals_jax.evaluation.study_facts import UNSTATED, StudyFacts
 from aals_jax.input import prepare
 from aals_jax.metrics import measurement
+from aals_jax.metrics.measurement import Measurement
 from aals_jax.runs import data_options, identity, pretrained, run
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.workdir import claimed
@@ -34,7 +36,12 @@ class ModelChoice:
 
 
 def evaluate(
-    choice: ModelChoice, *, load_config: Callable[[dict], Any], data_dir: Path
+    choice: ModelChoice,
+    *,
+    load_config: Callable[[dict], Any],
+    data_dir: Path,
+    tables: Sequence[str] = (),
+    study: StudyFacts = UNSTATED,
 ) -> Path:
     """Evaluates one model; writes metrics.json and a page below the run's workdir.
 
@@ -42,6 +49,8 @@ def evaluate(
         choice: the model.
         load_config: what makes a config of the nested dict of config.json.
         data_dir: folder of prepared datasets.
+        tables: to write, as of `result.publish`.
+        study: what the author states.
     """
     config, evaluator, model = open_run(choice, load_config, data_dir)
     measured = evaluator.evaluate(model, choice.split)
@@ -56,10 +65,13 @@ def evaluate(
             differences=[],
             notes=[_note(choice, model), *pretrained.notes(config)],
             data=run.describe_data(config, evaluator.data),
+            flow=_flow(evaluator, measured, choice.split, study),
+            study=study.as_json(),
             initial_weights=pretrained.describe(identity.of(config)["model"]),
             config=identity.of(config),
         ),
         evaluator.examples(model, choice.split, measured),
+        tables,
     )
 
 
@@ -69,6 +81,8 @@ def compare(
     *,
     load_config: Callable[[dict], Any],
     data_dir: Path,
+    tables: Sequence[str] = (),
+    study: StudyFacts = UNSTATED,
 ) -> Path:
     """Pairs two models on the same images; writes as `evaluate` does, for the first.
 
@@ -99,15 +113,32 @@ def compare(
             ),
             notes=[_note(first, model), _note(second, other)],
             data=run.describe_data(config, evaluator.data),
+            flow=_flow(evaluator, measured, first.split, study),
+            study=study.as_json(),
             config=identity.of(config),
         ),
         evaluator.examples(model, first.split, measured),
+        tables,
     )
 
 
-def _publish(folder: Path, evaluated: result.Result, examples: list) -> Path:
+def _flow(
+    evaluator: Evaluator, measured: Measurement, split: str, study: StudyFacts
+) -> flow.Flow:
+    return flow.of_run(
+        evaluator.data.counts(),
+        measured.truth,
+        split=split,
+        exclusions=study.exclusions,
+    )
+
+
+def _publish(
+    folder: Path, evaluated: result.Result, examples: list, tables: Sequence[str]
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    return result.publish(evaluated, folder / result.SCORE_FILE, examples=examples)
+    path = folder / result.SCORE_FILE
+    return result.publish(evaluated, path, examples=examples, tables=tables)
 
 
 def _names(*pairs: tuple[ModelChoice, TrainedModel]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aals_jax import types
-from aals_jax.evaluation import model_maps, monitors, replicates, result
+from aals_jax.evaluation import flow, model_maps, monitors, replicates, result
 from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
 from aals_jax.input import prepare
 from aals_jax.input.dataset import Data
@@ -221,6 +221,7 @@ def make_result(
             )
         ],
         data=describe_data(config, data),
+        flow=flow.of_run(data.counts(), measurements[SHOWN].truth),
         initial_weights=pretrained.describe(identity.of(config)["model"]),
         config=identity.of(config),
         hardware=devices.hardware(),

@@ -9,6 +9,7 @@ from aals_jax.evaluation import readers, score, submissions
 from aals_jax.metrics import readings
 from aals_jax.metrics.draws import Bootstrap
 from tests.support.command_line import launch
+from tests.support.record_schema import faults_of
 
 
 def write(folder, *, n=40, seed=0, count=3):
@@ -76,6 +77,7 @@ def test_all_readers_are_analysed_together_and_nobody_is_named(tmp_path):
     write(tmp_path)
     result = run(tmp_path, "a", "b")
     assert len(result["metrics"]) == 6 and result["differences"] == []
+    assert faults_of(result) == []
     figure = result["further"]["all readers"]["readers_auroc"]
     values = [
         [

@@ -66,13 +66,13 @@ def record(systems, **changes) -> result.Result:
 
 def test_the_json_has_a_version_and_the_parts_of_every_system(systems):
     plain = json.loads(json.dumps(record(systems).as_json(), allow_nan=False))
-    assert plain["format"] == 2
+    assert plain["format"] == 3
     assert plain["disclaimer"] == "Research only, not a medical device."
     for part in PARTS:
         assert plain[part].keys() == systems.keys(), part
     assert plain.keys() == PARTS | {
         "format", "disclaimer", "kind", "title", "differences", "data", "notes",
-        "versions", "commit",
+        "versions", "commit", "checklists",
     }  # fmt: skip
 
 

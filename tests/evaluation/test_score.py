@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from aals_jax.evaluation import score, submissions
+from aals_jax.evaluation import score, study_facts, submissions
 from aals_jax.metrics import readings
 from aals_jax.metrics.draws import Bootstrap
+from aals_jax.runtime import log
 from tests.support.command_line import launch
 
 ROOT = Path(__file__).parents[2]
@@ -258,3 +259,45 @@ def test_the_command_line_scores_and_tells_what_is_missing(tmp_path):
     assert done.returncode == 0, done.stderr
     entry = json.loads((tmp_path / "out/metrics.json").read_text())["metrics"]
     assert entry["detections"]["auroc"]["replicates"] == 50
+
+
+def test_tables_are_written_beside_the_page_and_old_ones_are_told(
+    tmp_path, monkeypatch
+):
+    write_tables(tmp_path)
+    told = []
+    monkeypatch.setattr(log, "warning", lambda text, *args: told.append(text % args))
+    run(tmp_path, "a", "b", tables=("csv", "latex", "markdown"))
+    out = tmp_path / "out"
+    assert {path.suffix for path in out.glob("results.*")} == {".csv", ".tex", ".md"}
+    assert not told
+    for path in out.glob("results.*"):
+        assert not any(word in path.read_text() for word in ("film0", "patient1"))
+    run(tmp_path, "a", tables=("csv",))
+    assert len(told) == 2 and "results.tex is of an earlier call" in told[0]
+
+
+def test_the_author_s_facts_and_exclusions_reach_the_numbers_and_the_page(tmp_path):
+    write_tables(tmp_path, split=True)
+    (tmp_path / "study.toml").write_text(
+        '[[exclusions]]\nreason = "lateral view"\nimages = 12\n'
+        '[study]\nintended_use = "second reader"\n'
+    )
+    facts = study_facts.read(tmp_path / "study.toml")
+    result = run(tmp_path, "a", study=facts)
+    assert result["study"] == facts.as_json()
+    names = [stage["stage"] for stage in result["flow"]["stages"]]
+    assert names == [
+        "before exclusions",
+        "in the tables",
+        "scored, image level",
+        "scored, lesion level",
+    ]
+    assert result["flow"]["stages"][0]["n_images"] == 52
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Lateral view" in page and "second reader" in page
+    without = run(tmp_path, "a")
+    assert "study" not in without
+    items = without["checklists"]["standards"]["STARD 2015"]["items"]
+    (flow,) = [item for item in items if item["item"] == "19"]
+    assert flow["to_state"] == ["exclusions"]

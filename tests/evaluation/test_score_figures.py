@@ -9,6 +9,7 @@ import pytest
 from aals_jax.evaluation import score, submissions
 from aals_jax.metrics import further, readings
 from aals_jax.metrics.draws import Bootstrap
+from tests.support.record_schema import faults_of
 
 
 def write(folder, *, n=60, seed=0, patients=20):
@@ -49,6 +50,7 @@ def test_every_figure_that_is_asked_for_is_there_or_has_a_reason(tmp_path):
     write(tmp_path)
     wanted = further.Wanted((0.5, 1.0), (0.1, 1.0), 0.02, True, (0.0, 0.9))
     result = run(tmp_path, "a", "b", wanted=wanted)
+    assert faults_of(result) == []
     for system in ("detections", "detections_b"):
         figures = result["further"][system]
         for figure in figures.values():
@@ -114,6 +116,7 @@ def test_a_comparison_is_about_its_primary_metric(tmp_path):
     plain = run(tmp_path, "a", "b")["differences"]
     assert {row["role"] for row in plain[:-1]} == {"one of all"}
     result = run(tmp_path, "a", "b", primary="auroc", margin=0.05)
+    assert faults_of(result) == []
     roles = {row["metric"]: row for row in reversed(result["differences"])}
     assert roles["auroc"]["role"] == "primary"
     assert roles["auroc"]["p_holm"] == roles["auroc"]["p_value"]
@@ -143,7 +146,9 @@ def test_a_perfect_system_has_no_interval_of_width_zero(tmp_path):
         "\n".join(["image,x,y,score", *hits]) + "\n"
     )
     wanted = further.Wanted(partial_fpr=(0.1,))
-    figures = run(tmp_path, "a", wanted=wanted)["further"]["detections"]
+    result = run(tmp_path, "a", wanted=wanted)
+    assert faults_of(result) == []
+    figures = result["further"]["detections"]
     for name, figure in figures.items():
         for row in figure["rows"]:
             for entry in row["measured"].values():

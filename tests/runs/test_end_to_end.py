@@ -11,6 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from aals_jax.evaluation import model_maps, replicates
+from aals_jax.evaluation.study_facts import Exclusion, StudyFacts
 from aals_jax.metrics import roc
 from aals_jax.runs import checkpoints, evaluate, loop, run
 from aals_jax.runs.workdir import check_data
@@ -18,6 +19,7 @@ from aals_jax.runtime import log
 from tests.support import registry_files
 from tests.support.command_line import launch
 from tests.support.datasets import contents
+from tests.support.record_schema import faults_of
 from tests.support.small_runs import small_config
 
 ROOT = Path(__file__).parents[2]
@@ -78,13 +80,22 @@ def test_a_run_leaves_a_result_with_values_and_intervals(done):
 
 def test_a_result_says_on_what_and_by_what(done, scratch):
     result = result_of(done)
+    assert not faults_of(result)
+    stages = {row["stage"]: row["n_images"] for row in result["flow"]["stages"]}
+    scored = stages.pop("scored, image level")
+    assert scored == sum(result["data"]["splits"]["test"].values())
+    assert next(iter(stages.values())) == sum(
+        sum(split.values()) for split in result["data"]["splits"].values()
+    )
+    known = result["checklists"]["known"]
+    assert {"model", "training", "selection", "partitions", "source"} <= known.keys()
     assert result["data"]["source"] == "phantom"
     assert len(result["data"]["data_hash"]) == 64
     assert result["data"]["splits"].keys() == {"train", "validation", "test"}
     assert result["data"]["splits"]["train"]["region"] == 6
     assert result["config"]["distill"]["steps"] == 6
     assert result["config"]["distill"]["max_strength"] == 4.0
-    assert result["format"] == 2
+    assert result["format"] == 3
     assert result["steps"].keys() == MODELS
     for model, step in result["steps"].items():  # the note says the same in words
         assert f"{model} at step {step}" in result["notes"][0]
@@ -224,8 +235,16 @@ def scored_again(workdir: Path, scratch: Path, **choice) -> dict:
         evaluate.ModelChoice(workdir, **choice),
         load_config=ConfigDict,
         data_dir=scratch / "data",
+        study=StudyFacts({"study.design": "x"}, (Exclusion("lateral view", 12),)),
+        tables=("csv",),
     )
-    return json.loads(path.read_text())
+    assert (path.parent / "results.csv").stat().st_size
+    record = json.loads(path.read_text())
+    assert not faults_of(record)
+    assert record["study"]["facts"] == {"study.design": "x"}
+    before, dataset, *_ = record["flow"]["stages"]
+    assert before["n_images"] == dataset["n_images"] + 12
+    return record
 
 
 @pytest.fixture
@@ -286,6 +305,7 @@ def test_models_are_paired_on_the_same_images(again, scratch):
         load_config=ConfigDict,
         data_dir=scratch / "data",
     )
+    assert not faults_of(json.loads(path.read_text()))
     found = json.loads(path.read_text())["differences"]
     expected = [r for r in result_of(again)["differences"] if r["b"] == "pretrained"]
     for row, same in zip(found, expected, strict=True):

@@ -126,7 +126,7 @@ def finish(
     fields = planned.fields
     counts = {"region": 6, "image_level": 14, "negative": 24}
     result = {
-        "format": 2,
+        "format": 3,
         "steps": {
             "pretrained": 9,
             "pretrained_average": 9,
