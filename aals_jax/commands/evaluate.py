@@ -59,17 +59,39 @@ _DATA_DIR = COMMAND.group("Where the data are").path(
 )
 
 
+_BOOTSTRAP = COMMAND.group("Intervals, by a bootstrap that draws patients")
+_REPLICATES = _BOOTSTRAP.integer(
+    "replicates",
+    None,
+    "How many times the patients are drawn. Without it: as the run's config says.",
+    lowest=1,
+)
+_SEED = _BOOTSTRAP.integer(
+    "bootstrap_seed",
+    None,
+    "Seed of the draws. Without it: as the run's config says.",
+    lowest=0,
+)
+
+
 def call() -> None:
     from ml_collections import ConfigDict
 
     from aals_jax.runs import evaluate
 
+    if _COMPARE_MODEL.present and _COMPARE.value is None:
+        raise ValueError("--compare_model is for --compare, which is missing")
     COMMAND.start_devices()
     chosen = (_CHECKPOINT.value, _SPLIT.value)
     choice = evaluate.ModelChoice(_WORKDIR.value, _MODEL.value, *chosen)
     if _WORKDIR.value.is_dir():  # else it is refused below
         COMMAND.own(_WORKDIR.value / "evaluations", private=True)
     options: Any = {"load_config": ConfigDict, "data_dir": _DATA_DIR.value}
+    options["bootstrap"] = {
+        name: flag.value
+        for name, flag in (("replicates", _REPLICATES), ("seed", _SEED))
+        if flag.value is not None
+    }
     if _COMPARE.value is None:
         evaluate.evaluate(choice, **options)
         return

@@ -9,28 +9,31 @@ COMMAND = Command(
     summary="measures anybody's detections, given as tables; needs no network",
     example="""\
 python launch.py --mode=score --images images.csv --lesions lesions.csv \\
-    --detections detections.csv --out runs/scores""",
-    required=("lesions", "detections", "out"),
+    --detections detections.csv --out runs/scores
+python launch.py --mode=score --images images_with_scores.csv --out runs/scores""",
+    required=("out",),
 )
 _TABLES = COMMAND.group("Tables: CSV, Parquet, Excel, or COCO's JSON (docs/scoring.md)")
 _IMAGES = _TABLES.path(
     "images",
     None,
     "One row per image: image, label (0 or 1); optional: patient, score, split, width, "
-    "height. Every other column is a subgroup. Not needed where --lesions is a COCO "
-    "file, which names the images itself.",
+    "height. Every other column is a subgroup. Alone it is enough where it has scores: "
+    "image-level results. Not needed where --lesions names images without a lesion, "
+    "too: a COCO file, or rows with an empty box and label (Target) 0.",
 )
 _LESIONS = _TABLES.path(
     "lesions",
     None,
-    "One row per lesion: image, lesion, and its box x0, y0, x1, y1 or its point x, y. "
-    "Or a COCO file of the ground truth.",
+    "One row per lesion: image, and its box x0, y0, x1, y1 or x, y, width, height, or "
+    "its point x, y; optional: lesion, category. Or a COCO file of the ground truth. "
+    "Names such as xmin, coordX or patientId are known (docs/scoring.md).",
 )
 _DETECTIONS = _TABLES.path(
     "detections",
     None,
-    "One row per detection: image, score, and its point x, y or its box x0, y0, x1, "
-    "y1. Or a COCO file of results.",
+    "One row per detection: image, score (or confidence, probability), and its point "
+    "x, y or its box, as in --lesions. Or a COCO file of results.",
 )
 _DETECTIONS_B = _TABLES.path(
     "detections_b",
@@ -41,7 +44,7 @@ _DETECTIONS_B = _TABLES.path(
 _CATEGORY = _TABLES.text(
     "category",
     None,
-    "Name of the category to score, where a COCO file has several.",
+    "Name of the category to score, where a file has several.",
     placeholder="NAME",
 )
 _RULE = COMMAND.group("When a detection is a hit")
@@ -92,6 +95,7 @@ def call() -> None:
     from aals_jax.evaluation import score, submissions
     from aals_jax.metrics import draws
 
+    _check()
     detections = (_DETECTIONS.value, _DETECTIONS_B.value)
     files = submissions.Files(
         images=_IMAGES.value,
@@ -107,6 +111,26 @@ def call() -> None:
     )
     COMMAND.own(_OUT.value)
     score.score(files, _OUT.value, options=options)
+
+
+def _check() -> None:
+    """Tells, all at once, what the tables lack and which flags nothing would read."""
+    faults = []
+    lesions, detections = _LESIONS.value, _DETECTIONS.value
+    if not (_IMAGES.value or lesions):
+        faults.append("--mode=score needs --images, or --lesions and --detections")
+    if lesions and not detections:
+        faults.append("--lesions is for --detections, which is missing")
+    if _DETECTIONS_B.value and not detections:
+        faults.append("--detections_b is for --detections, which is missing")
+    about_lesions = (_HIT_RULE, _IOU, _DISTANCE, _PICTURES, _CATEGORY)
+    faults += [
+        f"--{flag.name} is for --lesions, which are missing"
+        for flag in about_lesions
+        if flag.present and not lesions
+    ]
+    if faults:
+        raise ValueError("; ".join(faults))
 
 
 def _hit() -> Any:

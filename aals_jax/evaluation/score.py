@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aals_jax.evaluation import examples, result, submissions
-from aals_jax.metrics import definitions, measurement, operating, readings
+from aals_jax.evaluation import examples, groups, result, submissions
+from aals_jax.metrics import definitions, matching, measurement, operating, readings
 from aals_jax.metrics.draws import Bootstrap
 from aals_jax.metrics.measurement import Measurement
 from aals_jax.runtime import log
@@ -35,7 +35,8 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     """
     submission = submissions.read(submitted)
     check_hit(submission, options.hit)
-    names = ("detections", "detections_b")[: len(submitted.detections)]
+    submission, dropped = without_ignored(submission, options.hit)
+    names = submission.names
     with log.progress("scoring") as update:
         measurements = {}
         for number, name in enumerate(names):
@@ -44,7 +45,7 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
                 update(number * total + done, len(names) * total)
 
             measurements[name] = _measure(submission, number, options, tick)
-    first = measurements["detections"]
+    first = measurements[names[0]]
     scored = result.Result(
         kind="score",
         title=options.title,
@@ -54,16 +55,51 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
             if len(measurements) == 2
             else []
         ),
-        data={"source": "tables of detections", **_counts(first.truth)},
-        notes=_notes(submission),
+        data={"source": _source(submission), **_counts(first.truth)},
+        notes=_notes(submission, dropped),
         settings={
-            **options.hit.described(),
+            **(options.hit.described() if first.truth.marked else {}),
             **dataclasses.asdict(options.bootstrap),
         },
     )
     pictures = _pictures(submission, first, options)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page may show images
     return result.publish(scored, out / result.SCORE_FILE, examples=pictures)
+
+
+def without_ignored(
+    submission: submissions.Submission, hit: readings.Hit
+) -> tuple[submissions.Submission, int]:
+    """Leaves out detections in regions to ignore: neither hits nor false.
+
+    A detection that hits a lesion, or comes second to one, stays, wherever it lies.
+
+    Returns:
+        The submission, and how many detections were left out.
+    """
+    if not any(map(len, submission.ignored)):
+        return submission, 0
+    systems, dropped = [], 0
+    for system in submission.detections:
+        lesions = submission.truth.lesions
+        match = matching.match_images(system, lesions, **dataclasses.asdict(hit))
+        start, kept = 0, []
+        for rows, regions in zip(system, submission.ignored, strict=True):
+            lesion_of = match.lesion_of[start : start + len(rows)]
+            start += len(rows)
+            inside = _inside(matching.center(rows[:, :-1]), regions)
+            away = inside & (lesion_of == matching.FALSE_POSITIVE)
+            kept.append(rows[~away])
+            dropped += int(away.sum())
+        systems.append(kept)
+    return dataclasses.replace(submission, detections=systems), dropped
+
+
+def _inside(points: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """bool[k], points f64[k, 2] that lie in one of the regions f64[m, 4]."""
+    x, y = points.T[:, :, None]
+    x0, y0, x1, y1 = regions.T[:, None, :]
+    return np.any((x >= x0) & (x < x1) & (y >= y0) & (y < y1), axis=1)
 
 
 def check_hit(submission: submissions.Submission, hit: readings.Hit) -> None:
@@ -88,7 +124,8 @@ def _measure(
 ) -> Measurement:
     """One system, on the test rows; thresholds come from the validation rows."""
     truth = submission.truth
-    score, detections = submission.scores[number], submission.detections[number]
+    score = submission.image_scores()[number]
+    detections = submission.detections[number]
 
     def part(rows: np.ndarray) -> tuple[readings.Truth, readings.Reading]:
         part_truth = truth.select(rows)
@@ -121,13 +158,33 @@ def _rows(submission: submissions.Submission, split: str) -> np.ndarray:
 def _counts(truth: readings.Truth) -> dict[str, Any]:
     return {
         **definitions.image_set(truth, np.arange(len(truth))),
-        "n_judged": len(truth.judged_rows),
+        **({"n_judged": len(truth.judged_rows)} if truth.marked else {}),
     }
 
 
-def _notes(submission: submissions.Submission) -> list[str]:
-    notes = [f"The score of an image is that of {submission.score_source}."]
-    unjudged = int(np.sum(~submission.truth.judged))
+def _source(submission: submissions.Submission) -> str:
+    if submission.truth.marked:
+        return "tables of detections"
+    return "tables of images, without marked lesions"
+
+
+def _notes(submission: submissions.Submission, dropped: int) -> list[str]:
+    given = submission.scores is not None
+    source = "the images table" if given else "its highest detection"
+    notes = [f"The score of an image is that of {source}."]
+    notes += [f"{note}." for note in submission.notes]
+    truth = submission.truth
+    if not truth.marked:
+        notes.append("No lesions were given: nothing is measured at lesion level.")
+    unjudged = int(np.sum(~truth.judged)) if truth.marked else 0
+    regions = sum(map(len, submission.ignored))
+    if regions:
+        notes.append(
+            f"{regions} region(s) of the ground truth are marked iscrowd or ignore: "
+            f"{dropped} detection(s) in them are neither hits nor false. An image with "
+            "nothing but a crowd is positive, one with nothing but an ignored region "
+            "is negative, unless --images says otherwise."
+        )
     if unjudged:
         notes.append(
             f"{unjudged} positive image(s) have no marked lesion: lesion-level metrics "
@@ -137,10 +194,16 @@ def _notes(submission: submissions.Submission) -> list[str]:
         notes.append("Each image counts as a patient of its own.")
     if submission.left_out:
         notes.append(
-            "Columns with dates, or too many values to be subgroups, left out: "
-            f"{', '.join(submission.left_out)}."
+            "Columns that look like identifiers, names, dates or free text, or have "
+            "too many values for the number of images, are no subgroups: "
+            f"{', '.join(map(_shown, submission.left_out))}."
         )
     return notes
+
+
+def _shown(column: str) -> str:
+    """A column's name, unless it looks like a cell: of a table without a header."""
+    return "one without a proper name" if groups.names_somebody([column]) else column
 
 
 def _pictures(

@@ -16,6 +16,9 @@ FALSE_POSITIVE, REPEAT = -1, -2  # values of Match.lesion_of
 
 IOU_THRESHOLD = 0.2  # default of the rule "iou"
 _BLOCK = 1 << 16  # detections whose pairs are listed at a time; bounds memory
+# Share of a limit, or of a coordinate, that rounding may take: x + width of decimal
+# coordinates is off by some 1e-16 of x, and an overlap of exactly the limit is a hit.
+_ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,27 +153,35 @@ def _greedy(
 def _near_center(detections: np.ndarray, lesions: np.ndarray, _: float) -> np.ndarray:
     """Minus the distance of point and centre, -inf when not in the box."""
     point, low, high = center(detections[:, :-1]), lesions[:, :2], lesions[:, 2:]
-    inside = ((point >= low) & (point < high)).T
+    room = _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    inside = ((point >= low - room) & (point < high - room)).T
     inside = inside[0] & inside[1]
     return np.where(inside, _nearness(point, lesions), -np.inf)
 
 
 def _near(detections: np.ndarray, lesions: np.ndarray, most: float) -> np.ndarray:
     """Minus the distance of the centres, -inf when beyond `most`."""
-    nearness = _nearness(center(detections[:, :-1]), lesions)
-    return np.where(nearness >= -most, nearness, -np.inf)
+    point = center(detections[:, :-1])
+    nearness = _nearness(point, lesions)
+    largest = np.maximum(most, np.abs(point).max(axis=1, initial=0.0))
+    return np.where(nearness >= -(most + _ROUNDING * largest), nearness, -np.inf)
 
 
 def _overlap(detections: np.ndarray, lesions: np.ndarray, least: float) -> np.ndarray:
     """Intersection over union, -inf when below `least`."""
     if detections.shape[1] != 5:
         raise ValueError('rule="iou" needs boxes (x0, y0, x1, y1, score), not points')
-    low = np.maximum(detections[:, :2], lesions[:, :2])
-    high = np.minimum(detections[:, 2:4], lesions[:, 2:])
+    shared = overlap(detections[:, :4], lesions)
+    return np.where(shared >= least * (1 - _ROUNDING), shared, -np.inf)
+
+
+def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes f64[p, 4] and others f64[p or 1, 4]: f64[p]."""
+    low = np.maximum(boxes[:, :2], others[:, :2])
+    high = np.minimum(boxes[:, 2:], others[:, 2:])
     common = np.prod(np.maximum(high - low, 0.0), axis=1)
-    areas = [np.prod(box[:, 2:4] - box[:, :2], axis=1) for box in (detections, lesions)]
-    overlap = common / (areas[0] + areas[1] - common)
-    return np.where(overlap >= least, overlap, -np.inf)
+    areas = [np.prod(box[:, 2:] - box[:, :2], axis=1) for box in (boxes, others)]
+    return common / (areas[0] + areas[1] - common)
 
 
 RULES = {"center_in_box": _near_center, "iou": _overlap, "distance": _near}

@@ -65,9 +65,13 @@ def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str
     filled = [boxes for boxes in lesions if len(boxes)]
     if not filled or any(np.shape(boxes)[-1] != 4 for boxes in filled):
         return []  # points have no size
+    # rounded, so that x + width of decimal coordinates makes no sizes of its own
     size = np.concatenate([_side(boxes) for boxes in lesions])
+    size = np.array([float(f"{side:.9g}") for side in size])
     edges = np.quantile(size, [1 / 3, 2 / 3])
     third = np.searchsorted(edges, size, side="right")
+    if len(set(third.tolist())) < 2:
+        return []  # lesions of one size make no groups
     sizes = []
     for number, name in enumerate(SIZES):
         mask = third == number
@@ -84,13 +88,18 @@ def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str
         sizes.append(
             {
                 "column": "lesion size",
-                "group": f"{name}, {low:.0f} to {high:.0f} {unit}",
+                "group": f"{name}, {_length(low)} to {_length(high)} {unit}",
                 **image_set(truth, rows),
                 "n_lesions": int(mask.sum()),
                 "metrics": {"froc_count": entry(interval)},
             }
         )
     return sizes
+
+
+def _length(side: float) -> str:
+    """Whole units where they are many: 117, 23.5, 0.04."""
+    return f"{side:.0f}" if side >= 100 else f"{side:.3g}"
 
 
 def _score(data: froc.FrocData, weights: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ No registry and no key are needed: the prepared dataset is found by its hash.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,11 @@ class ModelChoice:
 
 
 def evaluate(
-    choice: ModelChoice, *, load_config: Callable[[dict], Any], data_dir: Path
+    choice: ModelChoice,
+    *,
+    load_config: Callable[[dict], Any],
+    data_dir: Path,
+    bootstrap: Mapping[str, int] | None = None,
 ) -> Path:
     """Evaluates one model; writes metrics.json and a page below the run's workdir.
 
@@ -42,8 +46,10 @@ def evaluate(
         choice: the model.
         load_config: what makes a config of the nested dict of config.json.
         data_dir: folder of prepared datasets.
+        bootstrap: fields of `Bootstrap` that differ from the run's own; None: none do.
     """
     config, evaluator, model = open_run(choice, load_config, data_dir)
+    evaluator = _with(evaluator, bootstrap)
     measured = evaluator.evaluate(model, choice.split)
     return _publish(
         choice.workdir / "evaluations" / f"{choice.split}-{model.name}-{model.step}",
@@ -69,6 +75,7 @@ def compare(
     *,
     load_config: Callable[[dict], Any],
     data_dir: Path,
+    bootstrap: Mapping[str, int] | None = None,
 ) -> Path:
     """Pairs two models on the same images; writes as `evaluate` does, for the first.
 
@@ -77,6 +84,8 @@ def compare(
     """
     config, evaluator, model = open_run(first, load_config, data_dir)
     _, other_evaluator, other = open_run(second, load_config, data_dir)
+    evaluator = _with(evaluator, bootstrap)
+    other_evaluator = _with(other_evaluator, bootstrap)
     _check_same_images(evaluator, other_evaluator, first.split)
     names = _names((first, model), (second, other))
     measured = evaluator.evaluate(model, first.split)
@@ -103,6 +112,11 @@ def compare(
         ),
         evaluator.examples(model, first.split, measured),
     )
+
+
+def _with(evaluator: Evaluator, bootstrap: Mapping[str, int] | None) -> Evaluator:
+    changed = dataclasses.replace(evaluator.bootstrap, **(bootstrap or {}))
+    return dataclasses.replace(evaluator, bootstrap=changed)
 
 
 def _publish(folder: Path, evaluated: result.Result, examples: list) -> Path:
