@@ -121,6 +121,27 @@ class Command:
         """Gives back what `own` took."""
         self._held.close()
 
+    def check_read(
+        self, flag_holders: Sequence[flags.FlagHolder[Any]], *, when: bool, needs: str
+    ) -> list[str]:
+        """What is wrong with flags that were given, and that nothing would read.
+
+        Args:
+          flag_holders: flags that are read under one condition.
+          when: whether it holds.
+          needs: what the condition is, in words: "--lesions, which are missing".
+        """
+        return [
+            f"--{flag.name} is for {needs}"
+            for flag in flag_holders
+            if flag.present and not when
+        ]
+
+    def refuse(self, faults: Sequence[str]) -> None:
+        """Raises ValueError with all faults of the flags, if there are any."""
+        if faults:
+            raise ValueError("; ".join(faults))
+
     def help(self) -> str:
         """The help of this mode: an example, then its flags under their headings."""
         title = f"{PROGRAM} --mode={self.mode} {self.summary}."

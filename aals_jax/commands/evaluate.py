@@ -79,8 +79,12 @@ def call() -> None:
 
     from aals_jax.runs import evaluate
 
-    if _COMPARE_MODEL.present and _COMPARE.value is None:
-        raise ValueError("--compare_model is for --compare, which is missing")
+    unread = COMMAND.check_read(
+        (_COMPARE_MODEL,),
+        when=_COMPARE.value is not None,
+        needs="--compare, which is missing",
+    )
+    COMMAND.refuse(unread)
     COMMAND.start_devices()
     chosen = (_CHECKPOINT.value, _SPLIT.value)
     choice = evaluate.ModelChoice(_WORKDIR.value, _MODEL.value, *chosen)

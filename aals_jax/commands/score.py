@@ -123,14 +123,12 @@ def _check() -> None:
         faults.append("--lesions is for --detections, which is missing")
     if _DETECTIONS_B.value and not detections:
         faults.append("--detections_b is for --detections, which is missing")
-    about_lesions = (_HIT_RULE, _IOU, _DISTANCE, _PICTURES, _CATEGORY)
-    faults += [
-        f"--{flag.name} is for --lesions, which are missing"
-        for flag in about_lesions
-        if flag.present and not lesions
-    ]
-    if faults:
-        raise ValueError("; ".join(faults))
+    faults += COMMAND.check_read(
+        (_HIT_RULE, _IOU, _DISTANCE, _PICTURES, _CATEGORY),
+        when=bool(lesions),
+        needs="--lesions, which are missing",
+    )
+    COMMAND.refuse(faults)
 
 
 def _hit() -> Any:

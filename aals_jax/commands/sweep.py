@@ -68,6 +68,15 @@ def call() -> None:
 
     from aals_jax.sweeps import driver
 
+    one = [flag for flag in (_LIST, _INDEX, _TRIAL) if flag.value not in (None, False)]
+    faults = COMMAND.check_read(
+        (_GPUS, _AT_ONCE, _RETRIES),
+        when=not one,
+        needs="a whole sweep, not for --list, --index or --trial",
+    )
+    if len(one) > 1:
+        faults.append("give one of --list, --index and --trial")
+    COMMAND.refuse(faults)
     job = driver.Job(
         file=_SWEEP.value,
         root=_WORKDIR.value,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aals_jax.evaluation import groups
-from aals_jax.evaluation.faults import Faults, Numbered
+from aals_jax.evaluation.faults import Faults, Numbered, place
 from aals_jax.evaluation.layouts import Layout
 from data.cxr_registry.labels import words
 from data.cxr_registry.tables import patients
@@ -61,7 +61,8 @@ def usable(
         if not name:
             faults.add(table, number, "image is empty")
         elif name in first:
-            faults.add(table, number, f"the image of row {first[name]} again")
+            text = f"the image of {place(table, first[name])} again"
+            faults.add(table, number, text)
         else:
             first[name] = number
             rows[number] = cells
@@ -195,10 +196,10 @@ def groups_of(
         for name in table.columns
         if name not in layout.used
     }
-    if "split" not in layout.columns:
-        if any(map(groups.is_split, columns.values())):
-            text = "a further column says train, validation or test: name it split, or "
-            faults.add(table, None, text + "take it out")
+    has_split = "split" in layout.columns
+    if not has_split and any(map(groups.is_split, columns.values())):
+        text = "a further column says train, validation or test: name it split, or "
+        faults.add(table, None, text + "take it out")
     if "patient" not in layout.columns and any(map(groups.is_person, columns)):
         text = "a further column seems to name patients: name it patient if it tells "
         faults.add(table, None, text + "them apart, or take it out")

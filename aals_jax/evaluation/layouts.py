@@ -33,6 +33,7 @@ class Form(enum.Enum):
     """What the numbers of a place mean."""
 
     POINT = "a point x, y"
+    SPACE = "a point x, y, z"
     CORNERS = "two corners x0, y0, x1, y1"
     SIZES = "left, top, width, height"
     MIDDLE = "middle x, middle y, width, height"
@@ -145,8 +146,16 @@ _POINTS = (
     *(("coordx", "coordy"), ("xcoord", "ycoord"), ("posx", "posy"), ("px", "py")),
     ("xcoordinate", "ycoordinate"),
 )
+_IN_SPACE = (
+    *(("x", "y", "z"), ("cx", "cy", "cz"), ("xcenter", "ycenter", "zcenter")),
+    *(("coordx", "coordy", "coordz"), ("xcoord", "ycoord", "zcoord")),
+    *(("centerx", "centery", "centerz"), ("posx", "posy", "posz")),
+)
 _DEPTHS = frozenset(
-    _split("z z0 z1 zmin zmax coordz zcoord cz zcenter centerz slice sliceindex depth ")
+    _split(
+        "z z0 z1 zmin zmax coordz zcoord cz zcenter centerz posz slice "
+        "sliceindex depth "
+    )
 )
 _TURNED = frozenset(["angle", "theta", "rotation", "rot"])
 _EXTENTS = frozenset(["radius", "diameter", "r"])  # of a point; told, not used
@@ -315,9 +324,11 @@ def _places(
             if _has(plain, (*corner, *size))
         ]
     if not forms:
+        forms = [(Form.SPACE, p) for p in _IN_SPACE if _has(plain, p)]
+    if not forms:
         forms = [(Form.POINT, p) for p in _POINTS if _has(plain, p)]
     forms += [(_LISTS[name], (name,)) for name in lists]
-    if kind is Kind.IMAGES and (not forms or forms[0][0] is Form.POINT):
+    if kind is Kind.IMAGES and (not forms or forms[0][0] in (Form.POINT, Form.SPACE)):
         return None
     if not forms:
         return None
@@ -326,7 +337,8 @@ def _places(
         words = " and ".join(", ".join(columns) for _, columns in forms)
         faults.add(table, None, f"coordinates are given twice: {words}; keep one")
     rest = set(plain) - set(chosen)
-    left = sorted(rest & _PLACE_NAMES) if form is Form.POINT else []
+    is_point = form in (Form.POINT, Form.SPACE)
+    left = sorted(rest & _PLACE_NAMES) if is_point else []
     if left:
         text = f"{', '.join(chosen)} with {', '.join(left)} is not clear; give a box"
         text += " x0, y0, x1, y1 or x, y, width, height, or a point x, y alone"
@@ -335,7 +347,7 @@ def _places(
     for what, found in (("a depth", rest & _DEPTHS), ("turned boxes", rest & _TURNED)):
         cells = {row[plain[n]] for n in found for _, row in table.numbered()}
         if len(cells - {""}) > 1:
-            text = f"has {what} ({', '.join(sorted(found))}); places here are flat and "
+            text = f"has {what} ({', '.join(sorted(found))}); boxes here are flat and "
             faults.add(table, None, text + "upright: take that column out, or project")
     return Places(form, tuple(column_of[name] for name in chosen))
 
@@ -368,7 +380,7 @@ def _notes(
         read = ", ".join(map(fold, places.columns))
         notes.append(f"{table.name}: {read} are read as {places.form.value}")
     extents = set(_plain(names)) & _EXTENTS
-    if places and places.form is Form.POINT and extents:
+    if places and places.form in (Form.POINT, Form.SPACE) and extents:
         notes.append(f"{table.name}: {', '.join(sorted(extents))} is not used")
     return tuple(notes)
 

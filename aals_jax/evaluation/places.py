@@ -11,12 +11,14 @@ from aals_jax.evaluation import coco, plausible
 from aals_jax.evaluation.faults import Faults, place
 from aals_jax.evaluation.image_rows import as_label, as_number, remedy
 from aals_jax.evaluation.layouts import Form, Kind, Layout, numbers_of
+from aals_jax.metrics import matching
 from data.cxr_registry.tables.formats import Table
 
 _NONE = frozenset(
-    ("no finding", "nofinding", "no findings", "none", "normal", "negative")
-    + ("background", "no lesion")
+    {"no finding", "nofinding", "no findings", "none", "normal", "negative"}
+    | {"background", "no lesion"}
 )
+_WIDTHS = {Form.POINT: 2, Form.SPACE: 3}  # numbers of a place; 4 of the others
 _AREA = (
     "a box without area: it needs x0 < x1 and y0 < y1, or a width and height above 0"
 )
@@ -140,7 +142,7 @@ def read(
     rows = list(of_category(table, layout, category, faults))
     _check_sources(table, layout, rows, faults)
     found = _numbers(table, layout, rows, images, faults)
-    width = 2 if layout.places.form is Form.POINT else 4
+    width = _WIDTHS.get(layout.places.form, 4)
     raw = np.reshape(np.array(found.raw, np.float64), (-1, width))
     form, size = layout.places.form, np.full((len(raw), 2), math.inf)
     known = np.array(found.image, int)
@@ -152,7 +154,8 @@ def read(
         decided = plausible.form_of_list(raw, size)
         if decided is None:
             faults.add(table, None, _UNSURE)
-        form = decided or Form.SIZES
+            return Found(nothing, nothing)
+        form = decided
     elif form is Form.LIST:
         form = Form.SIZES
     if not len(raw):
@@ -164,7 +167,8 @@ def read(
         text = f"{text} (see {place(table, found.row[index])})"
         faults.add(table, None, text)
     boxes = plausible.to_boxes(form, raw)
-    _check_places(table, layout, found, boxes, size, images, faults)
+    is_signed = any(np.min(each, initial=0) < 0 for each in lesions)
+    _check_places(table, layout, found, boxes, size, images, is_signed, faults)
     return _stack(layout, found, boxes, count, form, table)
 
 
@@ -201,7 +205,7 @@ def _numbers(
     assert layout.places is not None
     found = _Read()
     is_detection = layout.kind is Kind.DETECTIONS
-    wanted = 2 if layout.places.form is Form.POINT else 4
+    wanted = _WIDTHS.get(layout.places.form, 4)
     columns = layout.places.columns
     own_names = columns if len(columns) > 1 else ("its numbers",)
     for number, cells in rows:
@@ -269,6 +273,7 @@ def _check_places(
     boxes: np.ndarray,
     size: np.ndarray,
     images: Images,
+    is_signed: bool,
     faults: Faults,
 ) -> None:
     """Faults of single places: twice, on a negative, without area, outside."""
@@ -281,18 +286,27 @@ def _check_places(
         bad_area = ~np.all(boxes[:, :2] < boxes[:, 2:], axis=1)
         beyond = np.any((boxes[:, :2] < -room) | (boxes[:, 2:] > size + room), axis=1)
         beyond &= np.isfinite(size).all(axis=1) & (kind == "lesion")
-    middle = (boxes[:, :2] + boxes[:, -2:]) / 2
+    middle = matching.center(boxes)[:, :2]
     outside = np.any((middle < 0) | (middle >= size), axis=1)
-    outside &= np.isfinite(size).all(axis=1)
+    is_known = np.isfinite(size).all(axis=1)
+    # coordinates of another kind than pixels may be negative, then of lesions as well
+    outside &= is_known | (layout.kind is Kind.DETECTIONS and not is_signed)
+    outside &= boxes.shape[1] != 3
     row_of: dict[tuple, int] = {}
     for i, number in enumerate(found.row):
         image, values = found.image[i], tuple(found.raw[i])
-        at = ("", image, *values, *((found.score[i],) if kind == "detection" else ()))
+        at = (
+            "",
+            found.ignored[i],
+            image,
+            *values,
+            *((found.score[i],) if kind == "detection" else ()),
+        )
         named = ("name", image, found.name[i]) if found.name[i] else at
         ignored = found.ignored[i]
         earlier = row_of.get(named) or (not ignored and row_of.get(at))
         if earlier:
-            text = f"the {kind} of row {earlier} again"
+            text = f"the {kind} of {place(table, earlier)} again"
         elif kind == "lesion" and image >= 0 and not images.label[image]:
             text = "" if ignored else "a lesion on an image with label 0"
         else:

@@ -40,6 +40,7 @@ def _middle(raw: np.ndarray) -> np.ndarray:
 
 _READINGS: Mapping[Form, Callable[[np.ndarray], np.ndarray]] = {
     Form.POINT: _corners,
+    Form.SPACE: _corners,
     Form.CORNERS: _corners,
     Form.SIZES: _sizes,
     Form.MIDDLE: _middle,
@@ -89,7 +90,9 @@ def doubt(
         return None
     if shares := _are_shares(raw, size, lesions):
         return shares
-    if raw.shape[1] == 2:
+    if form is Form.SPACE:
+        return None
+    if form is Form.POINT:
         return _swapped_points(raw, image, lesions)
     boxes = to_boxes(form, raw)
     good, known = fits(boxes, size), np.isfinite(size).any()

@@ -104,15 +104,20 @@ def _inside(points: np.ndarray, regions: np.ndarray) -> np.ndarray:
 
 def check_hit(submission: submissions.Submission, hit: readings.Hit) -> None:
     """Raises ValueError for a hit rule that these coordinates can't have."""
-    points = any(np.shape(places)[-1] == 2 for places in submission.truth.lesions)
+    truth, every = submission.truth, [r for s in submission.detections for r in s]
+    points = any(len(p) and np.shape(p)[-1] != 4 for p in truth.lesions)
+    in_space = {np.shape(p)[-1] == 3 for p in truth.lesions if len(p)}
+    in_space |= {np.shape(rows)[-1] == 4 for rows in every if len(rows)}
+    if len(in_space) > 1:
+        raise ValueError("lesions and detections must both have x, y or both x, y, z")
+    if True in in_space and hit.rule != "distance":
+        points = True
     if points and hit.rule != "distance":
         raise ValueError(
             f"the lesions are points, which hit_rule={hit.rule} can't judge: give "
             "--hit_rule=distance --distance=REACH"
         )
-    if hit.rule == "iou" and any(
-        np.shape(rows)[-1] == 3 for system in submission.detections for rows in system
-    ):
+    if hit.rule == "iou" and any(np.shape(rows)[-1] == 3 for rows in every):
         raise ValueError("--hit_rule=iou needs boxes in every table of detections")
 
 
@@ -213,6 +218,8 @@ def _pictures(
     folder = options.pictures
     if folder is None:
         return []
+    if any(np.shape(rows)[-1] == 4 for rows in first.reading.detections):
+        raise ValueError("--pictures shows flat images, and the places have a depth")
     rows = _rows(submission, "test")
     missing = 0
 

@@ -70,28 +70,38 @@ def match_images(
 
     Args:
         detections: n arrays, one per image, which may be empty: f[k, 3] points (x, y,
-            score) or f[k, 5] boxes (box, score), the same columns in all images.
-        lesions: n arrays f[m, 4] of boxes; for "distance" f[m, 2] of points will do.
+            score) or f[k, 5] boxes (box, score), the same columns in all images; for
+            "distance" also f[k, 4] points in space (x, y, z, score).
+        lesions: n arrays f[m, 4] of boxes; for "distance" f[m, 2] of points will do, or
+            f[m, 3] in space.
         rule: "center_in_box" (a point, or the centre of a box, lies in the lesion's
             box), "iou" (of two boxes) or "distance" (of point or centre to the centre).
         iou_threshold: least intersection over union of a hit, 0 < value <= 1.
         max_distance: largest distance of a hit, >= 0, in the unit of the coordinates.
         image_shapes: n pairs (height, width); when given, points must lie in the image.
+            Without them coordinates may be of any kind, negative ones too.
     """
     limit = _limit(rule, iou_threshold, max_distance)
-    rows, image = _stack("detections", detections, (3, 5))
+    is_near = rule == "distance"
+    rows, image = _stack("detections", detections, (3, 4, 5) if is_near else (3, 5))
     lesion_rows, lesion_image = _stack(
-        "lesions", lesions, (2, 4) if rule == "distance" else (4,)
+        "lesions", lesions, (2, 3, 4) if is_near else (4,)
     )
     num_images = len(lesions)
-    shapes = np.full((num_images, 2), np.inf) if image_shapes is None else image_shapes
+    shapes = [None] * num_images if image_shapes is None else image_shapes
     if not len(detections) == num_images == len(shapes):
         raise ValueError(
             f"{len(detections)} arrays of detections, {num_images} of lesions and "
             f"{len(shapes)} image shapes; give one of each per image, empty or not"
         )
     _check_lesions(lesion_rows)
-    _check_detections(rows, image, np.asarray(shapes, np.float64))
+    if len(rows) and len(lesion_rows):
+        in_space = rows.shape[1] == 4, lesion_rows.shape[1] == 3
+        if in_space[0] != in_space[1]:
+            raise ValueError("lesions and detections need the same dimensions, 2 or 3")
+    _check_detections(
+        rows, image, None if image_shapes is None else np.asarray(shapes, np.float64)
+    )
     hits = [
         np.empty((0, 3)),
         *_hits(rows, image, lesion_rows, lesion_image, rule, limit),
@@ -188,13 +198,15 @@ RULES = {"center_in_box": _near_center, "iou": _overlap, "distance": _near}
 
 
 def center(places: np.ndarray) -> np.ndarray:
-    """Points f64[p, 2] as they are, boxes f64[p, 4] by their centres."""
+    """Points f64[p, 2 or 3] as they are, boxes f64[p, 4] by their centres."""
+    if places.shape[1] < 4:
+        return places
     return (places[:, :2] + places[:, -2:]) / 2.0
 
 
 def _nearness(point: np.ndarray, lesions: np.ndarray) -> np.ndarray:
     """Minus the distance to the centre of a lesion, f64[p]."""
-    return -np.hypot(*(point - center(lesions)).T)
+    return -np.hypot.reduce(point - center(lesions), axis=1)
 
 
 def _limit(rule: str, iou_threshold: float, max_distance: float | None) -> float:
@@ -254,9 +266,9 @@ def _check_lesions(lesions: np.ndarray) -> None:
 
 
 def _check_detections(
-    detections: np.ndarray, image: np.ndarray, shapes: np.ndarray
+    detections: np.ndarray, image: np.ndarray, shapes: np.ndarray | None
 ) -> None:
-    """Finite, boxes with an area, the point in its image; shapes f64[n, 2]."""
+    """Finite, boxes with an area, the point in its image; shapes f64[n, 2] or None."""
     if not np.isfinite(detections).all():
         bad = detections[~np.isfinite(detections).all(axis=1)]
         raise ValueError(
@@ -265,6 +277,8 @@ def _check_detections(
         )
     if detections.shape[1] == 5:
         check_boxes(detections[:, :4])
+    if shapes is None:
+        return
     x, y = center(detections[:, :-1]).T
     high, wide = shapes.T
     inside = (x >= 0) & (x < wide[image]) & (y >= 0) & (y < high[image])
