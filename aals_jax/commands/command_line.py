@@ -60,6 +60,7 @@ class Command:
         self._held = contextlib.ExitStack()
         self.values = flags.FlagValues()
         self.groups: list[Group] = []
+        self.checks: list[Callable[[], Sequence[str]]] = []
         self._general = Group("In every mode", self.values)
         self._general.choice(
             "mode", MODES, "What to do.", default="run", placeholder="MODE"
@@ -121,7 +122,12 @@ class Command:
         """Gives back what `own` took."""
         self._held.close()
 
-    def check_read(
+    def check(self, faults: Callable[[], Sequence[str]]) -> Callable:
+        """Decorates a function that tells what is wrong with the flags together."""
+        self.checks.append(faults)
+        return faults
+
+    def unread(
         self, flag_holders: Sequence[flags.FlagHolder[Any]], *, when: bool, needs: str
     ) -> list[str]:
         """What is wrong with flags that were given, and that nothing would read.
@@ -136,11 +142,6 @@ class Command:
             for flag in flag_holders
             if flag.present and not when
         ]
-
-    def refuse(self, faults: Sequence[str]) -> None:
-        """Raises ValueError with all faults of the flags, if there are any."""
-        if faults:
-            raise ValueError("; ".join(faults))
 
     def help(self) -> str:
         """The help of this mode: an example, then its flags under their headings."""
@@ -288,8 +289,8 @@ def parse(command: Command) -> None:
     """Gives a command's flags their values from sys.argv.
 
     Raises:
-      UsageError: a flag that is not the mode's, a value that it can't have, or a
-        missing flag.
+      UsageError: a flag that is not the mode's, a value that it can't have, a missing
+        flag, or one that nothing would read.
     """
     # sys.argv, since ml_collections looks there for the fields of a config
     try:
@@ -313,6 +314,10 @@ def parse(command: Command) -> None:
             f"--mode={command.mode} needs {', '.join(missing)}; "
             f"see --mode={command.mode} --help"
         )
+    faults = [fault for check in command.checks for fault in check()]
+    if faults:
+        text = "; ".join(faults)
+        raise UsageError(f"{text}; see --mode={command.mode} --help")
 
 
 def _unknown_flag(command: Command, name: str) -> str:

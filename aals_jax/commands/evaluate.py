@@ -74,17 +74,20 @@ _SEED = _BOOTSTRAP.integer(
 )
 
 
+@COMMAND.check
+def _faults() -> list[str]:
+    return COMMAND.unread(
+        (_COMPARE_MODEL,),
+        when=_COMPARE.value is not None,
+        needs="--compare, which is missing",
+    )
+
+
 def call() -> None:
     from ml_collections import ConfigDict
 
     from aals_jax.runs import evaluate
 
-    unread = COMMAND.check_read(
-        (_COMPARE_MODEL,),
-        when=_COMPARE.value is not None,
-        needs="--compare, which is missing",
-    )
-    COMMAND.refuse(unread)
     COMMAND.start_devices()
     chosen = (_CHECKPOINT.value, _SPLIT.value)
     choice = evaluate.ModelChoice(_WORKDIR.value, _MODEL.value, *chosen)

@@ -91,11 +91,31 @@ _PICTURES = _WRITTEN.path(
 )
 
 
+@COMMAND.check
+def _faults() -> list[str]:
+    """What the tables lack, and which flags nothing would read."""
+    faults = []
+    lesions, detections = _LESIONS.value, _DETECTIONS.value
+    if not (_IMAGES.value or lesions):
+        faults.append("--mode=score needs --images, or --lesions and --detections")
+    if lesions and not detections:
+        faults.append("--mode=score --lesions needs --detections")
+    if _DETECTIONS_B.value and not detections:
+        faults.append("--mode=score --detections_b needs --detections")
+    about_lesions = (_HIT_RULE, _IOU, _DISTANCE, _PICTURES, _CATEGORY)
+    needs = "--lesions, which are missing"
+    faults += COMMAND.unread(about_lesions, when=bool(lesions), needs=needs)
+    for flag in (_IOU, _DISTANCE):
+        rule = _HIT_RULE.value
+        needs = f"--hit_rule={flag.name}; the rule is {rule}"
+        faults += COMMAND.unread([flag], when=rule == flag.name, needs=needs)
+    return faults
+
+
 def call() -> None:
     from aals_jax.evaluation import score, submissions
     from aals_jax.metrics import draws
 
-    _check()
     detections = (_DETECTIONS.value, _DETECTIONS_B.value)
     files = submissions.Files(
         images=_IMAGES.value,
@@ -113,32 +133,11 @@ def call() -> None:
     score.score(files, _OUT.value, options=options)
 
 
-def _check() -> None:
-    """Tells, all at once, what the tables lack and which flags nothing would read."""
-    faults = []
-    lesions, detections = _LESIONS.value, _DETECTIONS.value
-    if not (_IMAGES.value or lesions):
-        faults.append("--mode=score needs --images, or --lesions and --detections")
-    if lesions and not detections:
-        faults.append("--lesions is for --detections, which is missing")
-    if _DETECTIONS_B.value and not detections:
-        faults.append("--detections_b is for --detections, which is missing")
-    faults += COMMAND.check_read(
-        (_HIT_RULE, _IOU, _DISTANCE, _PICTURES, _CATEGORY),
-        when=bool(lesions),
-        needs="--lesions, which are missing",
-    )
-    COMMAND.refuse(faults)
-
-
 def _hit() -> Any:
-    """The hit rule; a number that its rule does not read is refused."""
+    """The hit rule, with the one number that it has."""
     from aals_jax.metrics import matching, readings
 
     rule, iou, distance = _HIT_RULE.value, _IOU.value, _DISTANCE.value
-    for given, name in ((iou, "iou"), (distance, "distance")):
-        if given is not None and rule != name:
-            raise ValueError(f"--{name} is for --hit_rule={name}; the rule is {rule}")
     if iou is not None and not 0 < iou <= 1:
         raise ValueError(f"--iou={iou}: must be above 0 and at most 1")
     if rule == "distance" and not (distance or 0) > 0:

@@ -7,11 +7,13 @@ import pytest
 from aals_jax.evaluation import groups, layouts
 from tests.support.submission_files import NO_LESIONS, faults, read
 
-MISSING = "null|NaN|NA|N/A|None|nan|-||#N/A| |unknown|(null)|--|?|NULL".split("|")
+MISSING = ("null", "NaN", "NA", "N/A", "None", "nan", "-", "", "#N/A", " ", "unknown")
+MISSING += ("(null)", "--", "?", "NULL")
 PATIENTS = (
-    "patient|Patient|PATIENT_ID|PatientID|patient id|MRN|subject|subject_id|case_id|pid|"
-    "participant_id|Patient-No|anon_patient_id|patientUID|Medical Record Number|PtID"
-).split("|")
+    *("patient", "Patient", "PATIENT_ID", "PatientID", "patient id", "MRN", "subject"),
+    *("subject_id", "case_id", "pid", "participant_id", "Patient-No", "patientUID"),
+    *("anon_patient_id", "Medical Record Number", "PtID"),
+)
 
 
 def table(column, cells, *, score=0.5):
@@ -149,8 +151,10 @@ def test_a_label_that_is_none_is_refused(tmp_path, cell):
 
 @pytest.mark.parametrize(
     ("yes", "no"),
-    [("yes", "No"), ("TRUE", "false"), ("1.0", "0.0"), ("Positive", "negative")]
-    + [("y", "N"), ('"1,0"', '"0,0"')],
+    [
+        *(("yes", "No"), ("TRUE", "false"), ("1.0", "0.0"), ("Positive", "negative")),
+        *(("y", "N"), ('"1,0"', '"0,0"')),
+    ],
 )
 def test_labels_are_words_or_numbers(tmp_path, yes, no):
     images = f"image,label,score\na,{yes},.5\nb,{no},.4\n"
