@@ -64,6 +64,16 @@ _WORDS = frozenset(
     )
 )
 _ATTRIBUTES = frozenset(_split("age sex gender race ethnicity weight height bmi type "))
+# words of a column that names no patient, though its cells are for nobody's eyes
+_NO_PEOPLE = frozenset(
+    _split(
+        "date dates datetime time timestamp day month year dob birth birthday "
+        "birthdate born path file filename url uri folder comment comments note notes report "
+        "text impression remark remarks postcode zip zipcode reader radiologist "
+        "physician doctor annotator operator technician technologist referrer address "
+        "street device scanner site hospital model machine"
+    )
+)
 SPLIT_WORDS: Mapping[str, str] = {
     "validation": "validation",
     "val": "validation",
@@ -109,6 +119,22 @@ def is_person(column: str) -> bool:
     return not words & _ATTRIBUTES and bool(
         words & {"patient", "patients", "subject", "participant", "mrn"}
         or "".join(words_of(column)).startswith(("patient", "mrn"))
+    )
+
+
+def may_be_patients(column: str, values: Sequence[str]) -> bool:
+    """Whether a column may tell patients, or their studies, apart by identifiers.
+
+    They have many values, and several images share one; so a table without a column of
+    patients would count the images of one patient as so many patients.
+    """
+    named = [value for value in values if not patients.is_missing(value)]
+    many = min(MOST_GROUPS, max(_FEW, len(values) / _IMAGES_EACH))
+    words = set(words_of(column))
+    return (
+        is_naming(column)
+        and not words & _NO_PEOPLE
+        and many < len(set(named)) < len(named)
     )
 
 

@@ -200,8 +200,12 @@ def groups_of(
     if not has_split and any(map(groups.is_split, columns.values())):
         text = "a further column says train, validation or test: name it split, or "
         faults.add(table, None, text + "take it out")
-    if "patient" not in layout.columns and any(map(groups.is_person, columns)):
-        text = "a further column seems to name patients: name it patient if it tells "
-        faults.add(table, None, text + "them apart, or take it out")
+    if "patient" not in layout.columns and any(
+        groups.is_person(name) or groups.may_be_patients(name, cells)
+        for name, cells in columns.items()
+    ):
+        text = "a further column seems to name patients, or studies of theirs: name it "
+        text += "patient if it tells them apart, or take it out"
+        faults.add(table, None, text)
     columns = {name: cells for name, cells in columns.items() if any(cells)}
     return groups.of_columns(columns, patient)

@@ -100,17 +100,34 @@ _IDS = _split(
     "id ids no nr num number key code uid uuid hash identifier pseudonym "
     "pseudoid index "
 )
-_PATIENTS = frozenset(
-    f"{prefix}{who}{end}"
-    for prefix in ("", "anon", "anonymized", "anonymised", "pseudo", "deid", "study")
-    for who in ("patient", "patients", "subject", "participant", "person", "proband")
-    for end in ("", *_IDS)
-) | frozenset(
-    _split(
-        "pid ptid ptno ptnumber pt mrn emrn mrnumber medicalrecordnumber "
-        "medicalrecordno medicalrecord hospitalnumber hospitalno hospnumber "
-        "uhid nhsnumber nhsno nhs empi subj subjid subjno individual "
-        "individualid anonid 病人 患者 病歷號 病歷號碼 病历号 chartno chartnumber "
+_WHO = _split(
+    "patient patients subject participant person proband patienten paciente paziente "
+    "mrn emrn subj usubj"
+)
+_PATIENTS = (
+    frozenset(
+        f"{prefix}{who}{end}"
+        for prefix in (
+            "",
+            "anon",
+            "anonymized",
+            "anonymised",
+            "pseudo",
+            "deid",
+            "study",
+        )
+        for who in _WHO
+        for end in ("", *_IDS)
+    )
+    | frozenset(f"{end}{who}" for who in _WHO for end in _IDS)
+    | frozenset(f"{who}{end}" for who in ("pat", "pt") for end in _IDS)
+    | frozenset(
+        _split(
+            "pid pt mrnumber medicalrecordnumber medicalrecordno medicalrecord "
+            "hospitalnumber hospitalno hospnumber uhid nhsnumber nhsno nhs empi empiid "
+            "empianon individual individualid anonid chartno chartnumber "
+            "病人 患者 病歷號 病歷號碼 病历号"
+        )
     )
 )
 # They may also stand for an examination: patients only where nothing else does.
@@ -267,9 +284,12 @@ def read(
 
 
 def is_label_column(table: Table, column: str) -> bool:
-    """Whether the cells of a lesions table's column say 0 or 1, not a category."""
+    """Whether the cells of a lesions table's column say 0 or 1, not a category.
+
+    Where all of them are 0, they are the number of a class.
+    """
     cells = {row[column] for _, row in table.numbered()} - {""}
-    return bool(cells) and cells <= {"0", "1", "0.0", "1.0"}
+    return bool(cells & {"1", "1.0"}) and cells <= {"0", "1", "0.0", "1.0"}
 
 
 def _by_name(table: Table, faults: Faults) -> dict[str, str]:

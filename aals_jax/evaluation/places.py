@@ -216,6 +216,10 @@ def _numbers(
                 faults.add(table, number, "its image is not in the images table")
                 continue
             image = known
+        label = layout.cell(cells, "label")
+        if label and as_label(label) == 0 and layout.kind is Kind.LESIONS:
+            faults.add(table, number, "label 0 and a place: is it a lesion or not?")
+            continue
         texts = numbers_of(layout.places, cells)
         if layout.places.form is Form.PACKED:
             places = _unpacked(table, number, texts, faults)

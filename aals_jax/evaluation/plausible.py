@@ -136,11 +136,13 @@ def _are_shares(
     raw: np.ndarray, size: np.ndarray, lesions: Sequence[np.ndarray]
 ) -> tuple[str, int] | None:
     """Whether these are shares of the image while images or lesions are in pixels."""
+    every = np.concatenate([np.empty(0), *(np.ravel(places) for places in lesions)])
+    if len(every) and every.min() >= 0 and every.max() <= 1 < raw.max() / 2:
+        text = "coordinates are larger than those of the lesions, which lie between 0 "
+        return text + "and 1, as shares of the image do; give all tables one unit", 0
     if raw.max() > 1 or raw.min() < 0 or np.all(raw == np.floor(raw)):
         return None
-    largest = max(
-        (float(np.max(places)) for places in lesions if len(places)), default=0
-    )
+    largest = every.max(initial=0)
     in_pixels = np.isfinite(size).any() and size[np.isfinite(size)].min() > 2
     if not (in_pixels or largest > 2):
         return None

@@ -60,7 +60,11 @@ def evaluate(
             measurements={model.name: measured},
             steps={model.name: model.step},
             differences=[],
-            notes=[_note(choice, model), *pretrained.notes(config)],
+            notes=[
+                _note(choice, model),
+                *pretrained.notes(config),
+                *_drawn(bootstrap),
+            ],
             data=run.describe_data(config, evaluator.data),
             initial_weights=pretrained.describe(identity.of(config)["model"]),
             config=identity.of(config),
@@ -106,7 +110,7 @@ def compare(
             differences=measurement.differences(
                 (names[0], measured), (names[1], other_measured)
             ),
-            notes=[_note(first, model), _note(second, other)],
+            notes=[_note(first, model), _note(second, other), *_drawn(bootstrap)],
             data=run.describe_data(config, evaluator.data),
             config=identity.of(config),
         ),
@@ -117,6 +121,13 @@ def compare(
 def _with(evaluator: Evaluator, bootstrap: Mapping[str, int] | None) -> Evaluator:
     changed = dataclasses.replace(evaluator.bootstrap, **(bootstrap or {}))
     return dataclasses.replace(evaluator, bootstrap=changed)
+
+
+def _drawn(bootstrap: Mapping[str, int] | None) -> list[str]:
+    """What the reader of the config must know about the intervals."""
+    asked = ", ".join(f"{name}={value}" for name, value in (bootstrap or {}).items())
+    text = "Intervals were drawn as asked for, not as the run's config says"
+    return [f"{text}: {asked}."] if asked else []
 
 
 def _publish(folder: Path, evaluated: result.Result, examples: list) -> Path:

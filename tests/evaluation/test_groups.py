@@ -62,6 +62,18 @@ def test_a_column_that_seems_to_name_patients_is_refused(tmp_path):
     assert found.left_out == ("patient name",)
 
 
+@pytest.mark.parametrize("column", ["ID", "record_id", "StudyInstanceUID", "exam key"])
+def test_identifiers_that_images_share_may_be_patients(tmp_path, column):
+    cells = ["K1", "K2", "K3", "K4"] * 3
+    (told,) = faults(tmp_path, images=table(column, cells))
+    assert "seems to name patients, or studies of theirs" in told
+    for harmless in (range(12), "ABC" * 4):  # of one image each; of four images each
+        found = read(tmp_path, images=table(column, harmless))
+        assert found.left_out == (column,) and len(set(found.truth.patient)) == 12
+    dates = [f"2020-01-0{day}" for day in (1, 2, 3, 4)] * 3
+    assert read(tmp_path, images=table("exam_date", dates)).left_out == ("exam_date",)
+
+
 def test_two_columns_of_patients_are_refused_and_cases_give_way(tmp_path):
     images = "image,patient,MRN,label,score\na,1,2,1,.5\nb,1,2,0,.4\n"
     assert "2 columns may be the patient" in faults(tmp_path, images=images)[0]

@@ -185,6 +185,16 @@ def test_one_category_of_several_is_scored(tmp_path):
     assert none == ["--category is given, and no file has a column of categories"]
 
 
+def test_a_number_may_be_a_label_or_a_class_and_not_both(tmp_path):
+    header = "image,label,cx,cy,w,h\n"
+    classes = header + "a,0,20,20,20,20\nc,0,130,80,60,80\n"
+    found = read(tmp_path, images=IMAGES, lesions=classes, detections=DETECTIONS)
+    assert [len(each) for each in found.truth.lesions] == [1, 0, 1, 0]
+    both = classes.replace("c,0", "c,1")
+    (told,) = faults(tmp_path, images=IMAGES, lesions=both, detections=DETECTIONS)
+    assert told == "lesions.csv row 2: label 0 and a place: is it a lesion or not?"
+
+
 def test_several_readers_or_systems_in_a_table_are_refused(tmp_path):
     found = "image_id,score,x,y\nb,.9,20,20\n"
     twice = VINDR + "b,Rib,R2,11,11,31,31\n"

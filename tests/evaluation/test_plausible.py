@@ -6,7 +6,7 @@ import pytest
 from aals_jax.evaluation import plausible
 from aals_jax.evaluation.layouts import Form
 from tests.evaluation.test_layouts import SIZED, corners, middle, sizes, table
-from tests.support.submission_files import IMAGES, LESIONS, faults, read
+from tests.support.submission_files import DETECTIONS, IMAGES, LESIONS, faults, read
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,14 @@ def test_numbers_of_another_kind_are_refused(tmp_path, header, form, images, tol
     found = table(header, form)
     given = faults(tmp_path, images=images, lesions=LESIONS, detections=found)
     assert any(told in text and "(see row" in text for text in given), given
+
+
+def test_lesions_in_shares_are_refused_beside_pixels(tmp_path):
+    shares = "image,x0,y0,x1,y1\na,.1,.1,.3,.3\nc,.5,.5,.8,.9\n"
+    (told,) = faults(tmp_path, images=IMAGES, lesions=shares, detections=DETECTIONS)
+    assert "larger than those of the lesions" in told
+    found = "image,x,y,score\na,.2,.2,.9\n"
+    read(tmp_path, images=IMAGES, lesions=shares, detections=found)
 
 
 def test_points_with_y_before_x_are_refused_once_three_lesions_say_so():
