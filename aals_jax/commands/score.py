@@ -10,8 +10,9 @@ COMMAND = Command(
     example="""\
 python launch.py --mode=score --images images.csv --lesions lesions.csv \\
     --detections detections.csv --out runs/scores
+python launch.py --mode=score --images images_with_scores.csv --out runs/scores
 python launch.py --mode=score --study_template study.toml""",
-    required=("lesions", "detections", "out"),
+    required=("out",),
     alone=("study_template",),
 )
 _TABLES = COMMAND.group("Tables: CSV, Parquet, Excel, or COCO's JSON (docs/scoring.md)")
@@ -19,20 +20,22 @@ _IMAGES = _TABLES.path(
     "images",
     None,
     "One row per image: image, label (0 or 1); optional: patient, score, split, width, "
-    "height. Every other column is a subgroup. Not needed where --lesions is a COCO "
-    "file, which names the images itself.",
+    "height. Every other column is a subgroup. Alone it is enough where it has scores: "
+    "image-level results. Not needed where --lesions names images without a lesion, "
+    "too: a COCO file, or rows with an empty box and label (Target) 0.",
 )
 _LESIONS = _TABLES.path(
     "lesions",
     None,
-    "One row per lesion: image, lesion, and its box x0, y0, x1, y1 or its point x, y. "
-    "Or a COCO file of the ground truth.",
+    "One row per lesion: image, and its box x0, y0, x1, y1 or x, y, width, height, or "
+    "its point x, y; optional: lesion, category. Or a COCO file of the ground truth. "
+    "Names such as xmin, coordX or patientId are known (docs/scoring.md).",
 )
 _DETECTIONS = _TABLES.path(
     "detections",
     None,
-    "One row per detection: image, score, and its point x, y or its box x0, y0, x1, "
-    "y1. Or a COCO file of results.",
+    "One row per detection: image, score (or confidence, probability), and its point "
+    "x, y or its box, as in --lesions. Or a COCO file of results.",
 )
 _DETECTIONS_B = _TABLES.path(
     "detections_b",
@@ -43,7 +46,7 @@ _DETECTIONS_B = _TABLES.path(
 _CATEGORY = _TABLES.text(
     "category",
     None,
-    "Name of the category to score, where a COCO file has several.",
+    "Name of the category to score, where a file has several.",
     placeholder="NAME",
 )
 _READERS = COMMAND.group("Several readers")
@@ -194,6 +197,33 @@ _STUDY_TEMPLATE = _REPORTED.path(
 )
 
 
+@COMMAND.check
+def _faults() -> list[str]:
+    """What the tables lack, and which flags nothing would read."""
+    faults = []
+    lesions, detections = _LESIONS.value, _DETECTIONS.value
+    if not (_IMAGES.value or lesions):
+        faults.append("--mode=score needs --images, or --lesions and --detections")
+    if lesions and not detections:
+        faults.append("--mode=score --lesions needs --detections")
+    if _DETECTIONS_B.value and not detections:
+        faults.append("--mode=score --detections_b needs --detections")
+    about_lesions = (
+        *(_HIT_RULE, _IOU, _DISTANCE, _REPEATS, _PICTURES, _CATEGORY, _CONSENSUS),
+        *(_FP_RATES, _COCO_AP, _NEGATIVE_SHARES),
+    )
+    needs = "--lesions, which are missing"
+    faults += COMMAND.unread(about_lesions, when=bool(lesions), needs=needs)
+    faults += COMMAND.unread(
+        (_READER,), when=bool(detections), needs="--detections, which is missing"
+    )
+    for flag in (_IOU, _DISTANCE):
+        rule = _HIT_RULE.value
+        needs = f"--hit_rule={flag.name}; the rule is {rule}"
+        faults += COMMAND.unread([flag], when=rule == flag.name, needs=needs)
+    return faults
+
+
 def call() -> None:
     from aals_jax.evaluation import score, study_facts, submissions
     from aals_jax.metrics import draws
@@ -295,13 +325,10 @@ def _above_zero(name: str, value: float | None) -> float | None:
 
 
 def _hit() -> Any:
-    """The hit rule; a number that its rule does not read is refused."""
+    """The hit rule, with the one number that it has."""
     from aals_jax.metrics import matching, readings
 
     rule, iou, distance = _HIT_RULE.value, _IOU.value, _DISTANCE.value
-    for given, name in ((iou, "iou"), (distance, "distance")):
-        if given is not None and rule != name:
-            raise ValueError(f"--{name} is for --hit_rule={name}; the rule is {rule}")
     if iou is not None and not 0 < iou <= 1:
         raise ValueError(f"--iou={iou}: must be above 0 and at most 1")
     if rule == "distance" and not (distance or 0) > 0:

@@ -110,3 +110,39 @@ def agreed(
         reader = np.repeat([r for r, _ in filled], [len(b) for _, b in filled])
         found.append(consensus.agree(boxes, reader, least=rule.least, iou=rule.iou))
     return found
+
+
+def differ(tables: Sequence[Table], name: str) -> str:
+    """Why the readers of two modalities are not the same ones; "" if they are."""
+    named = [
+        {cells[column] for _, cells in table.numbered()} - {""}
+        for table in tables
+        if (column := column_of(table, name)) is not None
+    ]
+    if len(named) < 2 or named[0] == named[1]:
+        return ""
+    if len(named[0]) != len(named[1]):
+        return (
+            f"{name} has {len(named[1])} readers, the first file {len(named[0])}: each "
+            "must read each modality"
+        )
+    return f"{name} names other readers than the first file"
+
+
+def note(
+    by_reader: Sequence[Sequence[np.ndarray]],
+    marked: Sequence[np.ndarray],
+    rule: Consensus,
+) -> str:
+    """What became of the boxes, in a sentence without its full stop."""
+    drawn = sum(len(boxes) for own in by_reader for boxes in own)
+    lost = sum(
+        any(len(own[i]) for own in by_reader) and not len(boxes)
+        for i, boxes in enumerate(marked)
+    )
+    lesions = sum(map(len, marked))
+    return (
+        f"{drawn} boxes of {len(by_reader)} readers are {lesions} lesions "
+        f"that at least {rule.least} of them drew (overlap of {rule.iou:g} or more); "
+        f"{lost} image(s) with boxes keep none"
+    )

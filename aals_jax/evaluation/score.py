@@ -11,6 +11,7 @@ from aals_jax.evaluation import (
     curve_tables,
     examples,
     flow,
+    groups,
     result,
     study_facts,
     submissions,
@@ -19,6 +20,7 @@ from aals_jax.metrics import (
     definitions,
     further,
     likelihood,
+    matching,
     measurement,
     multiplicity,
     operating,
@@ -59,7 +61,8 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     submission = submissions.read(submitted)
     check_hit(submission, options.hit)
     _check_comparison(submitted, options)
-    names = _system_names(submission, submitted)
+    submission, dropped = without_ignored(submission, options.hit)
+    names = submission.names
     with log.progress("scoring") as update:
         measurements = {}
         for number, name in enumerate(names):
@@ -102,14 +105,14 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
         ),
         further=figures,
         curve_points=curve_tables.as_lists(curves),
-        data={"source": "tables of detections", **_counts(first.truth)},
-        notes=_notes(submission),
+        data={"source": _source(submission), **_counts(first.truth)},
+        notes=_notes(submission, dropped),
         flow=flow.of_tables(
             submission.truth, submission.split, exclusions=options.study.exclusions
         ),
         study=options.study.as_json(),
         settings={
-            **options.hit.described(),
+            **(options.hit.described() if first.truth.marked else {}),
             **dataclasses.asdict(options.bootstrap),
         },
     )
@@ -121,17 +124,57 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     )
 
 
+def without_ignored(
+    submission: submissions.Submission, hit: readings.Hit
+) -> tuple[submissions.Submission, int]:
+    """Leaves out detections in regions to ignore: neither hits nor false.
+
+    A detection that hits a lesion, or comes second to one, stays, wherever it lies.
+
+    Returns:
+        The submission, and how many detections were left out.
+    """
+    if not any(map(len, submission.ignored)):
+        return submission, 0
+    systems, dropped = [], 0
+    for system in submission.detections:
+        lesions = submission.truth.lesions
+        match = matching.match_images(system, lesions, **hit.matching)
+        start, kept = 0, []
+        for rows, regions in zip(system, submission.ignored, strict=True):
+            lesion_of = match.lesion_of[start : start + len(rows)]
+            start += len(rows)
+            inside = _inside(matching.center(rows[:, :-1]), regions)
+            away = inside & (lesion_of == matching.FALSE_POSITIVE)
+            kept.append(rows[~away])
+            dropped += int(away.sum())
+        systems.append(kept)
+    return dataclasses.replace(submission, detections=systems), dropped
+
+
+def _inside(points: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """bool[k], points f64[k, 2] that lie in one of the regions f64[m, 4]."""
+    x, y = points.T[:, :, None]
+    x0, y0, x1, y1 = regions.T[:, None, :]
+    return np.any((x >= x0) & (x < x1) & (y >= y0) & (y < y1), axis=1)
+
+
 def check_hit(submission: submissions.Submission, hit: readings.Hit) -> None:
     """Raises ValueError for a hit rule that these coordinates can't have."""
-    points = any(np.shape(places)[-1] == 2 for places in submission.truth.lesions)
+    truth, every = submission.truth, [r for s in submission.detections for r in s]
+    points = any(len(p) and np.shape(p)[-1] != 4 for p in truth.lesions)
+    in_space = {np.shape(p)[-1] == 3 for p in truth.lesions if len(p)}
+    in_space |= {np.shape(rows)[-1] == 4 for rows in every if len(rows)}
+    if len(in_space) > 1:
+        raise ValueError("lesions and detections must both have x, y or both x, y, z")
+    if True in in_space and hit.rule != "distance":
+        points = True
     if points and hit.rule != "distance":
         raise ValueError(
             f"the lesions are points, which hit_rule={hit.rule} can't judge: give "
             "--hit_rule=distance --distance=REACH"
         )
-    if hit.rule == "iou" and any(
-        np.shape(rows)[-1] == 3 for system in submission.detections for rows in system
-    ):
+    if hit.rule == "iou" and any(np.shape(rows)[-1] == 3 for rows in every):
         raise ValueError("--hit_rule=iou needs boxes in every table of detections")
 
 
@@ -143,7 +186,8 @@ def _measure(
 ) -> Measurement:
     """One system, on the test rows; thresholds come from the validation rows."""
     truth = submission.truth
-    score, detections = submission.scores[number], submission.detections[number]
+    score = submission.image_scores()[number]
+    detections = submission.detections[number]
 
     def part(rows: np.ndarray) -> tuple[readings.Truth, readings.Reading]:
         part_truth = truth.select(rows)
@@ -173,16 +217,6 @@ def _measure(
         prevalence=options.wanted.prevalence,
     )
     return dataclasses.replace(measured, operating_points=counted)
-
-
-def _system_names(
-    submission: submissions.Submission, submitted: submissions.Files
-) -> tuple[str, ...]:
-    """One for each system; readers are numbered, since names may be of persons."""
-    tables = ("detections", "detections_b")[: len(submitted.detections)]
-    if not submission.read_by:
-        return tables
-    return tuple(f"{tables[i]}, reader {j + 1}" for i, j in submission.read_by)
 
 
 def _of_readers(
@@ -227,20 +261,39 @@ def _rows(submission: submissions.Submission, split: str) -> np.ndarray:
 def _counts(truth: readings.Truth) -> dict[str, Any]:
     return {
         **definitions.image_set(truth, np.arange(len(truth))),
-        "n_judged": len(truth.judged_rows),
+        **({"n_judged": len(truth.judged_rows)} if truth.marked else {}),
     }
 
 
-def _notes(submission: submissions.Submission) -> list[str]:
-    notes = [f"The score of an image is that of {submission.score_source}."]
-    notes += submission.notes
+def _source(submission: submissions.Submission) -> str:
+    if submission.truth.marked:
+        return "tables of detections"
+    return "tables of images, without marked lesions"
+
+
+def _notes(submission: submissions.Submission, dropped: int) -> list[str]:
+    given = submission.scores is not None
+    source = "the images table" if given else "its highest detection"
+    notes = [f"The score of an image is that of {source}."]
+    notes += [f"{note}." for note in submission.notes]
     if submission.read_by:
         count = 1 + max(reader for _, reader in submission.read_by)
         notes.append(
             f"{count} readers, numbered by the order of their names. An image without "
             "a row of a reader was read by them, and nothing was found."
         )
-    unjudged = int(np.sum(~submission.truth.judged))
+    truth = submission.truth
+    if not truth.marked:
+        notes.append("No lesions were given: nothing is measured at lesion level.")
+    unjudged = int(np.sum(~truth.judged)) if truth.marked else 0
+    regions = sum(map(len, submission.ignored))
+    if regions:
+        notes.append(
+            f"{regions} region(s) of the ground truth are marked iscrowd or ignore: "
+            f"{dropped} detection(s) in them are neither hits nor false. An image with "
+            "nothing but a crowd is positive, one with nothing but an ignored region "
+            "is negative, unless --images says otherwise."
+        )
     if unjudged:
         notes.append(
             f"{unjudged} positive image(s) have no marked lesion: lesion-level metrics "
@@ -250,10 +303,16 @@ def _notes(submission: submissions.Submission) -> list[str]:
         notes.append("Each image counts as a patient of its own.")
     if submission.left_out:
         notes.append(
-            "Columns with dates, or too many values to be subgroups, left out: "
-            f"{', '.join(submission.left_out)}."
+            "Columns that look like identifiers, names, dates or free text, or have "
+            "too many values for the number of images, are no subgroups: "
+            f"{', '.join(map(_shown, submission.left_out))}."
         )
     return notes
+
+
+def _shown(column: str) -> str:
+    """A column's name, unless it looks like a cell: of a table without a header."""
+    return "one without a proper name" if groups.names_somebody([column]) else column
 
 
 def _pictures(
@@ -263,6 +322,8 @@ def _pictures(
     folder = options.pictures
     if folder is None:
         return []
+    if any(np.shape(rows)[-1] == 4 for rows in first.reading.detections):
+        raise ValueError("--pictures shows flat images, and the places have a depth")
     rows = _rows(submission, "test")
     missing = 0
 

@@ -182,9 +182,17 @@ def definition(name: str, hit: Hit) -> str:
 
 
 def available(*readings: Reading) -> list[str]:
-    """The metrics that all of the readings have: `froc_area` needs maps."""
+    """The metrics that all of the readings have.
+
+    `froc_area` needs maps, and whatever is about lesions needs marked ones.
+    """
     has_maps = all(reading.area is not None for reading in readings)
-    return [name for name in METRICS if has_maps or name != "froc_area"]
+    is_marked = all(reading.marked for reading in readings)
+    return [
+        name
+        for name, metric in METRICS.items()
+        if (has_maps or name != "froc_area") and (is_marked or metric.is_image_level)
+    ]
 
 
 def draw_metrics(
@@ -361,11 +369,12 @@ def difference_text(entry: Mapping[str, Any]) -> str:
 
 def image_set(truth: Truth, rows: np.ndarray) -> Entry:
     """The set that a number is about: counts, and the share of positives."""
+    lesions = int(sum(len(truth.lesions[i]) for i in rows))
     return {
         "n_images": len(rows),
         "n_patients": len(set(truth.patient[rows])),
         "n_positive": int(np.sum(truth.label[rows])),
-        "n_lesions": int(sum(len(truth.lesions[i]) for i in rows)),
+        **({"n_lesions": lesions} if truth.marked else {}),
         "prevalence": number(np.mean(truth.label[rows])) if len(rows) else None,
     }
 

@@ -100,7 +100,8 @@ def measure(
     rule = definitions.HITS[hit.rule].format(**dataclasses.asdict(hit))
     found = {}
     for name, figure in FIGURES.items():
-        if not figure.is_wanted(wanted):
+        unmarked = figure.level == "lesion" and not truth.marked
+        if unmarked or not figure.is_wanted(wanted):
             continue
         reason = figure.reason(case)
         found[name] = {

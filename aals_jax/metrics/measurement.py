@@ -214,7 +214,7 @@ def curves(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[str, An
         (reading.count, FALSE_POSITIVES_PER_IMAGE),
         (reading.area, ACTIVATED_SHARES),
     ):
-        if data is None or froc.undefined_reason(data):
+        if data is None or not truth.marked or froc.undefined_reason(data):
             continue
         points = froc.froc_curve(data)
         lines[data.definition] = points.false_rate, points.sensitivity
@@ -245,7 +245,7 @@ def reliability(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[st
     columns = (exact.mean_score, exact.observed, low, high, exact.count)
     names = ("mean_score", "observed", "low", "high", "count")
     bins = [
-        dict(zip(names, map(number, row), strict=True))
+        dict(zip(names, map(number, row), strict=True)) | {"count": int(row[-1])}
         for row in zip(*columns, strict=True)
     ]
     return {"definition": definition, "bins": bins}

@@ -39,7 +39,7 @@ def choose(truth: Truth, reading: Reading) -> list[Point]:
         )
         rule = f"the most sensitive threshold with specificity >= {wanted:g}"
         points.append(Point(f"specificity {wanted:.2f}", "image", rule, best.threshold))
-    for wanted in FALSE_POSITIVES:
+    for wanted in FALSE_POSITIVES if truth.marked else ():
         rule = f"the lowest threshold with at most {wanted:g} false positives an image"
         name = f"{wanted:g} false positives an image"
         threshold = false_positive_threshold(reading, wanted)

@@ -57,6 +57,8 @@ def figures(
     """
     found = {}
     for name, merit in MERITS.items():
+        if merit.level == "lesion" and not truth.marked:
+            continue
         figure: dict[str, Any] = {
             "title": f"Several readers: {merit.title}",
             "definition": _DEFINITION.format(merit=merit.words),

@@ -23,6 +23,7 @@ class Truth:
     lesions: Sequence[np.ndarray]  # n of f[k, 4] boxes or f[k, 2] points
     groups: Mapping[str, np.ndarray]  # column -> str[n], "" where unknown
     unit: tuple[float, str] = (1.0, "px")  # size and name of a unit of coordinates
+    marked: bool = True  # False: nobody marked lesions, there are image labels alone
 
     def __len__(self) -> int:
         return len(self.label)
@@ -40,6 +41,7 @@ class Truth:
             lesions=[self.lesions[i] for i in rows],
             groups={name: values[rows] for name, values in self.groups.items()},
             unit=self.unit,
+            marked=self.marked,
         )
 
 
@@ -77,6 +79,7 @@ class Reading:
     match: matching.Match  # on the judged images, numbered in their order
     count: froc.FrocData  # on the judged images, from the match
     area: froc.FrocData | None  # on the judged images, from maps; None without maps
+    marked: bool = True  # of its truth; False: image-level metrics alone
 
     def select(self, truth: Truth, rows: np.ndarray, *, hit: Hit) -> "Reading":
         """The reading of some images alone; `truth` is that of all.
@@ -113,4 +116,5 @@ def read(
     if hit.repeats == "false":
         match = repeats.as_false(match, [detections[i] for i in rows])
     count = froc.matched_data(match, len(rows))
-    return Reading(np.asarray(score, np.float64), list(detections), match, count, area)
+    score = np.asarray(score, np.float64)
+    return Reading(score, list(detections), match, count, area, truth.marked)

@@ -85,9 +85,13 @@ def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str
     filled = [boxes for boxes in lesions if len(boxes)]
     if not filled or any(np.shape(boxes)[-1] != 4 for boxes in filled):
         return []  # points have no size
+    # rounded, so that x + width of decimal coordinates makes no sizes of its own
     size = np.concatenate([_side(boxes) for boxes in lesions])
+    size = np.array([float(f"{side:.9g}") for side in size])
     edges = np.quantile(size, [1 / 3, 2 / 3])
     third = np.searchsorted(edges, size, side="right")
+    if len(set(third.tolist())) < 2:
+        return []  # lesions of one size make no groups
     sizes = []
     for number, name in enumerate(SIZES):
         mask = third == number
@@ -99,7 +103,7 @@ def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str
         sizes.append(
             {
                 "column": "lesion size",
-                "group": f"{name}, {low:.0f} to {high:.0f} {unit}",
+                "group": f"{name}, {_length(low)} to {_length(high)} {unit}",
                 **image_set(truth, rows),
                 "n_lesions": int(mask.sum()),
                 "metrics": {"froc_count": _score_of(data, draws)},
@@ -126,6 +130,11 @@ def _score_of(data: froc.FrocData, draws: TruthDraws) -> Entry:
             reason=froc.undefined_reason(data),
         )
     )
+
+
+def _length(side: float) -> str:
+    """Whole units where they are many: 117, 23.5, 0.04."""
+    return f"{side:.0f}" if side >= 100 else f"{side:.3g}"
 
 
 def _score(data: froc.FrocData, weights: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Subgroups: each is measured as if it stood alone, with its counts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -127,3 +129,17 @@ def test_points_have_no_size():
     reading = readings.read(points, np.zeros(60), [np.empty((0, 3))] * 60, hit=hit)
     draws = TruthDraws(points, BOOTSTRAP)
     assert subgroups.measure_groups(points, reading, draws=draws, hit=hit) == []
+
+
+def test_lesions_of_one_size_make_no_groups():
+    for size in (20.0, 0.1 + 0.2):  # equal but for rounding
+        truth, reading = simulated(sizes=(size, 0.3 if size < 1 else size))
+        assert not rows(truth, reading, "lesion size")
+
+
+def test_sizes_are_told_in_their_unit():
+    truth, reading = simulated(sizes=(0.04, 0.08, 0.16))
+    truth = dataclasses.replace(truth, unit=(1.0, "units of the tables"))
+    assert next(iter(rows(truth, reading, "lesion size"))) == (
+        "small, 0.04 to 0.04 units of the tables"
+    )
