@@ -178,3 +178,25 @@ def test_points_have_no_coco_ap_but_a_reason(tmp_path):
     (tmp_path / "detections_a.csv").write_text("image,x,y,score\nfilm0.png,5,5,0.5\n")
     figures = run(tmp_path, "a", wanted=further.Wanted(coco_ap=True))["further"]
     assert "points" in figures["detections"]["coco_ap"]["reason"]
+
+
+def test_image_scores_alone_have_the_figures_of_image_level(tmp_path):
+    write(tmp_path)
+    rng = np.random.default_rng(0)
+    rows = (tmp_path / "images.csv").read_text().splitlines()
+    scored = [f"{row},{0.01 + 0.98 * rng.random():.3f}" for row in rows[1:]]
+    (tmp_path / "images.csv").write_text(
+        "\n".join([f"{rows[0]},score", *scored]) + "\n"
+    )
+    files = submissions.Files(
+        images=tmp_path / "images.csv", lesions=None, detections=()
+    )
+    options = score.ScoreOptions(
+        readings.Hit(), Bootstrap(50, 0), wanted=further.Wanted(partial_fpr=(0.2,))
+    )
+    path = score.score(files, tmp_path / "out", options=options)
+    result = json.loads(path.read_text())
+    assert faults_of(result) == []
+    figures = result["further"]["score"]
+    assert {figure["level"] for figure in figures.values()} == {"image", "patient"}
+    assert set(result["curve_points"]["score"]) == {"roc", "precision_recall"}
