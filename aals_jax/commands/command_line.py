@@ -315,7 +315,9 @@ def parse(command: Command) -> None:
             f"see --mode={command.mode} --help"
         )
     missing = [f"--{n}" for n in command.required if not command.values[n].value]
-    if missing and not any(command.values[name].value for name in command.alone):
+    if any(command.values[name].value for name in command.alone):
+        return
+    if missing:
         raise UsageError(
             f"--mode={command.mode} needs {', '.join(missing)}; "
             f"see --mode={command.mode} --help"

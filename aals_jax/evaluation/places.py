@@ -187,9 +187,13 @@ def _check_sources(
             name, who = layout.cell(cells, "image"), layout.cell(cells, meaning)
             if first.setdefault(name, who) != who:
                 text = f"its image has rows of several {meaning}s: one table holds one"
+                column = layout.columns[meaning]
                 if layout.kind is Kind.LESIONS:
                     text = "its image was read by several readers, whose boxes of one "
-                    text += "lesion would count as several: keep one, or a consensus"
+                    text += "lesion would count as several: give --consensus=N, how "
+                    text += f"many a lesion needs, with --drawn_by={column}"
+                elif meaning == "reader":
+                    text += f", unless --reader={column} is given"
                 faults.add(table, number, text)
                 break
 

@@ -12,8 +12,6 @@ import numpy as np
 from aals_jax.metrics import consensus
 from data.cxr_registry.tables.formats import Table
 
-# Columns that say who drew a lesion, in any case: VinDr's, and what else is seen.
-USUAL = ("reader", "rad_id", "radiologist", "annotator", "rater", "observer")
 MOST = 50  # more names than this are no readers, but something else
 
 Tell = Callable[[Table, int | None, str], None]  # table, row, what is wrong
@@ -32,25 +30,6 @@ def column_of(table: Table, name: str) -> str | None:
     """The column of that name, in any case."""
     found = (own for own in table.columns if own.lower() == name.lower())
     return next(found, None)
-
-
-def undeclared(table: Table) -> str:
-    """Why lesions with a reader's column can't be counted as they are; "" if they can.
-
-    Three readers' boxes of one lesion would be three lesions.
-    """
-    for name in USUAL:
-        column = column_of(table, name)
-        if column is None:
-            continue
-        names = {cells[column] for _, cells in table.numbered()} - {""}
-        if len(names) > 1:
-            return (
-                f"was drawn by {len(names)} readers (column {column}), who may have "
-                "drawn one lesion several times: give --consensus=N, the readers that "
-                f"a lesion needs, with --drawn_by={column}"
-            )
-    return ""
 
 
 def split(table: Table, name: str, tell: Tell) -> list[Table]:

@@ -274,14 +274,17 @@ def _source(submission: submissions.Submission) -> str:
 def _notes(submission: submissions.Submission, dropped: int) -> list[str]:
     given = submission.scores is not None
     source = "the images table" if given else "its highest detection"
+    if given and submission.read_by:
+        source = "its reader's rating"
     notes = [f"The score of an image is that of {source}."]
     notes += [f"{note}." for note in submission.notes]
     if submission.read_by:
         count = 1 + max(reader for _, reader in submission.read_by)
-        notes.append(
-            f"{count} readers, numbered by the order of their names. An image without "
-            "a row of a reader was read by them, and nothing was found."
-        )
+        notes.append(f"{count} readers, numbered by the order of their names.")
+        if not given:
+            notes.append(
+                "An image without a row of a reader was read, and nothing was found."
+            )
     truth = submission.truth
     if not truth.marked:
         notes.append("No lesions were given: nothing is measured at lesion level.")

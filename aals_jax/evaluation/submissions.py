@@ -103,6 +103,10 @@ def read(files: Files) -> Submission:
     detections, read_by = tables.detections, ()
     if files.reader is not None:
         detections, read_by = _by_reader(tables.detections, files.reader, faults)
+    are_ratings = bool(read_by) and all(own.places is None for _, own in detections)
+    if are_ratings and files.lesions is not None:
+        text = "has ratings without places, which judge no lesion: leave --lesions out"
+        faults.add(detections[0][0], None, text)
     systems = [
         places.read(
             *each,
@@ -111,7 +115,7 @@ def read(files: Files) -> Submission:
             lesions=found.places,
             faults=faults,
         )
-        for each in detections
+        for each in (() if are_ratings else detections)
     ]
     patient = image_rows.patients_of(table, rows, layout, faults)
     scores = image_rows.scores_of(
@@ -120,6 +124,8 @@ def read(files: Files) -> Submission:
     if scores and files.reader is not None:
         text = "has image scores, which can't say whose reading they are: take them out"
         faults.add(table, None, text)
+    if are_ratings:
+        scores = [_ratings(*each, number_of or {}, faults) for each in detections]
     split = image_rows.splits_of(table, rows, layout, patient, faults)
     groups, left_out = image_rows.groups_of(table, rows, layout, patient, faults)
     faults.stop()
@@ -168,8 +174,6 @@ def _lesions(
     """What lies on each image: as drawn, or as enough readers drew it."""
     table, layout = table_layout
     if consensus is None:
-        if why := readers.undeclared(table):
-            faults.add(table, None, why)
         return places.read(table, layout, images, category=category, faults=faults)
     # what one reader drew on a negative image needs no second one to agree
     anywhere = dataclasses.replace(images, label=np.ones_like(images.label))
@@ -192,6 +196,33 @@ def _lesions(
     note = readers.note(by_reader, marked, consensus)
     notes = (*(n for part in parts for n in part.notes), note)
     return places.Found(marked, ignored, notes)
+
+
+def _ratings(
+    table: Table, layout: Layout, number_of: Mapping[str, int], faults: Faults
+) -> np.ndarray:
+    """f64[n], one reader's rating of each image, of a table without places."""
+    found = np.full(len(number_of), np.nan)
+    first: dict[int, int] = {}
+    lacks = [name for name in ("image", "score") if name not in layout.columns]
+    if lacks:
+        faults.add(table, None, f"no column {', '.join(lacks)}: a row is one rating")
+        return found
+    for row, cells in table.numbered():
+        image = number_of.get(layout.cell(cells, "image"))
+        rating = image_rows.as_number(layout.cell(cells, "score"))
+        if image is None:
+            faults.add(table, row, "its image is not in the images table")
+        elif image in first:
+            faults.add(table, row, f"its reader's rating of row {first[image]} again")
+        elif not np.isfinite(rating):
+            faults.add(table, row, "the rating must be a finite number")
+        else:
+            first[image], found[image] = row, rating
+    if missing := int(np.isnan(found).sum()):
+        text = f"a reader has no rating of {missing} image(s): each must rate all"
+        faults.add(table, None, text)
+    return found
 
 
 def _by_reader(

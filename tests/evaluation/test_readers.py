@@ -101,6 +101,42 @@ def test_all_readers_are_analysed_together_and_nobody_is_named(tmp_path):
         assert "random" in text.lower()
 
 
+def test_ratings_without_places_are_enough_for_auroc(tmp_path):
+    write(tmp_path)
+    rng = np.random.default_rng(1)
+    label = np.arange(40) % 2 == 0
+    for name, skill in (("a", 1.5), ("b", 1.0)):
+        rows = ["Reader,image,score"]
+        for r in range(3):
+            rating = np.round(rng.normal(size=40) + skill * label, 2)
+            rows += [f"Lee{r},film{i}.png,{rating[i]}" for i in range(40)]
+        (tmp_path / f"detections_{name}.csv").write_text("\n".join(rows) + "\n")
+
+    def ratings(lesions=None):
+        files = submissions.Files(
+            images=tmp_path / "images.csv",
+            lesions=lesions,
+            detections=tuple(tmp_path / f"detections_{name}.csv" for name in "ab"),
+            reader="reader",
+        )
+        options = score.ScoreOptions(readings.Hit(), Bootstrap(50, 0))
+        path = score.score(files, tmp_path / "out", options=options)
+        return json.loads(path.read_text())
+
+    result = ratings()
+    assert faults_of(result) == []
+    figures = result["further"]["all readers"]
+    assert set(figures) == {"readers_auroc"}
+    assert len(figures["readers_auroc"]["rows"]) == 3
+    assert any("its reader's rating" in note for note in result["notes"])
+    with pytest.raises(submissions.SubmissionError, match="leave --lesions out"):
+        ratings(tmp_path / "lesions.csv")
+    whole = (tmp_path / "detections_b.csv").read_text().splitlines()
+    (tmp_path / "detections_b.csv").write_text("\n".join(whole[:-1]) + "\n")
+    with pytest.raises(submissions.SubmissionError, match="no rating of 1 image"):
+        ratings()
+
+
 def test_one_modality_has_means_over_readers(tmp_path):
     write(tmp_path)
     figure = run(tmp_path, "a")["further"]["all readers"]["readers_wafroc"]
