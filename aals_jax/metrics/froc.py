@@ -213,16 +213,16 @@ def sensitivity_at(
     num_images = len(data.units)
     weights = check_weights(weights, num_images)
     rows = weights.reshape(-1, num_images) if num_images else np.zeros((1, 0))
+    at = np.asarray(limits, np.float64)
+    windows = None
+    if isinstance(data.false, counts.Sparse) and len(rows) > 1 and len(at):
+        windows = counts.windows_around(data.false, data.units, at, rows)
+    curves = _Curves(data, at, windows)
     out = np.empty((len(rows), len(limits)))
     block = max(1, _BLOCK // (num_images + len(data.threshold) + 1))
-    hits, lesions = _hits(data)
     for start in range(0, len(rows), block):
         columns = np.ascontiguousarray(rows[start : start + block].T)
-        last, units = _last_levels(data, columns, np.asarray(limits, np.float64))
-        total = lesions @ columns
-        defined = (units > 0) & (total > 0)
-        recall = hits.weighted(columns)(last) / np.where(defined, total, np.nan)
-        out[start : start + block] = recall.T
+        out[start : start + block] = curves.recall(columns).T
     return out.reshape(*weights.shape[:-1], len(limits))
 
 
@@ -243,16 +243,74 @@ def undefined_reason(data: FrocData) -> str:
     return "" if data.units.sum() > 0 else "no pixel outside the boxes"
 
 
-def _last_levels(
-    data: FrocData, columns: np.ndarray, limits: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights f64[n, r] -> last level within each limit i64[l, r], units f64[r]."""
-    units = data.units @ columns
-    per = np.where(units > 0, units, 1.0)
-    false = data.false.weighted(columns)
-    shape = (len(data.threshold) + 1, columns.shape[1])
-    # The rate is divided, not the limit multiplied: k / n rounds as a literal does.
-    return counts.last_within(lambda level: false(level) / per, limits, shape), units
+class _Curves:
+    """Sensitivities at limits f64[l], for weights f64[n, r] of a replicate a column."""
+
+    def __init__(
+        self, data: FrocData, limits: np.ndarray, windows: counts.Windows | None
+    ):
+        """`windows`: levels among which to look first; None: all of them."""
+        self._data, self._limits, self._windows = data, limits, windows
+        self._hits, self._lesions = _hits(data)
+        last = np.full(len(limits), len(data.threshold))
+        self._every = counts.Windows(np.zeros_like(last), last)
+        if windows is not None and isinstance(data.false, counts.Sparse):
+            self._false_base = data.false.at_or_above(windows.low)
+            self._hits_base = self._hits.at_or_above(windows.low)
+
+    def recall(self, columns: np.ndarray) -> np.ndarray:
+        """f64[l, r]; nan where no lesion, or no unit of the rate, has weight."""
+        units = self._data.units @ columns
+        per = np.where(units > 0, units, 1.0)
+        windows, false = self._windows, self._data.false
+        if windows is None or not isinstance(false, counts.Sparse):
+            recalled = self._search(
+                false.weighted(columns), self._hits.weighted(columns), per, self._every
+            )
+        else:
+            rate = false.near(windows, self._false_base, columns)
+            hits = self._hits.near(windows, self._hits_base, columns)
+            recalled = self._search(rate, hits, per, windows)
+            outside = self._is_outside(rate, per, windows)
+            if outside.any():
+                again = np.ascontiguousarray(columns[:, outside])
+                recalled[:, outside] = self._search(
+                    false.weighted(again),
+                    self._hits.weighted(again),
+                    per[outside],
+                    self._every,
+                )
+        total = self._lesions @ columns
+        defined = (units > 0) & (total > 0)
+        return recalled / np.where(defined, total, np.nan)
+
+    def _search(
+        self,
+        false: counts.AtLevel,
+        hits: counts.AtLevel,
+        per: np.ndarray,
+        windows: counts.Windows,
+    ) -> np.ndarray:
+        """Recalled lesions f64[l, r] at the last level within each limit."""
+        # The rate is divided, not the limit multiplied: k / n rounds as a literal does.
+        last = counts.last_within(
+            lambda level: false(level) / per, self._limits, windows, len(per)
+        )
+        return hits(last)
+
+    def _is_outside(
+        self, false: counts.AtLevel, per: np.ndarray, windows: counts.Windows
+    ) -> np.ndarray:
+        """bool[r], replicates whose last level may lie outside a window."""
+        shape, limits = (len(self._limits), len(per)), self._limits[:, None]
+        low, high = (
+            np.broadcast_to(ends[:, None], shape)
+            for ends in (windows.low, windows.high)
+        )
+        too_high = false(low) / per > limits
+        is_last = high == len(self._data.threshold)
+        too_low = (false(high) / per <= limits) & ~is_last
+        return np.any(too_high | too_low, axis=0)
 
 
 def _hits(data: FrocData) -> tuple[counts.Sparse, np.ndarray]:
