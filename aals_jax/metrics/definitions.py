@@ -199,10 +199,10 @@ def draw_metrics(
     """
     names = [name for name in names if name in available(reading)]
     drawn: dict[str, Drawn] = {}
-    for is_image_level in (True, False):  # one set of images, one pass over its draws
-        group = [n for n in names if METRICS[n].is_image_level == is_image_level]
-        if not group:
-            continue
+    by_draws: dict[int, list[str]] = {}  # one set of images, one pass over its draws
+    for name in names:
+        by_draws.setdefault(id(METRICS[name].draws(draws)), []).append(name)
+    for group in by_draws.values():
         statistics = {name: _statistic(name, truth, reading) for name in group}
         for name in group:
             if METRICS[name].no_interval and not METRICS[name].reason(truth, reading):

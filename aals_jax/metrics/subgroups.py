@@ -5,7 +5,7 @@ differ in more than their name. Read the intervals. A group with fewer patients 
 kind than `intervals.LEAST` has its counts and a reason, and no value to be read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -88,44 +88,61 @@ def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str
     size = np.concatenate([_side(boxes) for boxes in lesions])
     edges = np.quantile(size, [1 / 3, 2 / 3])
     third = np.searchsorted(edges, size, side="right")
+    parts = {
+        number: froc.select_lesions(reading.count, third == number)
+        for number in range(len(SIZES))
+        if np.any(third == number)
+    }
+    entries = _scores_of(parts, draws)
     sizes = []
-    for number, name in enumerate(SIZES):
+    for number, data in parts.items():
         mask = third == number
-        if not mask.any():
-            continue
-        data = froc.select_lesions(reading.count, mask)
         scale, unit = truth.unit
         low, high = scale * size[mask].min(), scale * size[mask].max()
         sizes.append(
             {
                 "column": "lesion size",
-                "group": f"{name}, {low:.0f} to {high:.0f} {unit}",
+                "group": f"{SIZES[number]}, {low:.0f} to {high:.0f} {unit}",
                 **image_set(truth, rows),
-                "n_lesions": int(mask.sum()),
-                "metrics": {"froc_count": _score_of(data, draws)},
+                "n_lesions": len(data.lesion_score),
+                "metrics": {"froc_count": entries[number]},
             }
         )
     return sizes
 
 
-def _score_of(data: froc.FrocData, draws: TruthDraws) -> Entry:
-    """`froc_count` of some lesions, on all judged images."""
-    patient = draws.judged_images.patient
-    with_lesion = len(np.unique(patient[data.lesion_image]))
-    if few := intervals.too_few(lesion=with_lesion):
-        return _without_numbers(few)
-    lesions = np.bincount(data.lesion_image, minlength=len(patient))
-    score = partial(_score, data)
-    drawn = intervals.draw(draws.judged_images, {"": score})[""]
-    return entry(
-        intervals.share_interval(
-            drawn,
-            seed=draws.bootstrap.seed,
-            patients=with_lesion,
-            trials=proportions.effective_number(lesions, patient),
-            reason=froc.undefined_reason(data),
-        )
+def _scores_of(
+    parts: Mapping[int, froc.FrocData], draws: TruthDraws
+) -> dict[int, Entry]:
+    """`froc_count` of some lesions each, on all judged images."""
+    patient, seed = draws.judged_images.patient, draws.bootstrap.seed
+    having = {
+        number: len(np.unique(patient[data.lesion_image]))
+        for number, data in parts.items()
+    }
+    few = {number: intervals.too_few(lesion=count) for number, count in having.items()}
+    drawn = intervals.draw(
+        draws.judged_images,
+        {
+            str(number): partial(_score, data)
+            for number, data in parts.items()
+            if not few[number]
+        },
     )
+    entries = {number: _without_numbers(reason) for number, reason in few.items()}
+    for name, found in drawn.items():
+        data = parts[int(name)]
+        lesions = np.bincount(data.lesion_image, minlength=len(patient))
+        entries[int(name)] = entry(
+            intervals.share_interval(
+                found,
+                seed=seed,
+                patients=having[int(name)],
+                trials=proportions.effective_number(lesions, patient),
+                reason=froc.undefined_reason(data),
+            )
+        )
+    return entries
 
 
 def _score(data: froc.FrocData, weights: np.ndarray) -> np.ndarray:
