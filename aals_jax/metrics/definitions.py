@@ -252,18 +252,16 @@ def _interval(
     if not len(drawn.replicates):
         return Interval(drawn.value, np.nan, np.nan, reason=metric.no_interval)
     having = patients_having(truth, metric.rows(truth), metric.needs)
-    words = {
-        "reason": metric.reason(truth, reading),
-        "few": intervals.too_few(**having),
-    }
+    reason, few = metric.reason(truth, reading), intervals.too_few(**having)
     if not metric.is_share:
-        return intervals.percentile_interval(drawn, seed=seed, **words)
+        return intervals.percentile_interval(drawn, seed=seed, reason=reason, few=few)
     return intervals.share_interval(
         drawn,
         seed=seed,
         patients=min(having.values()),
         trials=metric.trials(truth, reading) if metric.trials else 0.0,
-        **words,
+        reason=reason,
+        few=few,
     )
 
 
