@@ -4,8 +4,9 @@
         [--patients 30 50 100 300] [--replicates 400] [--seed 0] [--out FILE]
 
 Simulated studies whose truth is known. Half of the patients are positive, with all
-their images. "single": one image a patient; "several": 1 to 7, 4 in the mean. Every score is N(mean, 1), of which half the variance is an effect that all images,
-lesions and false positives of a patient share. Then, over the whole population:
+their images. "single": one image a patient; "several": 1 to 7, 4 in the mean. Every
+score is N(mean, 1), of which half the variance is an effect that all images, lesions
+and false positives of a patient share. Then, over the whole population:
 
     share       P(score > t): sensitivity, specificity, PPV, NPV at a fixed threshold
     rate        false positives per image, Poisson with that mean; with several images

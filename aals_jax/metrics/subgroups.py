@@ -6,7 +6,6 @@ kind than `intervals.LEAST` has its counts and a reason, and no value to be read
 """
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,65 +87,60 @@ def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str
     size = np.concatenate([_side(boxes) for boxes in lesions])
     edges = np.quantile(size, [1 / 3, 2 / 3])
     third = np.searchsorted(edges, size, side="right")
-    parts = {
-        number: froc.select_lesions(reading.count, third == number)
-        for number in range(len(SIZES))
+    masks = {
+        name: third == number
+        for number, name in enumerate(SIZES)
         if np.any(third == number)
     }
-    entries = _scores_of(parts, draws)
+    entries = _scores_of(reading.count, masks, draws)
     sizes = []
-    for number, data in parts.items():
-        mask = third == number
+    for name, mask in masks.items():
         scale, unit = truth.unit
         low, high = scale * size[mask].min(), scale * size[mask].max()
         sizes.append(
             {
                 "column": "lesion size",
-                "group": f"{SIZES[number]}, {low:.0f} to {high:.0f} {unit}",
+                "group": f"{name}, {low:.0f} to {high:.0f} {unit}",
                 **image_set(truth, rows),
-                "n_lesions": len(data.lesion_score),
-                "metrics": {"froc_count": entries[number]},
+                "n_lesions": int(mask.sum()),
+                "metrics": {"froc_count": entries[name]},
             }
         )
     return sizes
 
 
 def _scores_of(
-    parts: Mapping[int, froc.FrocData], draws: TruthDraws
-) -> dict[int, Entry]:
+    data: froc.FrocData, masks: Mapping[str, np.ndarray], draws: TruthDraws
+) -> dict[str, Entry]:
     """`froc_count` of some lesions each, on all judged images."""
-    patient, seed = draws.judged_images.patient, draws.bootstrap.seed
+    patient, image = draws.judged_images.patient, data.lesion_image
     having = {
-        number: len(np.unique(patient[data.lesion_image]))
-        for number, data in parts.items()
+        name: len(np.unique(patient[image[mask]])) for name, mask in masks.items()
     }
-    few = {number: intervals.too_few(lesion=count) for number, count in having.items()}
-    drawn = intervals.draw(
-        draws.judged_images,
-        {
-            str(number): partial(_score, data)
-            for number, data in parts.items()
-            if not few[number]
-        },
-    )
-    entries = {number: _without_numbers(reason) for number, reason in few.items()}
-    for name, found in drawn.items():
-        data = parts[int(name)]
-        lesions = np.bincount(data.lesion_image, minlength=len(patient))
-        entries[int(name)] = entry(
+    few = {name: intervals.too_few(lesion=count) for name, count in having.items()}
+    found = {name: _without_numbers(reason) for name, reason in few.items()}
+    names = [name for name, reason in few.items() if not reason]
+    if not names:
+        return found
+
+    def scores(weights: np.ndarray) -> np.ndarray:
+        parts = [masks[name] for name in names]
+        at = froc.sensitivity_of_parts(data, parts, froc.COUNT_LIMITS, weights=weights)
+        return at.mean(axis=-1)
+
+    (values,) = scores(np.ones((1, len(patient))))
+    replicates = np.concatenate([scores(w) for w in draws.judged_images])
+    for name, value, column in zip(names, values, replicates.T, strict=True):
+        lesions = np.bincount(image[masks[name]], minlength=len(patient))
+        found[name] = entry(
             intervals.share_interval(
-                found,
-                seed=seed,
-                patients=having[int(name)],
+                intervals.Drawn(float(value), column),
+                seed=draws.bootstrap.seed,
+                patients=having[name],
                 trials=proportions.effective_number(lesions, patient),
-                reason=froc.undefined_reason(data),
             )
         )
-    return entries
-
-
-def _score(data: froc.FrocData, weights: np.ndarray) -> np.ndarray:
-    return froc.froc_score(data, froc.COUNT_LIMITS, weights=weights)
+    return found
 
 
 def _side(boxes: np.ndarray) -> np.ndarray:

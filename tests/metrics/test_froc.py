@@ -357,3 +357,25 @@ def test_windows_of_levels_change_nothing(monkeypatch, alike):
         by_all_levels(data, (0.1, 0.5), weights[:5]),
     )
     assert used[0] is not None
+
+
+def test_parts_in_one_search_are_each_part_alone():
+    rng = np.random.default_rng(1)
+    n, m, f = 80, 120, 500
+    match = matching.Match(
+        np.where(rng.random(m) < 0.8, np.round(rng.normal(1, 1, m), 1), -np.inf),
+        np.sort(rng.integers(0, n, m)),
+        np.round(rng.normal(0, 1, f), 1),
+        rng.integers(0, n, f),
+        np.empty(0, int),
+    )
+    data = froc.matched_data(match, n)
+    masks = [rng.random(m) < share for share in (0.1, 0.5, 1.0, 0.0)]
+    weights = rng.poisson(1.0, (30, n)).astype(float)
+    for limits in (froc.COUNT_LIMITS, (0.0, 3.0)):
+        found = froc.sensitivity_of_parts(data, masks, limits, weights=weights)
+        for k, mask in enumerate(masks):
+            alone = froc.sensitivity_at(
+                froc.select_lesions(data, mask), limits, weights=weights
+            )
+            np.testing.assert_array_equal(found[:, k], alone)
