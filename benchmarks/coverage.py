@@ -3,10 +3,10 @@
     python benchmarks/coverage.py [--parts shares metrics null few] [--studies 1000]
         [--patients 30 50 100 300] [--replicates 400] [--seed 0] [--out FILE]
 
-Simulated studies whose truth is known in closed form. Half of the patients are positive,
-with all their images. "single": one image a patient; "several": 1 to 7, 4 in the mean.
-Every score is N(mean, 1), of which half the variance is an effect that all images,
-lesions and false positives of a patient share. Then, over the whole population:
+Simulated studies whose truth is known. Half of the patients are positive, with all
+their images. "single": one image a patient; "several": 1 to 7, 4 in the mean. Every
+score is N(mean, 1), of which half the variance is an effect that all images, lesions
+and false positives of a patient share. Then, over the whole population:
 
     share       P(score > t): sensitivity, specificity, PPV, NPV at a fixed threshold
     rate        false positives per image, Poisson with that mean; with several images
@@ -363,23 +363,18 @@ def show(part: str, done: list[dict]) -> None:
         "few": ["p <= 0.05"],
     }
     heads = [f"p: {name}" for name in p_values.get(part, [])]
-    print(
-        f"\n{part}\n\n| metric | patients | images | truth | mean | width | covered | "
-        f"all below | all above | none | {' | '.join(heads)}\n|{'---|' * (10 + len(heads))}"
-    )
+    columns = ["metric", "patients", "images", "truth", "mean", "width", "covered"]
+    columns += ["all below", "all above", "none", *heads]
+    print(f"\n{part}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for cell in done:
         for name, found in cell["found"].items():
             covered = 100 - found["below"] - found["above"]
-            extra = [
-                f"{found.get(f'p{k}', float('nan')):.1f} %" for k in range(len(heads))
-            ]
-            print(
-                f"| {name} | {cell['patients']} | "
-                f"{'several' if cell['several'] else 'single'} | {found['truth']:.3f} | "
-                f"{found['mean']:.3f} | {found['width']:.3f} | {covered:.1f} % | "
-                f"{found['below']:.1f} % | {found['above']:.1f} % | {found['none']:.0f} % | "
-                f"{' | '.join(extra)}"
-            )
+            row = [name, str(cell["patients"])]
+            row += ["several" if cell["several"] else "single"]
+            row += [f"{found[key]:.3f}" for key in ("truth", "mean", "width")]
+            shares = [covered, *(found[key] for key in ("below", "above", "none"))]
+            shares += [found.get(f"p{k}", np.nan) for k in range(len(heads))]
+            print(f"| {' | '.join(row + [f'{share:.1f} %' for share in shares])} |")
 
 
 def main() -> None:

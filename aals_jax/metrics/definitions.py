@@ -210,10 +210,10 @@ def draw_metrics(
     """
     names = [name for name in names if name in available(reading)]
     drawn: dict[str, Drawn] = {}
-    for is_image_level in (True, False):  # one set of images, one pass over its draws
-        group = [n for n in names if METRICS[n].is_image_level == is_image_level]
-        if not group:
-            continue
+    by_draws: dict[int, list[str]] = {}  # one set of images, one pass over its draws
+    for name in names:
+        by_draws.setdefault(id(METRICS[name].draws(draws)), []).append(name)
+    for group in by_draws.values():
         statistics = {name: _statistic(name, truth, reading) for name in group}
         for name in group:
             if METRICS[name].no_interval and not METRICS[name].reason(truth, reading):
@@ -263,18 +263,16 @@ def _interval(
     if not len(drawn.replicates):
         return Interval(drawn.value, np.nan, np.nan, reason=metric.no_interval)
     having = patients_having(truth, metric.rows(truth), metric.needs)
-    words = {
-        "reason": metric.reason(truth, reading),
-        "few": intervals.too_few(**having),
-    }
+    reason, few = metric.reason(truth, reading), intervals.too_few(**having)
     if not metric.is_share:
-        return intervals.percentile_interval(drawn, seed=seed, **words)
+        return intervals.percentile_interval(drawn, seed=seed, reason=reason, few=few)
     return intervals.share_interval(
         drawn,
         seed=seed,
         patients=min(having.values()),
         trials=metric.trials(truth, reading) if metric.trials else 0.0,
-        **words,
+        reason=reason,
+        few=few,
     )
 
 

@@ -87,23 +87,24 @@ def auroc_interval(
         nan, with a reason.
     """
     found = _variance([scores], labels, patients)
-    value, method = found.values[0], f"{found.method}, on the logit scale"
-    why = found.reason
-    if found.covariance is not None and value in (0.0, 1.0):
-        why = "perfect separation: the variance is 0, which is no certainty"
-    elif found.covariance is not None and found.covariance[0, 0] <= 0:
-        why = "the variance is 0, which is no certainty"
+    value, covariance, why = found.values[0], found.covariance, found.reason
     low = high = np.nan
-    if not why:
-        half = found.quantile((1 + level) / 2) * np.sqrt(found.covariance[0, 0])
-        half /= value * (1 - value)
-        low, high = special.expit(special.logit(value) + np.array([-half, half]))
+    if covariance is not None:
+        variance = float(covariance[0, 0])
+        if value in (0.0, 1.0):
+            why = "perfect separation: the variance is 0, which is no certainty"
+        elif variance <= 0:
+            why = "the variance is 0, which is no certainty"
+        else:
+            half = found.quantile((1 + level) / 2) * np.sqrt(variance)
+            half /= value * (1 - value)
+            low, high = special.expit(special.logit(value) + np.array([-half, half]))
     return Interval(
         value,
         float(low),
         float(high),
         level=level,
-        method=method,
+        method=f"{found.method}, on the logit scale",
         reason=why,
         note=found.note,
     )

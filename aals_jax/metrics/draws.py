@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator, Sequence
 import numpy as np
 
 from aals_jax.metrics.readings import Truth
+from aals_jax.metrics.roc import DrawnWeights
 
 _CHUNK = 1 << 22  # f64 weights yielded at a time, 32 MiB
 _KEPT = 1 << 25  # bytes of counts that are kept between passes, 32 MiB
@@ -96,7 +97,7 @@ class Draws:
         for times in blocks:
             weights[start : start + len(times)] = np.take(times, self.patient, axis=1)
             start += len(times)
-        return weights
+        return weights.view(DrawnWeights)
 
 
 class TruthDraws:

@@ -16,6 +16,7 @@ from aals_jax.metrics import (
     intervals,
     operating,
     permutation,
+    proportions,
     roc,
     subgroups,
 )
@@ -226,6 +227,9 @@ def curves(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[str, An
     return lines
 
 
+INTERVAL_OF_BINS = f"95 % {proportions.WILSON}{proportions.EFFECTIVE}"
+
+
 def reliability(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[str, Any]:
     """The reliability curve with bands, or the reason why there is none."""
     definition = (
@@ -235,17 +239,17 @@ def reliability(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[st
     if reason := calibration.undefined_reason(reading.score):
         return {"definition": definition, "bins": [], "reason": reason}
     exact = calibration.reliability(reading.score, truth.label)
+    patient = draws.all_images.patient
 
-    def observed(weights: np.ndarray) -> np.ndarray:
-        return calibration.reliability(
-            reading.score, truth.label, weights=weights
-        ).observed
-
-    low, high = intervals.patient_band(draws.all_images, observed)
+    found = [
+        proportions.proportion(truth.label[rows], np.ones(len(rows)), patient[rows])
+        for rows in calibration.members(reading.score)
+    ]
+    low, high = np.array([[each.low, each.high] for each in found]).T
     columns = (exact.mean_score, exact.observed, low, high, exact.count)
     names = ("mean_score", "observed", "low", "high", "count")
     bins = [
         dict(zip(names, map(number, row), strict=True)) | {"count": int(row[-1])}
         for row in zip(*columns, strict=True)
     ]
-    return {"definition": definition, "bins": bins}
+    return {"definition": definition, "bins": bins, "interval": INTERVAL_OF_BINS}

@@ -5,8 +5,7 @@ differ in more than their name. Read the intervals. A group with fewer patients 
 kind than `intervals.LEAST` has its counts and a reason, and no value to be read.
 """
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -92,12 +91,14 @@ def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str
     third = np.searchsorted(edges, size, side="right")
     if len(set(third.tolist())) < 2:
         return []  # lesions of one size make no groups
+    masks = {
+        name: third == number
+        for number, name in enumerate(SIZES)
+        if np.any(third == number)
+    }
+    entries = _scores_of(reading.count, masks, draws)
     sizes = []
-    for number, name in enumerate(SIZES):
-        mask = third == number
-        if not mask.any():
-            continue
-        data = froc.select_lesions(reading.count, mask)
+    for name, mask in masks.items():
         scale, unit = truth.unit
         low, high = scale * size[mask].min(), scale * size[mask].max()
         sizes.append(
@@ -106,39 +107,49 @@ def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str
                 "group": f"{name}, {_length(low)} to {_length(high)} {unit}",
                 **image_set(truth, rows),
                 "n_lesions": int(mask.sum()),
-                "metrics": {"froc_count": _score_of(data, draws)},
+                "metrics": {"froc_count": entries[name]},
             }
         )
     return sizes
 
 
-def _score_of(data: froc.FrocData, draws: TruthDraws) -> Entry:
-    """`froc_count` of some lesions, on all judged images."""
-    patient = draws.judged_images.patient
-    with_lesion = len(np.unique(patient[data.lesion_image]))
-    if few := intervals.too_few(lesion=with_lesion):
-        return _without_numbers(few)
-    lesions = np.bincount(data.lesion_image, minlength=len(patient))
-    score = partial(_score, data)
-    drawn = intervals.draw(draws.judged_images, {"": score})[""]
-    return entry(
-        intervals.share_interval(
-            drawn,
-            seed=draws.bootstrap.seed,
-            patients=with_lesion,
-            trials=proportions.effective_number(lesions, patient),
-            reason=froc.undefined_reason(data),
+def _scores_of(
+    data: froc.FrocData, masks: Mapping[str, np.ndarray], draws: TruthDraws
+) -> dict[str, Entry]:
+    """`froc_count` of some lesions each, on all judged images."""
+    patient, image = draws.judged_images.patient, data.lesion_image
+    having = {
+        name: len(np.unique(patient[image[mask]])) for name, mask in masks.items()
+    }
+    few = {name: intervals.too_few(lesion=count) for name, count in having.items()}
+    found = {name: _without_numbers(reason) for name, reason in few.items()}
+    names = [name for name, reason in few.items() if not reason]
+    if not names:
+        return found
+
+    def scores(weights: np.ndarray) -> np.ndarray:
+        parts = [masks[name] for name in names]
+        at = froc.sensitivity_of_parts(data, parts, froc.COUNT_LIMITS, weights=weights)
+        return at.mean(axis=-1)
+
+    (values,) = scores(np.ones((1, len(patient))))
+    replicates = np.concatenate([scores(w) for w in draws.judged_images])
+    for name, value, column in zip(names, values, replicates.T, strict=True):
+        lesions = np.bincount(image[masks[name]], minlength=len(patient))
+        found[name] = entry(
+            intervals.share_interval(
+                intervals.Drawn(float(value), column),
+                seed=draws.bootstrap.seed,
+                patients=having[name],
+                trials=proportions.effective_number(lesions, patient),
+            )
         )
-    )
+    return found
 
 
 def _length(side: float) -> str:
     """Whole units where they are many: 117, 23.5, 0.04."""
     return f"{side:.0f}" if side >= 100 else f"{side:.3g}"
-
-
-def _score(data: froc.FrocData, weights: np.ndarray) -> np.ndarray:
-    return froc.froc_score(data, froc.COUNT_LIMITS, weights=weights)
 
 
 def _side(boxes: np.ndarray) -> np.ndarray:
