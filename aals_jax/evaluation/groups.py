@@ -69,9 +69,10 @@ _NO_PEOPLE = frozenset(
     _split(
         "date dates datetime time timestamp day month year dob birth birthday "
         "birthdate born path file filename url uri folder comment comments note "
-        "notes report text impression remark remarks postcode zip zipcode reader radiologist "
-        "physician doctor annotator operator technician technologist referrer address "
-        "street device scanner site hospital model machine"
+        "notes report text impression remark remarks postcode zip zipcode "
+        "reader radiologist physician doctor annotator operator technician "
+        "technologist referrer address street device scanner site hospital "
+        "model machine"
     )
 )
 SPLIT_WORDS: Mapping[str, str] = {
