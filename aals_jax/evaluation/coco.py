@@ -18,7 +18,7 @@ from data.cxr_registry.tables.limits import UnreadableTable
 _BOX = ("x", "y", "width", "height")
 _WRAPPERS = ("annotations", "predictions", "detections", "results")
 IGNORED = "ignored"  # column of lesions: "crowd" or "ignore" for a region to ignore
-_FLAGS = {"iscrowd": "crowd", "ignore": "ignore"}  # of an annotation -> that cell
+FLAGS = {"iscrowd": "crowd", "ignore": "ignore"}  # of an annotation -> that cell
 _NO = frozenset(("none", "0", "0.0", "false", ""))  # values of a flag that is not set
 
 
@@ -102,7 +102,7 @@ def _lesions(
         box = _box(table, number, item, faults)
         image = _image(table, number, item, names, faults)
         if box is not None and image is not None:
-            flags = [word for flag, word in _FLAGS.items() if _is_set(item.get(flag))]
+            flags = [word for flag, word in FLAGS.items() if _is_set(item.get(flag))]
             yield {
                 "entry": str(number),
                 "image": image,

@@ -68,10 +68,11 @@ _ATTRIBUTES = frozenset(_split("age sex gender race ethnicity weight height bmi 
 _NO_PEOPLE = frozenset(
     _split(
         "date dates datetime time timestamp day month year dob birth birthday "
-        "birthdate born path file filename url uri folder comment comments note notes report "
-        "text impression remark remarks postcode zip zipcode reader radiologist "
-        "physician doctor annotator operator technician technologist referrer address "
-        "street device scanner site hospital model machine"
+        "birthdate born path file filename url uri folder comment comments note "
+        "notes report text impression remark remarks postcode zip zipcode "
+        "reader radiologist physician doctor annotator operator technician "
+        "technologist referrer address street device scanner site hospital "
+        "model machine"
     )
 )
 SPLIT_WORDS: Mapping[str, str] = {

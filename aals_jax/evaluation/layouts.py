@@ -67,6 +67,7 @@ _FIRST: Mapping[str, tuple[str, ...]] = {
         *("findingname", "pathology", "site", "label", "labels"),
         *("categoryid", "classid", "labelid"),
     ),
+    "ignored": ("ignored", "ignore", "iscrowd", "isignored", "crowd"),
     "reader": _split(
         "reader readerid radid radiologist radiologistid annotator annotatorid "
         "rater raterid observer observerid "
@@ -93,7 +94,7 @@ _OF_KIND = {
         *("image", "label", "score", "score_b", "split", "image_width"),
         "image_height",
     ),
-    Kind.LESIONS: ("image", "lesion", "label", "category", "reader"),
+    Kind.LESIONS: ("image", "lesion", "label", "category", "reader", "ignored"),
     Kind.DETECTIONS: ("image", "score", "category", "reader", "system"),
 }
 _IDS = _split(
@@ -407,6 +408,7 @@ def _notes(
 
 def numbers_of(places: Places, cells: Mapping[str, str]) -> Sequence[str]:
     """The texts of a place's numbers: two, four, or of a list as many as it has."""
-    if len(places.columns) > 1:
-        return [cells[column] for column in places.columns]
-    return re.split(r"[\s,;]+", cells[places.columns[0]].strip("[](){} \t"))
+    texts = [cells[column] for column in places.columns]
+    return (
+        texts if len(texts) > 1 else re.split(r"[\s,;]+", texts[0].strip("[](){} \t"))
+    )

@@ -220,6 +220,10 @@ def _numbers(
                 faults.add(table, number, "its image is not in the images table")
                 continue
             image = known
+        ignored = _ignored(layout.cell(cells, "ignored"))
+        if ignored is None:
+            faults.add(table, number, "ignored must be 1 (a region to ignore) or 0")
+            continue
         label = layout.cell(cells, "label")
         if label and as_label(label) == 0 and layout.kind is Kind.LESIONS:
             faults.add(table, number, "label 0 and a place: is it a lesion or not?")
@@ -252,8 +256,15 @@ def _numbers(
             found.raw.append(raw)
             found.score.append(score)
             found.name.append("" if is_detection else layout.cell(cells, "lesion"))
-            found.ignored.append(cells.get(coco.IGNORED, ""))
+            found.ignored.append(ignored)
     return found
+
+
+def _ignored(cell: str) -> str | None:
+    """ "" for a lesion, what it is for a region to ignore; None: nobody can tell."""
+    if not cell or cell in coco.FLAGS.values():
+        return cell
+    return {1: "ignore", 0: ""}.get(as_label(cell))
 
 
 def _told(column: str) -> str:

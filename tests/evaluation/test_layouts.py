@@ -226,3 +226,15 @@ def test_a_negative_coordinate_is_outside_unless_lesions_have_them(tmp_path):
     assert told[0].startswith("detections.csv row 2: it lies outside the image")
     signed = "image,lesion,x,y\na,1,-10,20\n"
     read(tmp_path, images=IMAGES, lesions=signed, detections=below)
+
+
+def test_regions_to_ignore_are_told_by_a_column(tmp_path):
+    lesions = "image,x0,y0,x1,y1,iscrowd\na,10,10,30,30,0\nc,100,40,160,120,{}\n"
+    for cell, count in (("1", 1), ("True", 1), ("", 0), ("no", 0)):
+        text = lesions.format(cell)
+        found = read(tmp_path, images=IMAGES, lesions=text, detections=DETECTIONS)
+        assert sum(map(len, found.ignored)) == count
+        assert sum(map(len, found.truth.lesions)) == 2 - count
+    text = lesions.format("perhaps")
+    (told,) = faults(tmp_path, images=IMAGES, lesions=text, detections=DETECTIONS)
+    assert told.startswith("lesions.csv row 3: ignored must be 1")
