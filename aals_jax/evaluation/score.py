@@ -60,7 +60,7 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     """
     submission = submissions.read(submitted)
     check_hit(submission, options.hit)
-    _check_comparison(submitted, options)
+    _check_comparison(submission, options)
     submission, dropped = without_ignored(submission, options.hit)
     names = submission.names
     with log.progress("scoring") as update:
@@ -235,18 +235,26 @@ def _of_readers(
     )
 
 
-def _check_comparison(submitted: submissions.Files, options: ScoreOptions) -> None:
+def _check_comparison(
+    submission: submissions.Submission, options: ScoreOptions
+) -> None:
     """Raises ValueError for a primary metric or a margin that can't be."""
-    compared = [n for n, m in definitions.METRICS.items() if not m.no_interval]
-    if options.primary is not None and submitted.reader is not None:
-        raise ValueError("--primary is of two systems, not of several readers")
-    if options.primary is not None and len(submitted.detections) < 2:
-        raise ValueError("--primary is of a comparison: give --detections_b")
-    if options.primary not in (None, *compared) or options.primary == "froc_area":
-        names = ", ".join(name for name in compared if name != "froc_area")
-        raise ValueError(f"--primary={options.primary}: use one of {names}")
-    if options.margin is not None and options.primary is None:
+    primary, marked = options.primary, submission.truth.marked
+    compared = [
+        name
+        for name, metric in definitions.METRICS.items()
+        if not metric.no_interval
+        and name != "froc_area"  # needs maps
+        and (marked or metric.is_image_level)
+    ]
+    if options.margin is not None and primary is None:
         raise ValueError("--margin is of a primary metric: give --primary")
+    if primary is not None and submission.read_by:
+        raise ValueError("--primary is of two systems, not of several readers")
+    if primary is not None and len(submission.names) < 2:
+        raise ValueError("--primary is of two systems: give --detections_b, or score_b")
+    if primary not in (None, *compared):
+        raise ValueError(f"--primary={primary}: use one of {', '.join(compared)}")
 
 
 def _rows(submission: submissions.Submission, split: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What a scoring reports beside its metrics, from tables to JSON, CSV and page."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -198,5 +199,16 @@ def test_image_scores_alone_have_the_figures_of_image_level(tmp_path):
     result = json.loads(path.read_text())
     assert faults_of(result) == []
     figures = result["further"]["score"]
+    named = dataclasses.replace(options, primary="froc_count")
+    with pytest.raises(ValueError, match="score_b"):
+        score.score(files, tmp_path / "out", options=named)
+    both = [f"{row},{0.01 + 0.98 * rng.random():.3f}" for row in scored]
+    head = f"{rows[0]},score,score_b"
+    (tmp_path / "images.csv").write_text("\n".join([head, *both]) + "\n")
+    with pytest.raises(ValueError, match="use one of auroc"):
+        score.score(files, tmp_path / "out", options=named)
+    named = dataclasses.replace(options, primary="auroc", margin=0.1)
+    path = score.score(files, tmp_path / "out", options=named)
+    assert json.loads(path.read_text())["differences"][0]["role"] == "primary"
     assert {figure["level"] for figure in figures.values()} == {"image", "patient"}
     assert set(result["curve_points"]["score"]) == {"roc", "precision_recall"}
