@@ -1,23 +1,29 @@
-"""How often the 95 % intervals hold the truth, on simulated studies of known truth.
+"""How often the 95 % intervals hold the truth, and how often alike systems differ.
 
-    python benchmarks/coverage.py [--studies 1000] [--patients 50 100 300] [--seed 0]
+    python benchmarks/coverage.py [--parts shares metrics null few] [--studies 1000]
+        [--patients 30 50 100 300] [--replicates 400] [--seed 0] [--out FILE]
 
-Each study is a line of --out; what is there already is not done again.
+Simulated studies whose truth is known. Half of the patients are positive, with all
+their images. "single": one image a patient; "several": 1 to 7, 4 in the mean. Every
+score is N(mean, 1), of which half the variance is an effect that all images, lesions
+and false positives of a patient share. Then, over the whole population:
 
-A patient has one to three images and an effect u ~ N(0, 0.3) that all its scores share;
-to it each score adds its own N(0, 0.7). So every score is N(mean, 1), and images of one
-patient are alike. Then, over the whole population and in closed form:
-
+    share       P(score > t): sensitivity, specificity, PPV, NPV at a fixed threshold
+    rate        false positives per image, Poisson with that mean; with several images
+                each patient has a gamma factor of mean 1 and variance 1/2
     auroc       Phi(d / sqrt(2)) for image scores of mean d (positive) and 0 (negative)
-    froc_count  Poisson(3) false detections an image, of mean 0; 90 % of lesions are
-                detected, with scores of mean 2: S(x) = 0.9 (1 - Phi(t - 2)) at the
-                threshold t where 3 (1 - Phi(t)) = x
+    ap          average precision of the same, integrated over the threshold
+    froc_count  Poisson(3) false detections an image, of mean 0; a share q of the one or
+                two lesions of a positive image is detected, with scores of mean m:
+                S(x) = q (1 - Phi(t - m)) at the threshold t where 3 (1 - Phi(t)) = x
     froc_area   pixels of mean 0 outside the boxes, of mean 2 at the centres of lesions:
                 S(x) = 1 - Phi(t - 2) at the threshold t where 1 - Phi(t) = x
+    brier       squared error of Phi(score): integrated likewise
 
-DeLong is for one image a patient, and has one here; the bootstrap is that of the
-package, 2,000 replicates over patients. 30 % of the images are positive. A coverage of
-95 % over 1,000 studies has a standard error of 0.7 %.
+"null" draws two systems that are alike and share the effects of the patients, and
+counts p <= 0.05 and intervals without 0. "few" is the closed form of AUROC with 25
+negative patients and few positive ones. The intervals are those of the package.
+Each cell is a line of --out; what is there already is not done again.
 """
 
 import argparse
@@ -25,6 +31,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -33,27 +40,64 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 from scipy import special
 
-from aals_jax.metrics import delong, froc, intervals, matching, roc
+from aals_jax.metrics import (
+    calibration,
+    delong,
+    froc,
+    intervals,
+    matching,
+    permutation,
+    proportions,
+    roc,
+)
 from aals_jax.metrics.draws import Draws
 
-SHARED = 0.3  # of the variance, by the patient
-PREVALENCE = 0.3
-SHIFT = 1.4657  # of positive images: AUROC 0.85
-LESION, DETECTED, FALSE_PER_IMAGE = 2.0, 0.9, 3.0
+SHARED = 0.5  # of the variance, by the patient
+FALSE_PER_IMAGE = 3.0
 SIDE = 16  # pixels of a map
 BOXES = np.array([[2.0, 2.0, 6.0, 6.0], [9.0, 9.0, 13.0, 13.0]])
 CENTERS = (4, 11)  # row and column of the pixels that hold their centres
 
 
-def truths() -> dict[str, float]:
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What decides the truths; see the module."""
+
+    share: float
+    rate: float
+    shift: float  # d
+    lesion: float  # m
+    detected: float  # q
+
+
+SETTINGS = {
+    "low": Setting(0.03, 0.03, -2.66, 2.0, 0.05),
+    "middle": Setting(0.5, 0.5, 0.0, 2.0, 0.6),
+    "good": Setting(0.85, 2.0, 1.4657, 2.0, 0.9),
+    "high": Setting(0.97, 8.0, 2.66, 4.2, 0.98),
+}
+
+
+def truths(setting: Setting) -> dict[str, float]:
     """The value of each metric in the population."""
     share = np.minimum(np.array(froc.COUNT_LIMITS) / FALSE_PER_IMAGE, 1.0)
-    count = DETECTED * special.ndtr(special.ndtri(share) + LESION)
-    area = special.ndtr(special.ndtri(np.array(froc.AREA_LIMITS)) + LESION)
-    auroc = float(special.ndtr(SHIFT / np.sqrt(2)))
+    count = setting.detected * special.ndtr(special.ndtri(share) + setting.lesion)
+    area = special.ndtr(special.ndtri(np.array(froc.AREA_LIMITS)) + 2.0)
+    at = np.linspace(-9.0, 12.0, 20_001)
+    hits, alarms = special.ndtr(setting.shift - at), special.ndtr(-at)
+    precision = hits / (hits + alarms)
+    density = [
+        np.exp(-((at - m) ** 2) / 2) / np.sqrt(2 * np.pi) for m in (0, setting.shift)
+    ]
+    errors = special.ndtr(at) ** 2 * density[0] + special.ndtr(-at) ** 2 * density[1]
+    auroc = float(special.ndtr(setting.shift / np.sqrt(2)))
     return {
+        "share": setting.share,
+        "rate": setting.rate,
         "auroc": auroc,
-        "auroc, DeLong": auroc,
+        "auroc, closed form": auroc,
+        "ap": float(-np.trapezoid(precision, hits)),
+        "brier": float(np.trapezoid(errors, at) / 2),
         "froc_count": float(count.mean()),
         "froc_area": float(area.mean()),
     }
@@ -61,115 +105,300 @@ def truths() -> dict[str, float]:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Images of a number of patients, with everything that is measured on them."""
+    """Images of a number of patients, as one system reads them."""
 
     patient: np.ndarray  # i64[n]
     label: np.ndarray  # i64[n]
     score: np.ndarray  # f64[n]
     count: froc.FrocData
-    area: froc.FrocData
+    match: matching.Match
+    area: froc.FrocData | None
+
+    def statistics(self) -> dict[str, intervals.Statistic]:
+        found: dict[str, intervals.Statistic] = {
+            "auroc": lambda w: roc.auroc(self.score, self.label, weights=w),
+            "ap": lambda w: roc.average_precision(self.score, self.label, weights=w),
+            "brier": lambda w: calibration.brier_score(
+                special.ndtr(self.score), self.label, weights=w
+            ),
+            "froc_count": lambda w: froc.froc_score(
+                self.count, froc.COUNT_LIMITS, weights=w
+            ),
+        }
+        if self.area is not None:
+            area = self.area
+            found["froc_area"] = lambda w: froc.froc_score(
+                area, froc.AREA_LIMITS, weights=w
+            )
+        return found
 
 
-def simulate(rng: np.random.Generator, patients: int) -> Study:
+def simulate(
+    rng: np.random.Generator,
+    positives: int,
+    negatives: int,
+    several: bool,
+    setting: Setting,
+    *,
+    systems: int = 1,
+    maps: bool = False,
+) -> list[Study]:
     """One study; what is hit is drawn, as matching is exact and not in question."""
-    patient = np.repeat(np.arange(patients), rng.integers(1, 4, patients))
-    n = len(patient)
-    effect = rng.normal(0, np.sqrt(SHARED), patients)[patient]
+    count = positives + negatives
+    images = rng.integers(1, 8, count) if several else np.ones(count, int)
+    patient = np.repeat(np.arange(count), images)
+    n, label = len(patient), (patient < positives).astype(int)
+    effect = rng.normal(0, np.sqrt(SHARED), count)[patient]
+    number = label * rng.integers(1, 3, n)  # lesions, one or two
+    lesion_image = np.repeat(np.arange(n), number)
 
     def scores(image: np.ndarray, mean: float) -> np.ndarray:
         own = rng.normal(mean, np.sqrt(1 - SHARED), image.shape)
         return own + effect[image]
 
-    label = (rng.random(n) < PREVALENCE).astype(int)
-    number = label * rng.integers(1, 3, n)  # lesions, one or two
-    lesion_image = np.repeat(np.arange(n), number)
-    lesion_score = scores(lesion_image, LESION)
-    lesion_score[rng.random(len(lesion_score)) > DETECTED] = -np.inf
-    false_image = np.repeat(np.arange(n), rng.poisson(FALSE_PER_IMAGE, n))
-    found = matching.Match(
-        lesion_score, lesion_image, scores(false_image, 0.0), false_image, np.empty(0)
-    )
-    maps = scores(np.broadcast_to(np.arange(n)[:, None, None], (n, SIDE, SIDE)), 0.0)
-    for k, at in enumerate(CENTERS):
-        maps[number > k, at, at] += LESION
-    return Study(
-        patient=patient,
-        label=label,
-        score=scores(np.arange(n), 0.0) + SHIFT * label,
-        count=froc.matched_data(found, n),
-        area=froc.area_data(maps, [BOXES[:k] for k in number]),
-    )
-
-
-def measure(study: Study, replicates: int, seed: int) -> dict[str, intervals.Interval]:
-    """The 95 % interval of each metric."""
-    statistics = {
-        "auroc": lambda w: roc.auroc(study.score, study.label, weights=w),
-        "froc_count": lambda w: froc.froc_score(
-            study.count, froc.COUNT_LIMITS, weights=w
-        ),
-        "froc_area": lambda w: froc.froc_score(study.area, froc.AREA_LIMITS, weights=w),
-    }
-    draws = Draws(study.patient, replicates=replicates, seed=seed)
-    bootstrapped = {
-        name: intervals.percentile_interval(drawn, seed=seed)
-        for name, drawn in intervals.draw(draws, statistics).items()
-    }
-    first = np.unique(study.patient, return_index=True)[1]
-    single = delong.auroc_interval(study.score[first], study.label[first])
-    return {**bootstrapped, "auroc, DeLong": single}
-
-
-def run(out: Path, patients: int, number: int, replicates: int, seed: int) -> None:
-    """One study, as a line [patients, number, [seed, replicates], {metric: [...]}]."""
-    rng = np.random.default_rng([seed, patients, number])
-    found = measure(simulate(rng, patients), replicates, seed=number)
-    values = {
-        name: [each.value, each.low, each.high, each.rejected]
-        for name, each in found.items()
-    }
-    with out.open("a") as file:
-        file.write(json.dumps([patients, number, [seed, replicates], values]) + "\n")
-
-
-def report(patients: int, studies: list[dict[str, list[float]]]) -> None:
-    for name, truth in truths().items():
-        value, low, high, rejected = np.array([each[name] for each in studies]).T
-        covered = np.mean((low <= truth) & (truth <= high))
-        print(
-            f"| {name} | {patients} | {len(studies)} | {truth:.3f} | "
-            f"{np.nanmean(value):.3f} | {np.nanmean(high - low):.3f} | "
-            f"{100 * covered:.1f} % | {100 * np.mean(high < truth):.1f} % | "
-            f"{100 * np.mean(low > truth):.1f} % | {rejected.sum():.0f} |"
+    def read() -> Study:
+        lesion_score = scores(lesion_image, setting.lesion)
+        lesion_score[rng.random(len(lesion_score)) > setting.detected] = -np.inf
+        false_image = np.repeat(np.arange(n), rng.poisson(FALSE_PER_IMAGE, n))
+        false_score = scores(false_image, 0.0)
+        match = matching.Match(
+            lesion_score, lesion_image, false_score, false_image, np.empty(0, int)
         )
+        area = None
+        if maps:
+            every = np.broadcast_to(np.arange(n)[:, None, None], (n, SIDE, SIDE))
+            values = scores(every, 0.0)
+            for k, at in enumerate(CENTERS):
+                values[number > k, at, at] += 2.0
+            area = froc.area_data(values, [BOXES[:k] for k in number])
+        image_score = scores(np.arange(n), 0.0) + setting.shift * label
+        count_data = froc.matched_data(match, n)
+        return Study(patient, label, image_score, count_data, match, area)
+
+    return [read() for _ in range(systems)]
+
+
+def patients_of(name: str, study: Study) -> tuple[int, float]:
+    """What `share_interval` asks for: patients, and trials at 0 and 1."""
+    kinds = [len(np.unique(study.patient[study.label == k])) for k in (0, 1)]
+    if name.startswith("froc"):
+        lesions = np.bincount(study.count.lesion_image, minlength=len(study.patient))
+        return kinds[1], proportions.effective_number(lesions, study.patient)
+    if name == "brier":
+        once = np.ones(len(study.patient))
+        return sum(kinds), proportions.effective_number(once, study.patient)
+    pairs = proportions.independent_pairs(study.label == 1, study.patient)
+    return min(kinds), pairs if name == "auroc" else 0.0
+
+
+# --- cells: (name, number of studies) -> one entry a study
+
+
+def shares(cell: dict, rng: np.random.Generator) -> Iterator[tuple[str, list]]:
+    """A share and a rate; all patients are counted."""
+    setting, k = SETTINGS[cell["setting"]], cell["patients"]
+    images = rng.integers(1, 8, k) if cell["several"] else np.ones(k, int)
+    effect = rng.normal(0, np.sqrt(SHARED), k)
+    t = special.ndtri(setting.share)
+    chance = special.ndtr((t - effect) / np.sqrt(1 - SHARED))
+    hits, patient = rng.binomial(images, chance), np.arange(k)
+    found = proportions.proportion(hits, images, patient)
+    yield "share", [found.value, found.low, found.high]
+    factor = rng.gamma(2.0, 0.5, k) if cell["several"] else 1.0
+    found = proportions.rate(
+        rng.poisson(setting.rate * factor * images), images, patient
+    )
+    yield "rate", [found.value, found.low, found.high]
+
+
+def metrics(cell: dict, rng: np.random.Generator) -> Iterator[tuple[str, list]]:
+    """What has a bootstrap, and the closed form of AUROC."""
+    half = cell["patients"] // 2
+    maps = cell["setting"] == "middle" and not cell["several"] and half < 100
+    (study,) = simulate(
+        rng, half, half, cell["several"], SETTINGS[cell["setting"]], maps=maps
+    )
+    draws = Draws(study.patient, replicates=cell["replicates"], seed=0)
+    for name, drawn in intervals.draw(draws, study.statistics()).items():
+        patients, trials = patients_of(name, study)
+        found = intervals.share_interval(
+            drawn, seed=0, patients=patients, trials=trials
+        )
+        yield name, [found.value, found.low, found.high]
+    found = delong.auroc_interval(study.score, study.label, patients=study.patient)
+    yield "auroc, closed form", [found.value, found.low, found.high]
+
+
+def null(cell: dict, rng: np.random.Generator) -> Iterator[tuple[str, list]]:
+    """Two systems that are alike: intervals of the difference, and p-values."""
+    half = cell["patients"] // 2
+    one, two = simulate(
+        rng, half, half, cell["several"], SETTINGS[cell["setting"]], systems=2
+    )
+    n, patient = len(one.patient), one.patient
+    draws = Draws(patient, replicates=cell["replicates"], seed=0)
+    drawn = [intervals.draw(draws, each.statistics()) for each in (one, two)]
+    scores = np.concatenate([delong.mid_ranks(each.score) for each in (one, two)])
+    label = np.concatenate([one.label] * 2)
+    count = permutation.joined(one.match, two.match, n)
+    swapped: dict[str, intervals.Statistic] = {
+        "auroc": lambda w: roc.auroc(scores, label, weights=w),
+        "froc_count": lambda w: froc.froc_score(count, froc.COUNT_LIMITS, weights=w),
+    }
+    for name, statistic in swapped.items():
+        found = intervals.paired_interval(
+            drawn[0][name],
+            drawn[1][name],
+            seed=0,
+            patients=patients_of(name, one)[0],
+        )
+        p_values = [found.p_value, np.nan, np.nan]
+        if cell["patients"] <= 100:
+            test = permutation.swap_test(
+                statistic,
+                patient,
+                np.ones(n, bool),
+                permutations=cell["replicates"],
+            )
+            p_values[1] = test.p_value
+        if name == "auroc":
+            p_values[2] = delong.auroc_difference(
+                one.score, two.score, one.label, patients=patient
+            ).p_value
+        yield name, [found.value, found.low, found.high, *p_values]
+
+
+def few(cell: dict, rng: np.random.Generator) -> Iterator[tuple[str, list]]:
+    """The closed form, with few positive patients and 25 negative ones."""
+    k, several = cell["patients"], cell["several"]
+    images = rng.integers(1, 8, k + 25) if several else np.ones(k + 25, int)
+    patient = np.repeat(np.arange(k + 25), images)
+    label = (patient < k).astype(int)
+    effect = rng.normal(0, np.sqrt(SHARED), k + 25)[patient]
+    mean = effect + SETTINGS[cell["setting"]].shift * label
+    a, b = mean + rng.normal(0, np.sqrt(1 - SHARED), (2, len(patient)))
+    found = delong.auroc_interval(a, label, patients=patient)
+    p_value = delong.auroc_difference(a, b, label, patients=patient).p_value
+    low, high = found.low, found.high
+    if found.value in (0.0, 1.0):
+        pairs = proportions.independent_pairs(label == 1, patient)
+        low, high = intervals.all_or_none(found.value, pairs)
+    yield "auroc, closed form", [found.value, low, high, p_value]
+
+
+Part = Callable[[dict, np.random.Generator], Iterator[tuple[str, list]]]
+PARTS: dict[str, Part] = {
+    "shares": shares,
+    "metrics": metrics,
+    "null": null,
+    "few": few,
+}
+FEW = (5, 7, 10, 15)  # positive patients of `few`
+
+
+def cells(options: argparse.Namespace) -> Iterator[dict]:
+    for part in options.parts:
+        for patients in FEW if part == "few" else options.patients:
+            for several in (False, True):
+                for setting in SETTINGS:
+                    if setting == "good" and part in ("metrics", "null"):
+                        continue
+                    if setting == "low" and part in ("null", "few"):
+                        continue
+                    studies = options.studies
+                    if part == "shares":
+                        studies *= 5
+                    if patients > 100:
+                        studies //= 4
+                    yield {
+                        "part": part,
+                        "patients": patients,
+                        "several": several,
+                        "setting": setting,
+                        "studies": studies,
+                        "replicates": options.replicates,
+                        "seed": options.seed,
+                    }
+
+
+def run(cell: dict) -> dict:
+    """All studies of a cell: metric -> counts and means."""
+    key = [list(PARTS).index(cell["part"]), cell["patients"], int(cell["several"])]
+    key += [list(SETTINGS).index(cell["setting"]), cell["seed"]]
+    entries: dict[str, list] = {}
+    for number in range(cell["studies"]):
+        rng = np.random.default_rng([*key, number])
+        for name, entry in PARTS[cell["part"]](cell, rng):
+            entries.setdefault(name, []).append(entry)
+    truth = truths(SETTINGS[cell["setting"]])
+    return {
+        name: summary(0.0 if cell["part"] == "null" else truth[name], np.array(rows))
+        for name, rows in entries.items()
+    }
+
+
+def summary(truth: float, rows: np.ndarray) -> dict[str, float]:
+    """Percentages of the studies that have an interval, and of all p-values."""
+    rows = rows.astype(float)
+    value, low, high = rows[:, :3].T
+    there = ~np.isnan(low)
+    found = {
+        "truth": truth,
+        "mean": float(np.nanmean(value)),
+        "none": float(100 * np.mean(~there)),
+        "edge": float(100 * np.mean((value <= 0) | (value >= 1))),
+        "width": float(np.mean((high - low)[there])),
+        "below": float(100 * np.mean(high[there] < truth)),
+        "above": float(100 * np.mean(low[there] > truth)),
+    }
+    for k, column in enumerate(rows[:, 3:].T):
+        if not np.isnan(column).all():
+            found[f"p{k}"] = float(100 * np.mean(column <= 0.05))
+    return found
+
+
+def show(part: str, done: list[dict]) -> None:
+    p_values = {
+        "null": ["bootstrap", "permutation", "closed form"],
+        "few": ["p <= 0.05"],
+    }
+    heads = [f"p: {name}" for name in p_values.get(part, [])]
+    columns = ["metric", "patients", "images", "truth", "mean", "width", "covered"]
+    columns += ["all below", "all above", "none", *heads]
+    print(f"\n{part}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for cell in done:
+        for name, found in cell["found"].items():
+            covered = 100 - found["below"] - found["above"]
+            row = [name, str(cell["patients"])]
+            row += ["several" if cell["several"] else "single"]
+            row += [f"{found[key]:.3f}" for key in ("truth", "mean", "width")]
+            shares = [covered, *(found[key] for key in ("below", "above", "none"))]
+            shares += [found.get(f"p{k}", np.nan) for k in range(len(heads))]
+            print(f"| {' | '.join(row + [f'{share:.1f} %' for share in shares])} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--studies", type=int, default=1000)
-    parser.add_argument("--patients", type=int, nargs="+", default=[50, 100, 300])
-    parser.add_argument("--replicates", type=int, default=2000)
+    parser.add_argument("--patients", type=int, nargs="+", default=[30, 50, 100, 300])
+    parser.add_argument("--replicates", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("coverage.jsonl"))
     options = parser.parse_args()
-
-    def done() -> list[list]:
-        lines = options.out.read_text().splitlines() if options.out.exists() else []
-        read = [json.loads(line) for line in lines]
-        wanted = [options.seed, options.replicates]
-        return [each for each in read if each[2] == wanted]
-
-    there = {(each[0], each[1]) for each in done()}
-    for patients in options.patients:
-        for number in range(options.studies):
-            if (patients, number) not in there:
-                run(options.out, patients, number, options.replicates, options.seed)
-    print(
-        "| metric | patients | studies | truth | mean value | mean width | covered | "
-        "all below | all above | rejected |\n|---|---|---|---|---|---|---|---|---|---|"
-    )
-    for patients in options.patients:
-        report(patients, [each[3] for each in done() if each[0] == patients])
+    intervals.LEAST = 2  # what few patients give is in question here
+    lines = options.out.read_text().splitlines() if options.out.exists() else []
+    there = [json.loads(line) for line in lines]
+    done: dict[str, list[dict]] = {}
+    for cell in cells(options):
+        kept = [each for each in there if cell.items() <= each.items()]
+        if not kept:
+            kept = [cell | {"found": run(cell)}]
+            with options.out.open("a") as file:
+                file.write(json.dumps(kept[0]) + "\n")
+        done.setdefault(cell["part"], []).append(kept[0])
+    for part, each in done.items():
+        show(part, each)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,27 @@ _OUT = COMMAND.group("What is written").path(
 )
 
 
+@COMMAND.check
+def _faults() -> list[str]:
+    return [
+        *COMMAND.unread(
+            (_SAMPLE_SEED, _SAMPLE_COLUMNS),
+            when=_SAMPLE.value is not None,
+            needs="--sample, which is missing",
+        ),
+        *COMMAND.unread(
+            (_LANGUAGES, _RULES, _SILENCE),
+            when=_REPORTS.value != "never" or _OWN_LABELS.value is not None,
+            needs="reports, and --reports=never reads none",
+        ),
+        *COMMAND.unread(
+            (_TIMEOUT,),
+            when=_WORKERS.value > 0 and _PIXELS.value,
+            needs="processes that read images, and there are none",
+        ),
+    ]
+
+
 def call() -> None:
     from aals_jax.input import audit
     from data.cxr_registry.labels import report_text

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from aals_jax.runtime import hosts
 
 PROGRAM = "launch.py"
-MODES = ("run", "build", "evaluate", "score", "audit", "sweep", "study", "plan")
+MODES = (
+    *("run", "build", "evaluate", "score", "audit", "sweep", "study", "plan"),
+    "power",
+)
 EXIT_USAGE = 2  # as argparse and most programs have it; 1 is a mode's own failure
 EXIT_STOPPED = 75  # runtime.stopping.Stopped; 3 is locks.Busy
 _HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull", "-?", "--?"}
@@ -63,6 +66,7 @@ class Command:
         self._held = contextlib.ExitStack()
         self.values = flags.FlagValues()
         self.groups: list[Group] = []
+        self.checks: list[Callable[[], Sequence[str]]] = []
         self._general = Group("In every mode", self.values)
         self._general.choice(
             "mode", MODES, "What to do.", default="run", placeholder="MODE"
@@ -123,6 +127,27 @@ class Command:
     def release(self) -> None:
         """Gives back what `own` took."""
         self._held.close()
+
+    def check(self, faults: Callable[[], Sequence[str]]) -> Callable:
+        """Decorates a function that tells what is wrong with the flags together."""
+        self.checks.append(faults)
+        return faults
+
+    def unread(
+        self, flag_holders: Sequence[flags.FlagHolder[Any]], *, when: bool, needs: str
+    ) -> list[str]:
+        """What is wrong with flags that were given, and that nothing would read.
+
+        Args:
+          flag_holders: flags that are read under one condition.
+          when: whether it holds.
+          needs: what the condition is, in words: "--lesions, which are missing".
+        """
+        return [
+            f"--{flag.name} is for {needs}"
+            for flag in flag_holders
+            if flag.present and not when
+        ]
 
     def help(self) -> str:
         """The help of this mode: an example, then its flags under their headings."""
@@ -270,8 +295,8 @@ def parse(command: Command) -> None:
     """Gives a command's flags their values from sys.argv.
 
     Raises:
-      UsageError: a flag that is not the mode's, a value that it can't have, or a
-        missing flag.
+      UsageError: a flag that is not the mode's, a value that it can't have, a missing
+        flag, or one that nothing would read.
     """
     # sys.argv, since ml_collections looks there for the fields of a config
     try:
@@ -290,11 +315,17 @@ def parse(command: Command) -> None:
             f"see --mode={command.mode} --help"
         )
     missing = [f"--{n}" for n in command.required if not command.values[n].value]
-    if missing and not any(command.values[name].value for name in command.alone):
+    if any(command.values[name].value for name in command.alone):
+        return
+    if missing:
         raise UsageError(
             f"--mode={command.mode} needs {', '.join(missing)}; "
             f"see --mode={command.mode} --help"
         )
+    faults = [fault for check in command.checks for fault in check()]
+    if faults:
+        text = "; ".join(faults)
+        raise UsageError(f"{text}; see --mode={command.mode} --help")
 
 
 def _unknown_flag(command: Command, name: str) -> str:

@@ -73,6 +73,30 @@ _TABLE = COMMAND.group("What is written").words(
 )
 
 
+_BOOTSTRAP = COMMAND.group("Intervals, by a bootstrap that draws patients")
+_REPLICATES = _BOOTSTRAP.integer(
+    "replicates",
+    None,
+    "How many times the patients are drawn. Without it: as the run's config says.",
+    lowest=1,
+)
+_SEED = _BOOTSTRAP.integer(
+    "bootstrap_seed",
+    None,
+    "Seed of the draws. Without it: as the run's config says.",
+    lowest=0,
+)
+
+
+@COMMAND.check
+def _faults() -> list[str]:
+    return COMMAND.unread(
+        (_COMPARE_MODEL,),
+        when=_COMPARE.value is not None,
+        needs="--compare, which is missing",
+    )
+
+
 def call() -> None:
     from ml_collections import ConfigDict
 
@@ -94,6 +118,11 @@ def call() -> None:
         "data_dir": _DATA_DIR.value,
         "tables": tables,
         "study": study,
+        "bootstrap": {
+            name: flag.value
+            for name, flag in (("replicates", _REPLICATES), ("seed", _SEED))
+            if flag.value is not None
+        },
     }
     if _COMPARE.value is None:
         evaluate.evaluate(choice, **options)

@@ -63,6 +63,19 @@ _RETRIES = _RESOURCES.integer(
 )
 
 
+@COMMAND.check
+def _faults() -> list[str]:
+    one = [flag for flag in (_LIST, _INDEX, _TRIAL) if flag.value not in (None, False)]
+    faults = COMMAND.unread(
+        (_GPUS, _AT_ONCE, _RETRIES),
+        when=not one,
+        needs="a whole sweep, not for --list, --index or --trial",
+    )
+    if len(one) > 1:
+        faults.append("give one of --list, --index and --trial")
+    return faults
+
+
 def call() -> None:
     from ml_collections import ConfigDict
 

@@ -1,6 +1,5 @@
 """Which images the page shows: best hits, worst misses, loudest false alarms."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -50,7 +49,7 @@ def choose_examples(
         for i in images[:MOST]:
             if (film := film_of(i)) is not None:
                 match = matching.match(
-                    reading.detections[i], truth.lesions[i], **dataclasses.asdict(hit)
+                    reading.detections[i], truth.lesions[i], **hit.matching
                 )
                 marks = _marks(reading.detections[i], match, threshold, film)
                 boxes = _boxes(truth.lesions[i], hit, film)

@@ -121,7 +121,7 @@ def _scored(truth: Truth, *, patients: bool) -> list[Flow]:
     """The images that metrics are about, and those that lesion-level ones leave out."""
     count = partial(_counts, truth, patients=patients)
     image_level: Flow = {"stage": IMAGE_LEVEL, **count(np.arange(len(truth)))}
-    if not image_level["n_lesions"]:
+    if not image_level.get("n_lesions"):
         return [image_level]
     unmarked = np.flatnonzero(~truth.judged)
     if len(unmarked):

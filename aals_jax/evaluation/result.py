@@ -37,6 +37,10 @@ class Result:
     method: str | None = None
     scale: str | None = None
     seed: int | None = None
+    # of a scoring: system -> figure -> its rows, of `metrics.further.measure`
+    further: Mapping[str, Any] | None = None
+    # of a scoring: system -> curve -> columns, of `metrics.points.corners`
+    curve_points: Mapping[str, Any] | None = None
     run_version: int | None = None  # of a run: runs.identity.VERSION
     flow: Mapping[str, Any] | None = None  # the images' way, of `flow`
     study: Mapping[str, Any] | None = None  # what the author stated, of `StudyFacts`

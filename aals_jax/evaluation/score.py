@@ -1,17 +1,37 @@
 """`--mode=score`: metrics and the page for anybody's detections, without a network."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aals_jax.evaluation import examples, flow, result, study_facts, submissions
-from aals_jax.metrics import definitions, measurement, operating, readings
-from aals_jax.metrics.draws import Bootstrap
+from aals_jax.evaluation import (
+    curve_tables,
+    examples,
+    flow,
+    groups,
+    result,
+    study_facts,
+    submissions,
+)
+from aals_jax.metrics import (
+    definitions,
+    further,
+    likelihood,
+    matching,
+    measurement,
+    multiplicity,
+    operating,
+    points,
+    reader_study,
+    readings,
+)
+from aals_jax.metrics.draws import Bootstrap, TruthDraws
 from aals_jax.metrics.measurement import Measurement
-from aals_jax.runtime import log
+from aals_jax.report import wording
+from aals_jax.runtime import files, log
 
 if TYPE_CHECKING:
     from data.cxr_registry.dicom import reader
@@ -25,6 +45,9 @@ class ScoreOptions:
     bootstrap: Bootstrap
     title: str = "Scores"
     pictures: Path | None = None  # folder of the images, for the page's pictures
+    wanted: further.Wanted = dataclasses.field(default_factory=further.Wanted)
+    primary: str | None = None  # the metric that a comparison is about
+    margin: float | None = None  # of non-inferiority in the primary metric, > 0
     tables: tuple[str, ...] = ()  # keys of result_tables.FORMATS
     study: study_facts.StudyFacts = study_facts.UNSTATED  # what the author states
 
@@ -37,7 +60,9 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     """
     submission = submissions.read(submitted)
     check_hit(submission, options.hit)
-    names = ("detections", "detections_b")[: len(submitted.detections)]
+    _check_comparison(submission, options)
+    submission, dropped = without_ignored(submission, options.hit)
+    names = submission.names
     with log.progress("scoring") as update:
         measurements = {}
         for number, name in enumerate(names):
@@ -46,45 +71,110 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
                 update(number * total + done, len(names) * total)
 
             measurements[name] = _measure(submission, number, options, tick)
-    first = measurements["detections"]
+    first = measurements[names[0]]
+    figures = {
+        name: further.measure(
+            one.truth,
+            one.reading,
+            points=one.operating_points,
+            draws=TruthDraws(one.truth, options.bootstrap),
+            hit=options.hit,
+            wanted=options.wanted,
+        )
+        for name, one in measurements.items()
+    }
+    if submission.read_by:
+        figures[reader_study.SYSTEM] = _of_readers(submission, names, measurements)
+    curves = {
+        name: points.curve_points(one.truth, one.reading)
+        for name, one in measurements.items()
+    }
     scored = result.Result(
         kind="score",
         title=options.title,
         measurements=measurements,
         differences=(
-            measurement.differences(*measurements.items())
-            if len(measurements) == 2
+            multiplicity.judge(
+                measurement.differences(*measurements.items()),
+                primary=options.primary,
+                margin=options.margin,
+                lower_is_better=wording.LOWER_IS_BETTER,
+            )
+            if len(measurements) == 2 and not submission.read_by
             else []
         ),
-        data={"source": "tables of detections", **_counts(first.truth)},
-        notes=_notes(submission),
+        further=figures,
+        curve_points=curve_tables.as_lists(curves),
+        data={"source": _source(submission), **_counts(first.truth)},
+        notes=_notes(submission, dropped),
         flow=flow.of_tables(
             submission.truth, submission.split, exclusions=options.study.exclusions
         ),
         study=options.study.as_json(),
         settings={
-            **options.hit.described(),
+            **(options.hit.described() if first.truth.marked else {}),
             **dataclasses.asdict(options.bootstrap),
         },
     )
     pictures = _pictures(submission, first, options)
     out.mkdir(mode=0o700, parents=True, exist_ok=True)  # its page may show images
+    files.write_text(out / curve_tables.FILE, curve_tables.as_csv(curves))
     return result.publish(
         scored, out / result.SCORE_FILE, examples=pictures, tables=options.tables
     )
 
 
+def without_ignored(
+    submission: submissions.Submission, hit: readings.Hit
+) -> tuple[submissions.Submission, int]:
+    """Leaves out detections in regions to ignore: neither hits nor false.
+
+    A detection that hits a lesion, or comes second to one, stays, wherever it lies.
+
+    Returns:
+        The submission, and how many detections were left out.
+    """
+    if not any(map(len, submission.ignored)):
+        return submission, 0
+    systems, dropped = [], 0
+    for system in submission.detections:
+        lesions = submission.truth.lesions
+        match = matching.match_images(system, lesions, **hit.matching)
+        start, kept = 0, []
+        for rows, regions in zip(system, submission.ignored, strict=True):
+            lesion_of = match.lesion_of[start : start + len(rows)]
+            start += len(rows)
+            inside = _inside(matching.center(rows[:, :-1]), regions)
+            away = inside & (lesion_of == matching.FALSE_POSITIVE)
+            kept.append(rows[~away])
+            dropped += int(away.sum())
+        systems.append(kept)
+    return dataclasses.replace(submission, detections=systems), dropped
+
+
+def _inside(points: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """bool[k], points f64[k, 2] that lie in one of the regions f64[m, 4]."""
+    x, y = points.T[:, :, None]
+    x0, y0, x1, y1 = regions.T[:, None, :]
+    return np.any((x >= x0) & (x < x1) & (y >= y0) & (y < y1), axis=1)
+
+
 def check_hit(submission: submissions.Submission, hit: readings.Hit) -> None:
     """Raises ValueError for a hit rule that these coordinates can't have."""
-    points = any(np.shape(places)[-1] == 2 for places in submission.truth.lesions)
+    truth, every = submission.truth, [r for s in submission.detections for r in s]
+    points = any(len(p) and np.shape(p)[-1] != 4 for p in truth.lesions)
+    in_space = {np.shape(p)[-1] == 3 for p in truth.lesions if len(p)}
+    in_space |= {np.shape(rows)[-1] == 4 for rows in every if len(rows)}
+    if len(in_space) > 1:
+        raise ValueError("lesions and detections must both have x, y or both x, y, z")
+    if True in in_space and hit.rule != "distance":
+        points = True
     if points and hit.rule != "distance":
         raise ValueError(
             f"the lesions are points, which hit_rule={hit.rule} can't judge: give "
             "--hit_rule=distance --distance=REACH"
         )
-    if hit.rule == "iou" and any(
-        np.shape(rows)[-1] == 3 for system in submission.detections for rows in system
-    ):
+    if hit.rule == "iou" and any(np.shape(rows)[-1] == 3 for rows in every):
         raise ValueError("--hit_rule=iou needs boxes in every table of detections")
 
 
@@ -96,7 +186,8 @@ def _measure(
 ) -> Measurement:
     """One system, on the test rows; thresholds come from the validation rows."""
     truth = submission.truth
-    score, detections = submission.scores[number], submission.detections[number]
+    score = submission.image_scores()[number]
+    detections = submission.detections[number]
 
     def part(rows: np.ndarray) -> tuple[readings.Truth, readings.Reading]:
         part_truth = truth.select(rows)
@@ -106,36 +197,114 @@ def _measure(
 
     test_truth, test = part(_rows(submission, "test"))
     chosen_on = "the same images, so these look better than they are"
-    points = operating.choose(test_truth, test)
+    chosen = operating.choose(test_truth, test)
     if np.any(submission.split == "validation"):
         chosen_on = "the validation rows"
-        points = operating.choose(*part(_rows(submission, "validation")))
-    return measurement.measure(
+        chosen = operating.choose(*part(_rows(submission, "validation")))
+    measured = measurement.measure(
         test_truth,
         test,
-        points=points,
+        points=chosen,
         chosen_on=chosen_on,
         bootstrap=options.bootstrap,
         hit=options.hit,
         progress=progress,
     )
+    counted = likelihood.extend(
+        measured.operating_points,
+        test_truth,
+        test,
+        prevalence=options.wanted.prevalence,
+    )
+    return dataclasses.replace(measured, operating_points=counted)
+
+
+def _of_readers(
+    submission: submissions.Submission,
+    names: Sequence[str],
+    measurements: Mapping[str, Measurement],
+) -> dict[str, Any]:
+    """The analyses of all readers together."""
+    by_modality: dict[int, list[readings.Reading]] = {}
+    for name, (modality, _) in zip(names, submission.read_by, strict=True):
+        by_modality.setdefault(modality, []).append(measurements[name].reading)
+    return reader_study.figures(
+        measurements[names[0]].truth,
+        list(by_modality.values()),
+        modalities=("detections", "detections_b")[: len(by_modality)],
+    )
+
+
+def _check_comparison(
+    submission: submissions.Submission, options: ScoreOptions
+) -> None:
+    """Raises ValueError for a primary metric or a margin that can't be."""
+    primary, marked = options.primary, submission.truth.marked
+    compared = [
+        name
+        for name, metric in definitions.METRICS.items()
+        if not metric.no_interval
+        and name != "froc_area"  # needs maps
+        and (marked or metric.is_image_level)
+    ]
+    if options.margin is not None and primary is None:
+        raise ValueError("--margin is of a primary metric: give --primary")
+    if primary is not None and submission.read_by:
+        raise ValueError("--primary is of two systems, not of several readers")
+    if primary is not None and len(submission.names) < 2:
+        raise ValueError("--primary is of two systems: give --detections_b, or score_b")
+    if primary not in (None, *compared):
+        raise ValueError(f"--primary={primary}: use one of {', '.join(compared)}")
 
 
 def _rows(submission: submissions.Submission, split: str) -> np.ndarray:
-    """The images of a split; all of them where there is no such column."""
-    return np.flatnonzero((submission.split == split) | (submission.split == ""))
+    """The images of a split, by name: the order of the rows of a table changes nothing.
+
+    All of them where there is no such column.
+    """
+    rows = np.flatnonzero((submission.split == split) | (submission.split == ""))
+    return rows[np.argsort(submission.image[rows], kind="stable")]
 
 
 def _counts(truth: readings.Truth) -> dict[str, Any]:
     return {
         **definitions.image_set(truth, np.arange(len(truth))),
-        "n_judged": len(truth.judged_rows),
+        **({"n_judged": len(truth.judged_rows)} if truth.marked else {}),
     }
 
 
-def _notes(submission: submissions.Submission) -> list[str]:
-    notes = [f"The score of an image is that of {submission.score_source}."]
-    unjudged = int(np.sum(~submission.truth.judged))
+def _source(submission: submissions.Submission) -> str:
+    if submission.truth.marked:
+        return "tables of detections"
+    return "tables of images, without marked lesions"
+
+
+def _notes(submission: submissions.Submission, dropped: int) -> list[str]:
+    given = submission.scores is not None
+    source = "the images table" if given else "its highest detection"
+    if given and submission.read_by:
+        source = "its reader's rating"
+    notes = [f"The score of an image is that of {source}."]
+    notes += [f"{note}." for note in submission.notes]
+    if submission.read_by:
+        count = 1 + max(reader for _, reader in submission.read_by)
+        notes.append(f"{count} readers, numbered by the order of their names.")
+        if not given:
+            notes.append(
+                "An image without a row of a reader was read, and nothing was found."
+            )
+    truth = submission.truth
+    if not truth.marked:
+        notes.append("No lesions were given: nothing is measured at lesion level.")
+    unjudged = int(np.sum(~truth.judged)) if truth.marked else 0
+    regions = sum(map(len, submission.ignored))
+    if regions:
+        notes.append(
+            f"{regions} region(s) of the ground truth are marked iscrowd or ignore: "
+            f"{dropped} detection(s) in them are neither hits nor false. An image with "
+            "nothing but a crowd is positive, one with nothing but an ignored region "
+            "is negative, unless --images says otherwise."
+        )
     if unjudged:
         notes.append(
             f"{unjudged} positive image(s) have no marked lesion: lesion-level metrics "
@@ -145,10 +314,16 @@ def _notes(submission: submissions.Submission) -> list[str]:
         notes.append("Each image counts as a patient of its own.")
     if submission.left_out:
         notes.append(
-            "Columns with dates, or too many values to be subgroups, left out: "
-            f"{', '.join(submission.left_out)}."
+            "Columns that look like identifiers, names, dates or free text, or have "
+            "too many values for the number of images, are no subgroups: "
+            f"{', '.join(map(_shown, submission.left_out))}."
         )
     return notes
+
+
+def _shown(column: str) -> str:
+    """A column's name, unless it looks like a cell: of a table without a header."""
+    return "one without a proper name" if groups.names_somebody([column]) else column
 
 
 def _pictures(
@@ -158,6 +333,8 @@ def _pictures(
     folder = options.pictures
     if folder is None:
         return []
+    if any(np.shape(rows)[-1] == 4 for rows in first.reading.detections):
+        raise ValueError("--pictures shows flat images, and the places have a depth")
     rows = _rows(submission, "test")
     missing = 0
 

@@ -1,96 +1,77 @@
-"""Anybody's detections: tables or COCO files to the records that metrics are made of.
+"""Anybody's scores: tables or COCO files to the records that metrics are made of.
 
-From top to bottom: the faults that are collected, the record that is made, `read`,
-then what it takes from the images table, and from the lesions and detections.
+From top to bottom: the record that is made, `read`, the files, the images, and scores
+out of detections. `layouts` says which column is what, `image_rows`, `places` and
+`groups` read the cells, `plausible` doubts them.
 
-Every fault of every file is reported at once, with file and row; a row's number is the
-one that a spreadsheet shows. A message never repeats a cell, which may name a patient.
+Every fault of every file is reported at once, with file and row.
 """
 
 import collections
 import dataclasses
-import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from aals_jax.evaluation import coco
+from aals_jax.evaluation import coco, image_rows, layouts, places, readers
+from aals_jax.evaluation.faults import Faults, Numbered, SubmissionError
+from aals_jax.evaluation.layouts import Kind, Layout
 from aals_jax.metrics import readings
-from data.cxr_registry.guard import checks
 from data.cxr_registry.tables import formats
 from data.cxr_registry.tables.formats import Table
 
-_BOX, _POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
-RESERVED = frozenset(
-    {"image", "patient", "patient_id", "label", "score", "score_b", "split", "width"}
-    | {"height", ""}
-)
-LABELS = {
-    "1": True,
-    "1.0": True,
-    "true": True,
-    "0": False,
-    "0.0": False,
-    "false": False,
-}
-MOST_GROUPS = 12  # values of a column that is reported by group
-OTHER = "other"  # stands for a value that would name its patient
-SPLITS = ("validation", "test")
-_DATE = re.compile(
-    r"(?:19|20)\d{2}([-/.]?)[01]\d\1[0-3]\d|\b\d{1,2}[-/.]\d{1,2}[-/.](?:\d{2}){1,2}\b"
-)
-
-Rows = Mapping[int, Mapping[str, str]]  # row number -> cells
-
-
-class SubmissionError(ValueError):
-    """Everything wrong with the files, in one message."""
-
-    def __init__(self, problems: Sequence[checks.Problem]):
-        self.faults = tuple(map(str, problems))
-        head = f"{len(self.faults)} fault(s) in the files"
-        super().__init__("\n".join([head, *checks.list_first(problems, bullet="- ")]))
-
-
-class Faults:
-    """Collects faults; JSON entries are counted from 1, rows as a spreadsheet does."""
-
-    def __init__(self):
-        self._problems = checks.Problems(error=SubmissionError)
-
-    def add(self, table: Table, row: int | None, text: str) -> None:
-        if isinstance(table, coco.Entries) and row is not None:
-            self._problems.add(f"{table.name} entry {row}", None, text)
-        else:
-            self._problems.add(table.name, row, text)
-
-    def stop(self) -> None:
-        self._problems.raise_if_any()
+__all__ = ["Files", "Submission", "SubmissionError", "highest", "read"]
+_NO_LESIONS = np.empty((0, 4))
 
 
 @dataclasses.dataclass(frozen=True)
 class Submission:
     """The truth of the images and what each system says of them."""
 
-    image: np.ndarray  # str[n], names
+    image: np.ndarray  # str[n], names, ascending
     truth: readings.Truth
     split: np.ndarray  # str[n], "validation" or "test"; "" without such a column
     detections: list[list[np.ndarray]]  # per system: n of f64[k, 3] or f64[k, 5]
-    scores: list[np.ndarray]  # per system: f64[n], of the images
-    score_source: str  # words for the page
-    left_out: tuple[str, ...]  # columns with dates or too many values
+    scores: list[np.ndarray] | None  # per system: f64[n], of the images; None: highest
+    ignored: list[np.ndarray]  # n of f64[k, 4], regions that judge nothing
+    names: tuple[str, ...]  # of the systems
+    left_out: tuple[str, ...]  # columns that must not, or can't, be subgroups
+    notes: tuple[str, ...]  # sentences: what was understood that isn't obvious
+    # systems as (modality, reader), numbered from 0; () where nobody is told apart
+    read_by: tuple[tuple[int, int], ...] = ()
+
+    def image_scores(self) -> list[np.ndarray]:
+        """f64[n] of each system: as given, or of the highest detection."""
+        if self.scores is not None:
+            return self.scores
+        return [highest(system) for system in self.detections]
 
 
 @dataclasses.dataclass(frozen=True)
 class Files:
     """Where a submission is read from."""
 
-    images: Path | None  # None: the lesions file is COCO and names them
-    lesions: Path
-    detections: tuple[Path, ...]  # one per system
-    category: str | None = None  # name of the one scored, where a COCO file has several
+    images: Path | None  # None: the lesions file names them
+    lesions: Path | None  # None: image-level metrics alone
+    detections: tuple[Path, ...]  # one per system; none: scores are in the images table
+    category: str | None = None  # name of the one scored, where a file has several
+    reader: str | None = None  # column of the detections, where several readers read
+    consensus: readers.Consensus | None = None  # of lesions that several readers drew
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tables:
+    """The files as tables with their layouts."""
+
+    images: Table
+    images_layout: Layout
+    lesions: Table | None
+    lesions_layout: Layout | None
+    detections: list[tuple[Table, Layout]]
+    sizes: Mapping[str, tuple[float, float]]  # image -> its size in a COCO file
+    category: str | None  # None: whatever has categories was filtered by them
+    notes: tuple[str, ...]
 
 
 def read(files: Files) -> Submission:
@@ -98,245 +79,340 @@ def read(files: Files) -> Submission:
 
     Raises:
         SubmissionError: every fault, with file and row.
-        ValueError, FileNotFoundError: a file that is no table at all.
     """
-    images, lesions, detections = _tables(files)
     faults = Faults()
-    rows = usable_rows(images, faults)
-    sizes = [size_of(images, n, rows[n], faults) for n in rows]
-    size = np.reshape(sizes, (-1, 2))
-    number_of = {cells["image"]: i for i, cells in enumerate(rows.values())}
-    label = labels_of(rows)
-    marked = _places(lesions, number_of, size, faults, kind="lesion", label=label)
+    tables = _tables(files, faults)
+    table, layout = tables.images, tables.images_layout
+    has_images = {"image", "label"} <= set(layout.columns)
+    rows = image_rows.usable(table, layout, faults) if has_images else {}
+    size = image_rows.sizes_of(table, rows, layout, faults, others=tables.sizes)
+    label = image_rows.labels_of(rows, layout)
+    names = [layout.cell(cells, "image") for cells in rows.values()]
+    number_of = {name: i for i, name in enumerate(names)} if has_images else None
+    images = places.Images(number_of, size, label)
+    lesions = [_NO_LESIONS] * len(rows)
+    found = places.Found(lesions, lesions)
+    if tables.lesions is not None and tables.lesions_layout is not None:
+        found = _lesions(
+            (tables.lesions, tables.lesions_layout),
+            images,
+            category=tables.category,
+            consensus=files.consensus,
+            faults=faults,
+        )
+    detections, read_by = tables.detections, ()
+    if files.reader is not None:
+        detections, read_by = _by_reader(tables.detections, files.reader, faults)
+    are_ratings = bool(read_by) and all(own.places is None for _, own in detections)
+    if are_ratings and files.lesions is not None:
+        text = "has ratings without places, which judge no lesion: leave --lesions out"
+        faults.add(detections[0][0], None, text)
     systems = [
-        _places(table, number_of, size, faults, kind="detection")
-        for table in detections
+        places.read(
+            *each,
+            images,
+            category=tables.category,
+            lesions=found.places,
+            faults=faults,
+        )
+        for each in (() if are_ratings else detections)
     ]
-    score = image_scores(images, rows, faults, systems=len(systems))
-    split = splits_of(images, rows, faults)
-    groups, left_out = groups_of(images, rows)
+    patient = image_rows.patients_of(table, rows, layout, faults)
+    scores = image_rows.scores_of(
+        table, rows, layout, faults, systems=len(files.detections)
+    )
+    if scores and files.reader is not None:
+        text = "has image scores, which can't say whose reading they are: take them out"
+        faults.add(table, None, text)
+    if are_ratings:
+        scores = [_ratings(*each, number_of or {}, faults) for each in detections]
+    split = image_rows.splits_of(table, rows, layout, patient, faults)
+    groups, left_out = image_rows.groups_of(table, rows, layout, patient, faults)
     faults.stop()
-    has_lesion = np.array([len(places) > 0 for places in marked], bool)
+    has_place = [
+        len(one) + len(other) > 0
+        for one, other in zip(found.places, found.ignored, strict=True)
+    ]
+    is_known = bool(np.isfinite(size).all()) and len(size) > 0
     truth = readings.Truth(
         label=label,
-        judged=~label | has_lesion,
-        patient=np.array([patient_of(cells) for cells in rows.values()]),
-        lesions=marked,
+        judged=(~label | np.array(has_place, bool)) & (files.lesions is not None),
+        patient=np.array(patient, str),
+        lesions=found.places,
         groups=groups,
+        unit=(1.0, "px" if is_known else "units of the tables"),
+        marked=files.lesions is not None,
     )
-    source = "the images table" if score else "its highest detection"
+    kinds = ("detections", "detections_b") if systems else ("score", "score_b")
     return Submission(
-        image=np.array(list(number_of)),
+        image=np.array(names, str),
         truth=truth,
         split=split,
-        detections=systems,
-        scores=score or [highest(system) for system in systems],
-        score_source=source,
+        detections=[system.places for system in systems] or [lesions for _ in scores],
+        scores=scores or None,
+        ignored=found.ignored,
+        names=tuple(f"{kinds[i]}, reader {j + 1}" for i, j in read_by)
+        or kinds[: max(len(systems), len(scores) if not systems else 0)],
         left_out=left_out,
+        notes=tuple(
+            dict.fromkeys(
+                (*tables.notes, *(n for f in (found, *systems) for n in f.notes))
+            )
+        ),
+        read_by=read_by,
     )
 
 
-def _tables(files: Files) -> tuple[Table, Table, list[Table]]:
-    """Images, lesions and a table of detections for each system."""
-    given = [files.images, files.lesions, *files.detections]
-    missing = [path.name for path in given if path is not None and not path.is_file()]
-    if missing:
-        raise FileNotFoundError(f"{', '.join(missing)}: no such file")
-    is_coco = coco.is_coco(files.lesions)
-    if not is_coco and files.images is None:
-        raise ValueError("give --images; only COCO lesions name the images themselves")
-    if is_coco:
-        images, lesions = coco.read_truth(files.lesions, category=files.category)
-    else:
-        images, lesions = None, formats.read_table(files.lesions)
-    if files.images is not None:
-        images = formats.read_table(files.images)
-    assert images is not None
-    truth = files.lesions if is_coco else None
-    detections = [
-        coco.read_results(path, truth=truth, category=files.category)
-        if coco.is_coco(path)
-        else formats.read_table(path)
-        for path in files.detections
+def _lesions(
+    table_layout: tuple[Table, Layout],
+    images: places.Images,
+    *,
+    category: str | None,
+    consensus: readers.Consensus | None,
+    faults: Faults,
+) -> places.Found:
+    """What lies on each image: as drawn, or as enough readers drew it."""
+    table, layout = table_layout
+    if consensus is None:
+        return places.read(table, layout, images, category=category, faults=faults)
+    # what one reader drew on a negative image needs no second one to agree
+    anywhere = dataclasses.replace(images, label=np.ones_like(images.label))
+    parts = [
+        places.read(part, layout, anywhere, category=category, faults=faults)
+        for part in readers.split(table, consensus.column, faults.add)
     ]
-    return images, lesions, detections
+    faults.stop()
+    by_reader = [part.places for part in parts]
+    marked = readers.agreed(by_reader, consensus)
+    against = sum(
+        len(boxes) > 0 and not positive
+        for boxes, positive in zip(marked, images.label, strict=True)
+    )
+    if against:
+        text = f"{against} image(s) with label 0 have a lesion by consensus"
+        faults.add(table, None, text)
+    of_image = zip(*(part.ignored for part in parts), strict=True)
+    ignored = [np.concatenate(regions) for regions in of_image]
+    note = readers.note(by_reader, marked, consensus)
+    notes = (*(n for part in parts for n in part.notes), note)
+    return places.Found(marked, ignored, notes)
 
 
-def labels_of(rows: Rows) -> np.ndarray:
-    """bool[n]; a bad label counts as positive, it is a fault already."""
-    return np.array([LABELS.get(c["label"].lower(), True) for c in rows.values()], bool)
-
-
-def usable_rows(table: Table, faults: Faults) -> dict[int, Mapping[str, str]]:
-    """Row number -> cells, of the rows with a name and a label."""
-    missing = [name for name in ("image", "label") if name not in table.columns]
-    if missing:
-        have = table.name_columns(RESERVED)
-        faults.add(table, None, f"no column {', '.join(missing)}; it has {have}")
-        faults.stop()
-    rows: dict[int, Mapping[str, str]] = {}
-    first: dict[str, int] = {}
-    for number, cells in table.numbered():
-        name = cells["image"]
-        if not name:
-            faults.add(table, number, "image is empty")
-        elif name in first:
-            faults.add(table, number, f"the image of row {first[name]} again")
-        else:
-            first[name] = number
-            rows[number] = cells
-        if cells["label"].lower() not in LABELS:
-            faults.add(table, number, "label must be 0 or 1")
-    if not rows:
-        faults.add(table, None, "has no usable row")
-    if {"patient", "patient_id"} <= set(table.columns):
-        faults.add(table, None, "has both patient and patient_id: keep one")
-    return rows
-
-
-def patient_of(cells: Mapping[str, str]) -> str:
-    """Without a patient each image is one of its own."""
-    return cells.get("patient") or cells.get("patient_id") or cells["image"]
-
-
-def groups_of(
-    table: Table, rows: Rows
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The columns to report by group, and those that can't be.
-
-    A column of identifiers or dates must never be printed value by value: dates and
-    many values leave the column out, and a value of one patient alone is `other`.
-    """
-    patients = [patient_of(cells) for cells in rows.values()]
-    groups, left_out = {}, []
-    most = min(MOST_GROUPS, max(3, len(rows) / 2))
-    for name in table.columns:
-        if name in RESERVED:
-            continue
-        values = [cells[name] for cells in rows.values()]
-        if len(set(values)) > most or any(map(_DATE.search, values)):
-            left_out.append(name)
-            continue
-        pairs = set(zip(values, patients, strict=True))
-        held = collections.Counter(value for value, _ in pairs)
-        safe = [v if held[v] > 1 or not v else OTHER for v in values]
-        groups[name] = np.array(safe)
-    return groups, tuple(left_out)
-
-
-def as_number(cell: str) -> float:
-    """nan for what is no number."""
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
-
-
-def size_of(
-    table: Table, number: int, cells: Mapping[str, str], faults: Faults
-) -> tuple[float, float]:
-    """(width, height) in pixels; infinite where it is not stated."""
-    stated = [cells.get(name, "") for name in ("width", "height")]
-    if not any(stated):
-        return math.inf, math.inf
-    width, height = map(as_number, stated)
-    if not (width > 0 and height > 0):
-        faults.add(table, number, "width and height must both be pixels, or empty")
-    return width, height
-
-
-def image_scores(
-    table: Table,
-    rows: Rows,
-    faults: Faults,
-    *,
-    systems: int,
-) -> list[np.ndarray]:
-    """The image scores of each system; none where there are no such columns."""
-    wanted = ("score", "score_b")[:systems]
-    there = [name for name in wanted if name in table.columns]
-    if there and len(there) < systems:
-        text = f"has {there[0]} and not {' and '.join(set(wanted) - set(there))}"
-        faults.add(table, None, f"{text}: give each system its image scores, or none")
-    scores = []
-    for name in there:
-        values = {row: as_number(cells[name]) for row, cells in rows.items()}
-        for row, value in values.items():
-            if not math.isfinite(value):
-                faults.add(table, row, f"{name} must be a finite number")
-        scores.append(np.array(list(values.values())))
-    return scores
-
-
-def splits_of(table: Table, rows: Rows, faults: Faults) -> np.ndarray:
-    splits = [cells.get("split", "") for cells in rows.values()]
-    if any(splits):
-        for number, split in zip(rows, splits, strict=True):
-            if split not in SPLITS:
-                faults.add(table, number, f"split must be one of {', '.join(SPLITS)}")
-        if "test" not in splits:
-            faults.add(table, None, "no row is of the split test: nothing to measure")
-    split_of: dict[str, str] = {}
-    for (number, cells), split in zip(rows.items(), splits, strict=True):
-        if split_of.setdefault(patient_of(cells), split) != split:
-            faults.add(table, number, "its patient is in the other split, too")
-    return np.array(splits, str)
-
-
-def _places(
-    table: Table,
-    number_of: Mapping[str, int],
-    size: np.ndarray,
-    faults: Faults,
-    *,
-    kind: str,
-    label: np.ndarray | None = None,
-) -> list[np.ndarray]:
-    """Lesions f64[k, 4 or 2] or detections f64[k, 5 or 3] of each image."""
-    where = _BOX if set(_BOX) <= set(table.columns) else _POINT
-    fields = (*where, *(("score",) if kind == "detection" else ()))
-    kept: dict[int, list[list[float]]] = collections.defaultdict(list)
-    row_of: dict[tuple, int] = {}
-    missing = [name for name in ("image", *fields) if name not in table.columns]
-    if missing:
-        have = table.name_columns({"image", "lesion", "score", *_BOX, *_POINT})
-        text = f"no column {', '.join(missing)} (a box x0, y0, x1, y1 or a point x, y)"
-        faults.add(table, None, f"{text}; it has {have}")
-    for number, cells in table.numbered() if not missing else ():
-        values = {name: as_number(cells[name]) for name in fields}
-        named = cells.get("lesion") if kind == "lesion" else None
-        key = (cells["image"], named or tuple(values.values()))
-        image = number_of.get(cells["image"])
+def _ratings(
+    table: Table, layout: Layout, number_of: Mapping[str, int], faults: Faults
+) -> np.ndarray:
+    """f64[n], one reader's rating of each image, of a table without places."""
+    found = np.full(len(number_of), np.nan)
+    first: dict[int, int] = {}
+    lacks = [name for name in ("image", "score") if name not in layout.columns]
+    if lacks:
+        faults.add(table, None, f"no column {', '.join(lacks)}: a row is one rating")
+        return found
+    for row, cells in table.numbered():
+        image = number_of.get(layout.cell(cells, "image"))
+        rating = image_rows.as_number(layout.cell(cells, "score"))
         if image is None:
-            text = "its image is not in the images table"
-        elif key in row_of:
-            text = f"the {kind} of row {row_of[key]} again"
-        elif label is not None and not label[image]:
-            text = "a lesion on an image with label 0"
+            faults.add(table, row, "its image is not in the images table")
+        elif image in first:
+            faults.add(table, row, f"its reader's rating of row {first[image]} again")
+        elif not np.isfinite(rating):
+            faults.add(table, row, "the rating must be a finite number")
         else:
-            text = _fault_of(values, size[image])
-        if text:
-            faults.add(table, number, text)
-        else:
-            row_of[key] = number
-            kept[image or 0].append(list(values.values()))
-    return [np.reshape(kept[i], (-1, len(fields))) for i in range(len(number_of))]
+            first[image], found[image] = row, rating
+    if missing := int(np.isnan(found).sum()):
+        text = f"a reader has no rating of {missing} image(s): each must rate all"
+        faults.add(table, None, text)
+    return found
 
 
-def _fault_of(values: Mapping[str, float], size: np.ndarray) -> str:
-    """What is wrong with a point or a box; empty when nothing is."""
-    if bad := [name for name, value in values.items() if not math.isfinite(value)]:
-        return f"{', '.join(bad)} must be finite numbers"
-    if "x0" in values:
-        if not (values["x0"] < values["x1"] and values["y0"] < values["y1"]):
-            return "a box without area: it needs x0 < x1 and y0 < y1"
-        x = (values["x0"] + values["x1"]) / 2
-        y = (values["y0"] + values["y1"]) / 2
-    else:
-        x, y = values["x"], values["y"]
-    if np.isfinite(size).all() and not (0 <= x < size[0] and 0 <= y < size[1]):
-        return "it lies outside the image: check the order and scale of coordinates"
-    return ""
+def _by_reader(
+    tables: Sequence[tuple[Table, Layout]], column: str, faults: Faults
+) -> tuple[list[tuple[Table, Layout]], tuple[tuple[int, int], ...]]:
+    """A part for each modality and reader; all read all modalities."""
+    parts = [readers.split(table, column, faults.add) for table, _ in tables]
+    if why := readers.differ([table for table, _ in tables], column):
+        faults.add(tables[-1][0], None, why)
+    read_by = [(i, j) for i, own in enumerate(parts) for j in range(len(own))]
+    split = [
+        (part, layout)
+        for own, (_, layout) in zip(parts, tables, strict=True)
+        for part in own
+    ]
+    return split, tuple(read_by)
+
+
+def _tables(files: Files, faults: Faults) -> _Tables:
+    """Reads the files; what they lack as a whole is a fault."""
+    opened = _Opened(files, faults)
+    truth_names, sizes = None, {}
+    lesions = images = None
+    images_layout = lesions_layout = None
+    category = files.category
+    if files.lesions is not None and coco.is_coco(files.lesions):
+        images, lesions, truth_names = opened.truth()
+        images_layout = layouts.read(images, Kind.IMAGES, faults)
+        lesions_layout = layouts.read(lesions, Kind.LESIONS, faults)
+        sizes = _sizes(images, images_layout)
+    elif files.lesions is not None:
+        lesions = opened.table(files.lesions)
+    is_patient = False
+    if files.images is not None:
+        images = opened.table(files.images)
+        is_patient = _is_named_by_patient(images)
+        images_layout = layouts.read(
+            images, Kind.IMAGES, faults, image_is_patient=is_patient
+        )
+        if images_layout.places is not None:  # a row per box
+            images = image_rows.together(images, images_layout, faults)
+    if lesions is not None and lesions_layout is None:
+        is_patient = is_patient or (images is None and _is_named_by_patient(lesions))
+        lesions_layout = layouts.read(
+            lesions, Kind.LESIONS, faults, image_is_patient=is_patient
+        )
+        if images is None:
+            images = _derived(lesions, lesions_layout, category, faults)
+            images_layout = layouts.read(images, Kind.IMAGES, faults)
+    if images is None or images_layout is None:
+        raise ValueError("give --images, or --lesions as a file that names the images")
+    if files.images is not None:
+        _check_columns(images, images_layout, faults)
+    detections = []
+    for path in files.detections:
+        if coco.is_coco(path):
+            table = opened.results(path, truth_names)
+            plain = layouts.read(table, Kind.DETECTIONS, faults)
+        else:
+            table = opened.table(path)
+            plain = layouts.read(
+                table, Kind.DETECTIONS, faults, image_is_patient=is_patient
+            )
+        detections.append((table, plain))
+    every = [images_layout, lesions_layout, *(plain for _, plain in detections)]
+    if category is not None and truth_names is None:
+        has = any(plain is not None and "category" in plain.columns for plain in every)
+        if not has and not any(map(coco.is_coco, files.detections)):
+            text = "--category is given, and no file has a column of categories"
+            faults.problems.add("", None, text)
+    notes = [note for plain in every if plain is not None for note in plain.notes]
+    if is_patient:
+        notes.append("The images are named by their patients: each patient has one")
+    return _Tables(
+        images,
+        images_layout,
+        lesions,
+        lesions_layout,
+        detections,
+        sizes,
+        category,
+        tuple(dict.fromkeys(notes)),
+    )
+
+
+class _Opened:
+    """Opens files; what can't be read is a fault, and an empty table."""
+
+    def __init__(self, files: Files, faults: Faults):
+        self._files, self._faults = files, faults
+        given = [files.images, files.lesions, *files.detections]
+        paths = [path for path in given if path is not None]
+        named = collections.Counter(path.name for path in {*paths})
+        self._shared = {
+            path: f"{path.parent.name}/{path.name}"
+            for path in paths
+            if named[path.name] > 1
+        }
+
+    def table(self, path: Path) -> Table:
+        if not self._is_there(path):
+            return self._empty(path)
+        return self._named(formats.scan_table(path, self._faults.problems), path)
+
+    def truth(self) -> tuple[Table, Table, coco.Names]:
+        path = self._files.lesions
+        assert path is not None
+        if not self._is_there(path):
+            empty = self._empty(path)
+            return empty, empty, coco.Names({}, {}, frozenset())
+        return coco.read_truth(path, category=self._files.category, faults=self._faults)
+
+    def results(self, path: Path, names: coco.Names | None) -> Table:
+        if not self._is_there(path):
+            return self._empty(path)
+        table = coco.read_results(
+            path, truth=names, category=self._files.category, faults=self._faults
+        )
+        return self._named(table, path)
+
+    def _is_there(self, path: Path) -> bool:
+        if not path.is_file():
+            self._faults.add(self._empty(path), None, "there is no such file")
+        return path.is_file()
+
+    def _named(self, table: Table, path: Path) -> Table:
+        return table._replace(name=self._shared.get(path, table.name))
+
+    def _empty(self, path: Path) -> Table:
+        return Table(path.name, (), [])
+
+
+def _is_named_by_patient(table: Table) -> bool:
+    """Whether patients stand where the names of images should (RSNA's layout)."""
+    quiet = Faults()
+    columns = layouts.read(table, Kind.IMAGES, quiet).columns
+    return "image" not in columns and "patient" in columns
+
+
+def _check_columns(table: Table, layout: Layout, faults: Faults) -> None:
+    missing = [name for name in ("image", "label") if name not in layout.columns]
+    if missing and not faults.is_broken(table):
+        have = table.name_columns(layouts.OWN)
+        faults.add(table, None, f"no column {', '.join(missing)}; it has {have}")
+
+
+def _sizes(table: Table, layout: Layout) -> dict[str, tuple[float, float]]:
+    """Image -> width and height, of those that state both."""
+    quiet = Faults()
+    rows = dict(table.numbered())
+    sizes = image_rows.sizes_of(table, rows, layout, quiet, others={})
+    names = [layout.cell(cells, "image") for cells in rows.values()]
+    return {
+        name: (float(w), float(h)) for name, (w, h) in zip(names, sizes, strict=True)
+    }
+
+
+def _derived(
+    lesions: Table, layout: Layout, category: str | None, faults: Faults
+) -> Table:
+    """The images that a table of boxes names, where it names negatives as well."""
+    states = "label" in layout.columns or places.states_negatives(lesions, layout)
+    columns = ("image", "label", *(["patient"] if "patient" in layout.columns else []))
+    if not states or "image" not in layout.columns:
+        if not faults.is_broken(lesions):
+            text = "names no images without a lesion: give --images, a row per image"
+            faults.add(lesions, None, text)
+        return Table(lesions.name, (), [])
+    quiet = Faults()
+    positive = {
+        layout.cell(cells, "image")
+        for _, cells in places.of_category(lesions, layout, category, quiet)
+        if as_positive(layout, cells)
+    }
+    rows: dict[str, dict[str, str]] = {}
+    for number, cells in lesions.numbered():
+        name = layout.cell(cells, "image")
+        row = {"entry": str(number), "image": name, "label": str(int(name in positive))}
+        row |= {"patient": layout.cell(cells, "patient")}
+        rows.setdefault(name, row)
+    if "label" in layout.columns:
+        image_rows.together(lesions, layout, faults)
+    return Numbered(lesions.name, columns, list(rows.values()))
+
+
+def as_positive(layout: Layout, cells: Mapping[str, str]) -> bool:
+    """Whether a row of boxes says that its image is positive."""
+    if "label" not in layout.columns:
+        return True
+    return image_rows.as_label(layout.cell(cells, "label")) == 1
 
 
 def highest(detections: Sequence[np.ndarray]) -> np.ndarray:

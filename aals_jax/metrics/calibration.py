@@ -92,6 +92,12 @@ def reliability(
     )
 
 
+def members(scores: np.ndarray, *, bins: int = BINS) -> list[np.ndarray]:
+    """The images of each bin of `reliability`: i64[k] each."""
+    which = _bin_of(np.asarray(scores, np.float64), bins)
+    return [np.flatnonzero(which == number) for number in np.unique(which)]
+
+
 def undefined_reason(scores: np.ndarray) -> str:
     """Why these scores have no calibration; empty when they have one."""
     scores = np.asarray(scores, np.float64)

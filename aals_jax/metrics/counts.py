@@ -37,6 +37,54 @@ class Sparse:
         sums = np.cumsum(added @ weights, axis=0)
         return lambda level: _pick(sums, level)
 
+    def at_or_above(self, levels: np.ndarray) -> np.ndarray:
+        """Units of each image at each of some levels i64[l]: f64[l, n]."""
+        ends = self.reach[levels]
+        found = [
+            np.bincount(self.image[:end], minlength=self.num_images) for end in ends
+        ]
+        return np.array(found, np.float64).reshape(len(ends), self.num_images)
+
+    def near(
+        self, windows: "Windows", base: np.ndarray, weights: np.ndarray
+    ) -> AtLevel:
+        """`weighted`, for levels of row l within window l alone.
+
+        Args:
+            windows: l of them.
+            base: `at_or_above` of their low ends.
+            weights: f64[n, r], a replicate a column.
+        """
+        start = self.reach[windows.low]
+        units = self.reach[windows.high] - start
+        length = windows.high - windows.low
+        image = np.concatenate(
+            [self.image[a : a + b] for a, b in zip(start, units, strict=True)]
+        )
+        # of each level after the low end of its window, where its units end
+        before = np.cumsum(units) - units
+        ends = [
+            self.reach[low + 1 : high + 1] - a + b
+            for low, high, a, b in zip(
+                windows.low, windows.high, start, before, strict=True
+            )
+        ]
+        pointer = np.concatenate([[0], *ends])
+        shape = (len(pointer) - 1, self.num_images)
+        added = sparse.csr_array((np.ones(len(image)), image, pointer), shape=shape)
+        found = added @ weights
+        at_low = base @ weights
+        sums = np.empty((shape[0] + len(length), weights.shape[1]))
+        first = np.cumsum(length + 1) - length - 1
+        for k, (row, count) in enumerate(zip(first, length, strict=True)):
+            sums[row] = at_low[k]
+            sums[row + 1 : row + 1 + count] = found[row - k : row - k + count]
+            np.cumsum(
+                sums[row : row + 1 + count], axis=0, out=sums[row : row + 1 + count]
+            )
+        shift = (first - windows.low)[:, None]
+        return lambda level: _pick(sums, level + shift)
+
     def keep(self, levels: np.ndarray) -> "Sparse":
         """At some of the levels i64[s], ascending, 0 first."""
         return dataclasses.replace(self, reach=self.reach[levels])
@@ -69,6 +117,48 @@ class Dense:
         return Dense(self.count[levels])
 
 
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Levels low .. high, both included, one window for each of l limits."""
+
+    low: np.ndarray  # i64[l]
+    high: np.ndarray  # i64[l]
+
+
+def windows_around(
+    false: Sparse, units: np.ndarray, limits: np.ndarray, weights: np.ndarray
+) -> Windows | None:
+    """Where the last level within each limit will lie for nearly all replicates.
+
+    A replicate's rates differ from those of the set as it is by about as much as at the
+    level which is the last one there. The windows are half again as wide.
+
+    Args:
+        false: what the rates count.
+        units: f64[n], what they are per.
+        limits: f64[l], >= 0.
+        weights: f64[r, n].
+
+    Returns:
+        None where windows would save nothing.
+    """
+    total, reach = units.sum(), false.reach
+    if not total or not len(false.image):
+        return None
+    at = np.searchsorted(reach / total, limits, side="right") - 1
+    per = weights @ units
+    rate = (weights @ false.at_or_above(at).T) / np.where(per > 0, per, np.nan)[:, None]
+    if np.isnan(rate).any():
+        return None
+    away = np.max(np.abs(rate * total - reach[at]), axis=0, initial=0.0)
+    margin = 1.5 * away + 8
+    low = np.searchsorted(reach, reach[at] - margin, side="right") - 1
+    high = np.searchsorted(reach, reach[at] + margin, side="left")
+    found = Windows(np.maximum(low, 0), np.minimum(high, len(reach) - 1))
+    inside = np.sum(reach[found.high] - reach[found.low])
+    return found if 2 * inside < reach[-1] else None
+
+
 def sparse_counts(
     score: np.ndarray, image: np.ndarray, threshold: np.ndarray, num_images: int
 ) -> Sparse:
@@ -84,20 +174,22 @@ def at_or_above(ascending: np.ndarray, threshold: np.ndarray) -> np.ndarray:
 
 
 def last_within(
-    rate: AtLevel, limits: np.ndarray, shape: tuple[int, int]
+    rate: AtLevel, limits: np.ndarray, windows: Windows, replicates: int
 ) -> np.ndarray:
-    """The last level whose rate is <= its limit, by bisection.
+    """The last level of each window whose rate is <= its limit, by bisection.
 
     Args:
-        rate: not decreasing with the level, 0 at level 0.
+        rate: not decreasing with the level, within the limit at the low ends.
         limits: f64[l], >= 0.
-        shape: (t + 1, r), levels and replicates.
+        windows: l of them.
+        replicates: r.
 
     Returns:
         i64[l, r].
     """
-    low = np.zeros((len(limits), shape[1]), np.int64)
-    high = np.full_like(low, shape[0])
+    shape = (len(limits), replicates)
+    low = np.broadcast_to(windows.low[:, None], shape)
+    high = np.broadcast_to(windows.high[:, None] + 1, shape)
     while np.any(high - low > 1):
         middle = (low + high) // 2  # where both have met, this is `low` again
         within = rate(middle) <= limits[:, None]

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from aals_jax.metrics import calibration, delong, froc, intervals, roc
-from aals_jax.metrics.draws import Draws, TruthDraws
+from aals_jax.metrics import calibration, delong, froc, intervals, proportions, roc
+from aals_jax.metrics.draws import Draws, TruthDraws, numbered
 from aals_jax.metrics.intervals import Drawn, Interval, Statistic
 from aals_jax.metrics.readings import Hit, Reading, Truth
 
@@ -34,6 +34,14 @@ class Metric:
     statistic: Callable[[Truth, Reading], Statistic]
     reason: Callable[[Truth, Reading], str]  # reason it is undefined, "" if defined
     no_interval: str = ""  # reason it has no bootstrap interval, "" if it has one
+    # what an interval needs patients with, keys of `intervals.too_few`
+    needs: tuple[str, ...] = ("positive", "negative")
+    is_share: bool = False  # in 0 .. 1, so `intervals.share_interval` is its interval
+    # independent trials at 0 and 1, see there; None: not known
+    trials: Callable[[Truth, Reading], float] | None = None
+    # how its readings are swapped for `permutation.swap_test`: "ranks", "scores" (image
+    # scores have a meaning of their own) or "": it has no such test
+    swapped_as: str = ""
 
     def draws(self, draws: TruthDraws) -> Draws:
         """The draws for the images that it is about."""
@@ -71,12 +79,29 @@ def _no_probability(truth: Truth, reading: Reading) -> str:
     return calibration.undefined_reason(reading.score)
 
 
+def _pairs(truth: Truth, reading: Reading) -> float:
+    return proportions.independent_pairs(truth.label, numbered(truth.patient))
+
+
+def _patients_of_lesions(truth: Truth, reading: Reading) -> float:
+    rows = truth.judged_rows
+    lesions = [len(truth.lesions[i]) for i in rows]
+    return proportions.effective_number(lesions, numbered(truth.patient[rows]))
+
+
+def _patients_of_images(truth: Truth, reading: Reading) -> float:
+    return proportions.effective_number(np.ones(len(truth)), numbered(truth.patient))
+
+
 METRICS: Mapping[str, Metric] = {
     "auroc": Metric(
         definition="area under the ROC curve of the image scores; ties count half",
         is_image_level=True,
         statistic=_image_metric(roc.auroc),
         reason=_one_class,
+        is_share=True,
+        trials=_pairs,
+        swapped_as="ranks",
     ),
     "average_precision": Metric(
         definition=(
@@ -85,6 +110,8 @@ METRICS: Mapping[str, Metric] = {
         is_image_level=True,
         statistic=_image_metric(roc.average_precision),
         reason=_one_class,
+        is_share=True,
+        swapped_as="ranks",
     ),
     "froc_area": Metric(
         definition=(
@@ -96,22 +123,33 @@ METRICS: Mapping[str, Metric] = {
         is_image_level=False,
         statistic=_froc_metric("area", froc.AREA_LIMITS),
         reason=_no_sensitivity("area"),
+        needs=("lesion",),
+        is_share=True,
+        trials=_patients_of_lesions,
     ),
     "froc_count": Metric(
         definition=(
             "mean sensitivity at 0.1, 0.2, 0.5, 1, 2, 4 false positives an image; "
-            "greedy by score, a second hit on a lesion counts for nothing; a "
+            "greedy by score, a second hit on a lesion counts {repeats}; a "
             "detection hits when {hit}"
         ),
         is_image_level=False,
         statistic=_froc_metric("count", froc.COUNT_LIMITS),
         reason=_no_sensitivity("count"),
+        needs=("lesion",),
+        is_share=True,
+        trials=_patients_of_lesions,
+        swapped_as="ranks",
     ),
     "brier_score": Metric(
         definition="mean squared difference of image score and label; 0 is best",
         is_image_level=True,
         statistic=_image_metric(calibration.brier_score),
         reason=_no_probability,
+        needs=("image",),
+        is_share=True,
+        trials=_patients_of_images,
+        swapped_as="scores",
     ),
     "expected_calibration_error": Metric(
         definition=(
@@ -134,16 +172,27 @@ HITS = {
 }
 
 
+REPEATS = {"ignored": "for nothing", "false": "as a false positive"}
+
+
 def definition(name: str, hit: Hit) -> str:
     """A metric's definition, the hit rule included."""
     rule = HITS[hit.rule].format(**dataclasses.asdict(hit))
-    return METRICS[name].definition.format(hit=rule)
+    return METRICS[name].definition.format(hit=rule, repeats=REPEATS[hit.repeats])
 
 
 def available(*readings: Reading) -> list[str]:
-    """The metrics that all of the readings have: `froc_area` needs maps."""
+    """The metrics that all of the readings have.
+
+    `froc_area` needs maps, and whatever is about lesions needs marked ones.
+    """
     has_maps = all(reading.area is not None for reading in readings)
-    return [name for name in METRICS if has_maps or name != "froc_area"]
+    is_marked = all(reading.marked for reading in readings)
+    return [
+        name
+        for name, metric in METRICS.items()
+        if (has_maps or name != "froc_area") and (is_marked or metric.is_image_level)
+    ]
 
 
 def draw_metrics(
@@ -161,10 +210,10 @@ def draw_metrics(
     """
     names = [name for name in names if name in available(reading)]
     drawn: dict[str, Drawn] = {}
-    for is_image_level in (True, False):  # one set of images, one pass over its draws
-        group = [n for n in names if METRICS[n].is_image_level == is_image_level]
-        if not group:
-            continue
+    by_draws: dict[int, list[str]] = {}  # one set of images, one pass over its draws
+    for name in names:
+        by_draws.setdefault(id(METRICS[name].draws(draws)), []).append(name)
+    for group in by_draws.values():
         statistics = {name: _statistic(name, truth, reading) for name in group}
         for name in group:
             if METRICS[name].no_interval and not METRICS[name].reason(truth, reading):
@@ -198,9 +247,12 @@ def metric_entries(
             **image_set(truth, METRICS[name].rows(truth)),
         }
     if entries.get("auroc", {}).get("value") is not None:
-        closed = delong.auroc_interval(reading.score, truth.label)
-        ends = {"low": number(closed.low), "high": number(closed.high)}
-        entries["auroc"]["delong"] = ends
+        closed = delong.auroc_interval(
+            reading.score, truth.label, patients=truth.patient
+        )
+        entries["auroc"]["delong"] = {
+            name: x for name, x in entry(closed).items() if name != "value"
+        }
     return entries
 
 
@@ -210,8 +262,33 @@ def _interval(
     metric = METRICS[name]
     if not len(drawn.replicates):
         return Interval(drawn.value, np.nan, np.nan, reason=metric.no_interval)
-    reason = metric.reason(truth, reading)
-    return intervals.percentile_interval(drawn, seed=seed, reason=reason)
+    having = patients_having(truth, metric.rows(truth), metric.needs)
+    reason, few = metric.reason(truth, reading), intervals.too_few(**having)
+    if not metric.is_share:
+        return intervals.percentile_interval(drawn, seed=seed, reason=reason, few=few)
+    return intervals.share_interval(
+        drawn,
+        seed=seed,
+        patients=min(having.values()),
+        trials=metric.trials(truth, reading) if metric.trials else 0.0,
+        reason=reason,
+        few=few,
+    )
+
+
+def patients_having(
+    truth: Truth, rows: np.ndarray, needs: Sequence[str]
+) -> dict[str, int]:
+    """How many patients of some images have what `Metric.needs` names."""
+    has_lesion = np.array([len(truth.lesions[i]) > 0 for i in rows], bool)
+    label = truth.label[rows]
+    kinds = {
+        "positive": label,
+        "negative": ~label,
+        "lesion": has_lesion,
+        "image": np.ones(len(rows), bool),
+    }
+    return {name: len(set(truth.patient[rows[kinds[name]]])) for name in needs}
 
 
 def _statistic(name: str, truth: Truth, reading: Reading) -> Statistic:
@@ -227,19 +304,40 @@ def _nowhere(weights: np.ndarray) -> np.ndarray:
 
 
 def entry(interval: Interval) -> Entry:
-    """An interval as plain numbers, with seed and replicate count, to reproduce it."""
+    """An interval as plain numbers, with seed and replicate count, to reproduce it.
+
+    `interval` names the method, "none" where there is none; `reason` says why.
+    """
     plain: Entry = {
         end: number(getattr(interval, end)) for end in ("value", "low", "high")
     }
-    plain["interval"] = f"95 % {interval.method}" if interval.method else "none"
-    if "paired" in interval.method:
-        plain["p_value"] = number(interval.p_value)
-    if interval.seed is not None:  # a bootstrap
-        plain["interval"] += f", seed {interval.seed}"
+    plain["interval"] = _method(interval) if plain["low"] is not None else "none"
+    if interval.replicates:  # a bootstrap
         plain |= {"rejected": interval.rejected, "replicates": interval.replicates}
+    if np.isfinite(interval.design_effect):
+        plain["design_effect"] = interval.design_effect
     if interval.reason:
         plain["reason"] = interval.reason
+    if interval.note:
+        plain["note"] = interval.note
     return plain
+
+
+def difference_entry(interval: Interval) -> Entry:
+    """A paired difference as plain numbers, with its p-value and how it was made."""
+    plain = entry(interval)
+    plain |= {"method": _method(interval), "p_value": number(interval.p_value)}
+    del plain["interval"]
+    if plain["p_value"] is None:
+        plain["p_reason"] = interval.p_reason
+    else:
+        plain["p_method"] = interval.p_method
+    return plain
+
+
+def _method(interval: Interval) -> str:
+    seed = "" if interval.seed is None else f", seed {interval.seed}"
+    return f"95 % {interval.method}{seed}" if interval.method else "none"
 
 
 def entry_text(entry: Mapping[str, Any]) -> str:
@@ -269,11 +367,12 @@ def difference_text(entry: Mapping[str, Any]) -> str:
 
 def image_set(truth: Truth, rows: np.ndarray) -> Entry:
     """The set that a number is about: counts, and the share of positives."""
+    lesions = int(sum(len(truth.lesions[i]) for i in rows))
     return {
         "n_images": len(rows),
         "n_patients": len(set(truth.patient[rows])),
         "n_positive": int(np.sum(truth.label[rows])),
-        "n_lesions": int(sum(len(truth.lesions[i]) for i in rows)),
+        **({"n_lesions": lesions} if truth.marked else {}),
         "prevalence": number(np.mean(truth.label[rows])) if len(rows) else None,
     }
 

@@ -1,49 +1,113 @@
-"""How sure an AUROC is, in closed form: DeLong's variance, alone and paired.
+"""How sure an AUROC is, in closed form: DeLong's variance, or Obuchowski's.
 
-It takes images as independent; with several images per patient, prefer the bootstrap
-of `intervals`.
+With several images a patient, images of one patient are alike and DeLong's variance is
+far too small. Obuchowski's sums the same parts over patients first, and is DeLong's
+where each patient has one image. DeLong's intervals are normal; those over patients
+take Student's t of the patients of the rarer class less one, which is ours, as normal
+ones are too narrow with 30 patients (docs/measuring.md).
+
+References:
+    E. DeLong, D. DeLong, D. Clarke-Pearson 1988, doi:10.2307/2531595; mid-ranks as in
+    X. Sun, W. Xu 2014, doi:10.1109/LSP.2014.2337313.
+    N. Obuchowski 1997, Nonparametric analysis of clustered ROC curve data,
+    doi:10.2307/2533958.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from scipy import special
 
+from aals_jax.metrics import intervals
+from aals_jax.metrics.draws import numbered
 from aals_jax.metrics.intervals import Interval
+
+INDEPENDENT = (
+    "images are taken as independent, each as a patient of its own: give patients if "
+    "one has several"
+)
+CLUSTERED = (
+    "patients are taken as independent, images of one patient are not; somewhat narrow "
+    "where patients are few and the AUROC is near 1"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Variance:
+    """AUROC of each model, and how they vary together."""
+
+    values: list[float]
+    covariance: np.ndarray | None  # f64[models, models]; None: see reason
+    reason: str
+    clustered: bool  # a patient has several images
+    freedom: int  # patients of the rarer class, less one
+
+    @property
+    def method(self) -> str:
+        return "Obuchowski's variance over patients" if self.clustered else "DeLong"
+
+    @property
+    def note(self) -> str:
+        return CLUSTERED if self.clustered else INDEPENDENT
+
+    def below(self, x: float) -> float:
+        """Probability of less than x standard errors."""
+        if self.clustered:
+            return float(special.stdtr(self.freedom, x))
+        return float(special.ndtr(x))
+
+    def quantile(self, probability: float) -> float:
+        """The inverse of `below`."""
+        if self.clustered:
+            return float(special.stdtrit(self.freedom, probability))
+        return float(special.ndtri(probability))
 
 
 def auroc_interval(
-    scores: np.ndarray, labels: np.ndarray, *, level: float = 0.95
+    scores: np.ndarray,
+    labels: np.ndarray,
+    *,
+    patients: Sequence[Hashable] | np.ndarray | None = None,
+    level: float = 0.95,
 ) -> Interval:
-    """AUROC with the interval of DeLong's variance, normal on the logit scale.
+    """AUROC with the interval of its variance, on the logit scale.
 
-    logit(A) -+ z sqrt(var(A)) / (A (1 - A)), brought back to 0 .. 1. It takes images
-    as independent: with several images per patient, prefer
-    `intervals.patient_bootstrap`.
+    logit(A) -+ q sqrt(var(A)) / (A (1 - A)), brought back to 0 .. 1; q is a quantile of
+    the normal distribution, or of Student's where patients have several images.
 
     Args:
         scores: f[n], any monotone scale, no nan.
-        labels: [n], 0 or 1, at least two of each for an interval.
+        labels: [n], 0 or 1, at least two patients of each for an interval.
+        patients: n ids; None: each image is a patient of its own.
         level: coverage, 0 .. 1.
 
     Returns:
-        Interval. At an AUROC of 0 or 1 the variance is 0: low = high = value, and
-        `reason` says that this is no certainty.
-
-    Reference: DeLong et al. 1988, doi:10.2307/2531595; mid-ranks as in Sun and Xu
-    2014, doi:10.1109/LSP.2014.2337313.
+        Interval. At an AUROC of 0 or 1 the variance is 0 and says nothing: the ends are
+        nan, with a reason.
     """
-    method = "DeLong, normal on the logit scale, images taken as independent"
-    (value,), covariance, why = _delong([scores], labels)
-    if covariance is None:
-        return Interval(value, np.nan, np.nan, level=level, method=method, reason=why)
-    if value in (0.0, 1.0):
-        why = "perfect separation: DeLong's variance is 0, the width means nothing"
-        return Interval(value, value, value, level=level, method=method, reason=why)
-    half = special.ndtri((1 + level) / 2) * np.sqrt(covariance[0, 0])
-    half /= value * (1 - value)
-    low, high = special.expit(special.logit(value) + np.array([-half, half]))
-    return Interval(value, float(low), float(high), level=level, method=method)
+    found = _variance([scores], labels, patients)
+    value, covariance, why = found.values[0], found.covariance, found.reason
+    low = high = np.nan
+    if covariance is not None:
+        variance = float(covariance[0, 0])
+        if value in (0.0, 1.0):
+            why = "perfect separation: the variance is 0, which is no certainty"
+        elif variance <= 0:
+            why = "the variance is 0, which is no certainty"
+        else:
+            half = found.quantile((1 + level) / 2) * np.sqrt(variance)
+            half /= value * (1 - value)
+            low, high = special.expit(special.logit(value) + np.array([-half, half]))
+    return Interval(
+        value,
+        float(low),
+        float(high),
+        level=level,
+        method=f"{found.method}, on the logit scale",
+        reason=why,
+        note=found.note,
+    )
 
 
 def auroc_difference(
@@ -51,45 +115,58 @@ def auroc_difference(
     scores_b: np.ndarray,
     labels: np.ndarray,
     *,
+    patients: Sequence[Hashable] | np.ndarray | None = None,
     level: float = 0.95,
 ) -> Interval:
-    """AUROC of a minus that of b on the same images, plain normal, with p-value.
+    """AUROC of a minus that of b on the same images, with p-value.
 
     Args:
         scores_a, scores_b: f[n], each on its own monotone scale, no nan.
-        labels: [n], 0 or 1, at least two of each.
-        level: coverage, 0 .. 1.
+        labels: [n], 0 or 1, at least two patients of each.
+        patients, level: as in `auroc_interval`.
 
     Returns:
-        Interval of the difference, with `p_value` of z = difference / standard error.
-        When the variance is 0 the p-value is 1 for equal AUROCs and else nan.
-
-    Reference: DeLong et al. 1988, doi:10.2307/2531595.
+        Interval of the difference, with `p_value` of difference / standard error.
+        When the variance is 0 there is neither, with a reason; equal AUROCs have p = 1.
     """
-    method = "DeLong, paired, normal, images taken as independent"
-    (value_a, value_b), covariance, why = _delong([scores_a, scores_b], labels)
-    value = value_a - value_b
-    if covariance is None:
-        return Interval(value, np.nan, np.nan, level=level, method=method, reason=why)
-    contrast = np.array([1.0, -1.0])
-    error = float(np.sqrt(max(contrast @ covariance @ contrast, 0.0)))
-    half = float(special.ndtri((1 + level) / 2)) * error
-    if error > 0:
-        p_value = float(2.0 * special.ndtr(-abs(value) / error))
-    else:
-        p_value = 1.0 if value == 0 else np.nan
-        why = "the difference has variance 0, the width means nothing"
+    found = _variance([scores_a, scores_b], labels, patients)
+    value, why = found.values[0] - found.values[1], found.reason
+    low = high = p_value = np.nan
+    if found.covariance is not None:
+        contrast = np.array([1.0, -1.0])
+        # rounding leaves about 1e-17 of what is 0
+        error = float(np.sqrt(max(contrast @ found.covariance @ contrast, 0.0)))
+        if error > 1e-8:
+            half = found.quantile((1 + level) / 2) * error
+            low, high = value - half, value + half
+            p_value = 2.0 * found.below(-abs(value) / error)
+        else:
+            why = "the difference has variance 0, which is no certainty"
+            p_value = 1.0 if value == 0 else np.nan
+    method = f"{found.method}, paired"
     return Interval(
-        value, value - half, value + half, 0, 0, p_value, level, method, None, why
+        value,
+        float(low),
+        float(high),
+        p_value=float(p_value),
+        level=level,
+        method=method,
+        reason=why,
+        p_method=method,
+        p_reason="" if p_value >= 0 else why,
+        note=found.note,
     )
 
 
-def _delong(
-    scores: Sequence[np.ndarray], labels: np.ndarray
-) -> tuple[list[float], np.ndarray | None, str]:
-    """AUROC of each model, their covariance f64[models, models], reason for none."""
+def _variance(
+    scores: Sequence[np.ndarray],
+    labels: np.ndarray,
+    patients: Sequence[Hashable] | np.ndarray | None,
+) -> _Variance:
+    """AUROC of each model and Obuchowski's covariance of them."""
     labels = np.asarray(labels)
-    for model in map(np.asarray, scores):
+    models = [np.asarray(model, np.float64) for model in scores]
+    for model in models:
         if model.ndim != 1 or model.shape != labels.shape or np.isnan(model).any():
             raise ValueError(
                 f"scores {model.shape} and labels {labels.shape} must be two vectors "
@@ -97,25 +174,63 @@ def _delong(
             )
     if not np.isin(labels, (0, 1)).all():
         raise ValueError(f"labels are {np.unique(labels)}; give 0 and 1 only")
+    patient = numbered(range(len(labels)) if patients is None else patients)
+    if len(patient) != len(labels):
+        raise ValueError(f"{len(patient)} patients for {len(labels)} images")
     positive = labels.astype(bool)
+    clustered = len(np.unique(patient)) < len(patient)
     num_pos, num_neg = int(positive.sum()), int((~positive).sum())
     if not num_pos or not num_neg:
         why = f"one class only: {num_pos} positive of {labels.size} images"
-        return [np.nan] * len(scores), None, why
-    # Rank among all minus rank among one's own class counts the other class below,
-    # ties by half: for a positive, the share of negatives it beats; vice versa.
-    beats, beaten = [], []
-    for model in map(np.asarray, scores):
-        rank = mid_ranks(model)
-        beats.append((rank[positive] - mid_ranks(model[positive])) / num_neg)
-        below = (rank[~positive] - mid_ranks(model[~positive])) / num_pos
-        beaten.append(1.0 - below)
+        return _Variance([np.nan] * len(models), None, why, clustered, 0)
+    beats, beaten = zip(*(_shares(model, positive) for model in models), strict=True)
     values = [float(shares.mean()) for shares in beats]
-    if min(num_pos, num_neg) < 2:
-        why = f"a variance needs two of each class: {num_pos} positive, {num_neg} not"
-        return values, None, why
-    covariance = np.cov(beats) / num_pos + np.cov(beaten) / num_neg
-    return values, covariance.reshape(len(scores), len(scores)), ""
+    of_class = [len(np.unique(patient[rows])) for rows in (positive, ~positive)]
+    freedom = min(of_class) - 1
+    if why := intervals.too_few(positive=of_class[0], negative=of_class[1]):
+        return _Variance(values, None, why, clustered, freedom)
+    return _Variance(
+        values,
+        _covariance(np.array(beats), np.array(beaten), patient, positive),
+        "",
+        clustered,
+        freedom,
+    )
+
+
+def _shares(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each positive the share of negatives below it, of each negative that of
+    positives above it; ties count half."""
+    # Rank among all minus rank among one's own class counts the other class below.
+    rank = mid_ranks(score)
+    beats = (rank[positive] - mid_ranks(score[positive])) / np.sum(~positive)
+    below = (rank[~positive] - mid_ranks(score[~positive])) / np.sum(positive)
+    return beats, 1.0 - below
+
+
+def _covariance(
+    beats: np.ndarray, beaten: np.ndarray, patient: np.ndarray, positive: np.ndarray
+) -> np.ndarray:
+    """Obuchowski's covariance f64[models, models] of the means of both shares.
+
+    Args:
+        beats, beaten: f64[models, positives] and f64[models, negatives].
+        patient: i64[n], numbers from 0.
+        positive: bool[n].
+    """
+    count = patient.max() + 1
+    sums, scaled = [], []
+    for shares, rows in ((beats, positive), (beaten, ~positive)):
+        away = shares - shares.mean(axis=1, keepdims=True)
+        by_patient = np.stack(
+            [np.bincount(patient[rows], model, minlength=count) for model in away]
+        )
+        there = len(np.unique(patient[rows]))
+        by_patient /= shares.shape[1]
+        sums.append(by_patient)
+        scaled.append(there / (there - 1) * by_patient @ by_patient.T)
+    cross = sums[0] @ sums[1].T * count / (count - 1)
+    return scaled[0] + scaled[1] + cross + cross.T
 
 
 def mid_ranks(values: np.ndarray) -> np.ndarray:

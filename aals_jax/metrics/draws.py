@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterator, Sequence
 import numpy as np
 
 from aals_jax.metrics.readings import Truth
+from aals_jax.metrics.roc import DrawnWeights
 
 _CHUNK = 1 << 22  # f64 weights yielded at a time, 32 MiB
 _KEPT = 1 << 25  # bytes of counts that are kept between passes, 32 MiB
@@ -56,13 +57,8 @@ class Draws:
             raise ValueError(f"replicates={replicates} and chunk={chunk} must be >= 1")
         self.replicates, self.seed, self.num_images = replicates, seed, len(patients)
         self._chunk = chunk
-        # Numbered by first appearance: renamed patients give the same draws.
-        numbers: dict[Hashable, int] = {}
-        ids = patients.tolist() if isinstance(patients, np.ndarray) else patients
-        self._patient = np.array(
-            [numbers.setdefault(i, len(numbers)) for i in ids], int
-        )
-        self._num_patients = len(numbers)
+        self.patient = numbered(patients)  # renamed patients give the same draws
+        self.num_patients = int(self.patient.max(initial=-1)) + 1
         self._kept: list[np.ndarray] | None = None  # u8[r, patients], block by block
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -71,7 +67,7 @@ class Draws:
                 yield self._weights([times])
             return
         kept: list[np.ndarray] | None = []
-        if self.replicates * self._num_patients > _KEPT:
+        if self.replicates * self.num_patients > _KEPT:
             kept = None
         rng = np.random.default_rng(self.seed)
         for start in range(0, self.replicates, self._chunk):
@@ -85,7 +81,7 @@ class Draws:
 
     def _count(self, rng: np.random.Generator, rows: int) -> Iterator[np.ndarray]:
         """i64[<= rows, patients], how often each patient is drawn."""
-        count = self._num_patients
+        count = self.num_patients
         few = max(1, _BLOCK // max(1, count))
         for start in range(0, rows, few):
             number = min(few, rows - start)
@@ -99,9 +95,9 @@ class Draws:
         weights = np.empty((sum(map(len, blocks)), self.num_images))
         start = 0
         for times in blocks:
-            weights[start : start + len(times)] = np.take(times, self._patient, axis=1)
+            weights[start : start + len(times)] = np.take(times, self.patient, axis=1)
             start += len(times)
-        return weights
+        return weights.view(DrawnWeights)
 
 
 class TruthDraws:
@@ -114,3 +110,10 @@ class TruthDraws:
         self.judged_images = self.all_images
         if not truth.judged.all():
             self.judged_images = Draws(truth.patient[truth.judged], **settings)
+
+
+def numbered(patients: Sequence[Hashable] | np.ndarray) -> np.ndarray:
+    """i64[n], the number of each image's patient, by first appearance."""
+    numbers: dict[Hashable, int] = {}
+    ids = patients.tolist() if isinstance(patients, np.ndarray) else patients
+    return np.array([numbers.setdefault(i, len(numbers)) for i in ids], int)

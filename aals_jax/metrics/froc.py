@@ -182,7 +182,8 @@ def froc_curve(data: FrocData) -> FrocCurve:
     every = np.arange(len(data.threshold) + 1)[:, None]
     once = np.ones((len(data.units), 1))
     false = data.false.weighted(once)(every)[:, 0]
-    recalled = _hits(data)[0].weighted(once)(every)[:, 0]
+    hits, _ = _hits(data, np.ones(len(data.lesion_score), bool))
+    recalled = hits.weighted(once)(every)[:, 0]
     lesions = np.nan if undefined_reason(data) else len(data.lesion_score)
     total = np.append(false, data.total_false.sum())
     return FrocCurve(
@@ -208,22 +209,45 @@ def sensitivity_at(
     Returns:
         f64[..., l], 0 .. 1; nan where no lesion, or no unit of the rate, has weight.
     """
+    every = np.ones(len(data.lesion_score), bool)
+    return sensitivity_of_parts(data, [every], limits, weights=weights)[..., 0, :]
+
+
+def sensitivity_of_parts(
+    data: FrocData,
+    masks: Sequence[np.ndarray],
+    limits: Sequence[float] | np.ndarray,
+    *,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """`sensitivity_at` of `select_lesions` for each of some masks, in one search.
+
+    The thresholds of all lesions serve: at the last one within a limit the lesions of a
+    part are recalled that are at its own last one.
+
+    Args:
+        data, limits, weights: as in `sensitivity_at`.
+        masks: p of bool[m].
+
+    Returns:
+        f64[..., p, l].
+    """
     if not all(limit >= 0 for limit in limits):
         raise ValueError(f"limits={tuple(limits)}: a false rate is not negative")
     num_images = len(data.units)
     weights = check_weights(weights, num_images)
     rows = weights.reshape(-1, num_images) if num_images else np.zeros((1, 0))
-    out = np.empty((len(rows), len(limits)))
+    at = np.asarray(limits, np.float64)
+    windows = None
+    if isinstance(data.false, counts.Sparse) and len(rows) > 1 and len(at):
+        windows = counts.windows_around(data.false, data.units, at, rows)
+    curves = _Curves(data, masks, at, windows)
+    out = np.empty((len(rows), len(masks), len(limits)))
     block = max(1, _BLOCK // (num_images + len(data.threshold) + 1))
-    hits, lesions = _hits(data)
     for start in range(0, len(rows), block):
         columns = np.ascontiguousarray(rows[start : start + block].T)
-        last, units = _last_levels(data, columns, np.asarray(limits, np.float64))
-        total = lesions @ columns
-        defined = (units > 0) & (total > 0)
-        recall = hits.weighted(columns)(last) / np.where(defined, total, np.nan)
-        out[start : start + block] = recall.T
-    return out.reshape(*weights.shape[:-1], len(limits))
+        out[start : start + block] = curves.recall(columns).transpose(2, 0, 1)
+    return out.reshape(*weights.shape[:-1], len(masks), len(limits))
 
 
 def froc_score(
@@ -243,23 +267,83 @@ def undefined_reason(data: FrocData) -> str:
     return "" if data.units.sum() > 0 else "no pixel outside the boxes"
 
 
-def _last_levels(
-    data: FrocData, columns: np.ndarray, limits: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights f64[n, r] -> last level within each limit i64[l, r], units f64[r]."""
-    units = data.units @ columns
-    per = np.where(units > 0, units, 1.0)
-    false = data.false.weighted(columns)
-    shape = (len(data.threshold) + 1, columns.shape[1])
-    # The rate is divided, not the limit multiplied: k / n rounds as a literal does.
-    return counts.last_within(lambda level: false(level) / per, limits, shape), units
+class _Curves:
+    """Sensitivities at limits f64[l], for weights f64[n, r] of a replicate a column."""
+
+    def __init__(
+        self,
+        data: FrocData,
+        masks: Sequence[np.ndarray],
+        limits: np.ndarray,
+        windows: counts.Windows | None,
+    ):
+        """`windows`: levels among which to look first; None: all of them."""
+        self._data, self._limits, self._windows = data, limits, windows
+        self._parts = [_hits(data, mask) for mask in masks]
+        last = np.full(len(limits), len(data.threshold))
+        self._every = counts.Windows(np.zeros_like(last), last)
+        if windows is not None and isinstance(data.false, counts.Sparse):
+            self._false_base = data.false.at_or_above(windows.low)
+            self._bases = [hits.at_or_above(windows.low) for hits, _ in self._parts]
+
+    def recall(self, columns: np.ndarray) -> np.ndarray:
+        """f64[p, l, r]; nan where no lesion, or no unit of the rate, has weight."""
+        units = self._data.units @ columns
+        per = np.where(units > 0, units, 1.0)
+        windows, false = self._windows, self._data.false
+        if windows is None or not isinstance(false, counts.Sparse):
+            recalled = self._everywhere(columns, per)
+        else:
+            rate = false.near(windows, self._false_base, columns)
+            last = self._last(rate, per, windows)
+            recalled = np.stack(
+                [
+                    hits.near(windows, base, columns)(last)
+                    for (hits, _), base in zip(self._parts, self._bases, strict=True)
+                ]
+            )
+            outside = self._is_outside(rate, per, windows)
+            if outside.any():
+                again = np.ascontiguousarray(columns[:, outside])
+                recalled[..., outside] = self._everywhere(again, per[outside])
+        total = np.stack([lesions @ columns for _, lesions in self._parts])
+        defined = (units > 0) & (total > 0)
+        return recalled / np.where(defined, total, np.nan)[:, None]
+
+    def _everywhere(self, columns: np.ndarray, per: np.ndarray) -> np.ndarray:
+        """Recalled lesions f64[p, l, r], from all levels."""
+        last = self._last(self._data.false.weighted(columns), per, self._every)
+        return np.stack([hits.weighted(columns)(last) for hits, _ in self._parts])
+
+    def _last(
+        self, false: counts.AtLevel, per: np.ndarray, windows: counts.Windows
+    ) -> np.ndarray:
+        """The last level within each limit, i64[l, r]."""
+        # The rate is divided, not the limit multiplied: k / n rounds as a literal does.
+        return counts.last_within(
+            lambda level: false(level) / per, self._limits, windows, len(per)
+        )
+
+    def _is_outside(
+        self, false: counts.AtLevel, per: np.ndarray, windows: counts.Windows
+    ) -> np.ndarray:
+        """bool[r], replicates whose last level may lie outside a window."""
+        shape, limits = (len(self._limits), len(per)), self._limits[:, None]
+        low, high = (
+            np.broadcast_to(ends[:, None], shape)
+            for ends in (windows.low, windows.high)
+        )
+        too_high = false(low) / per > limits
+        is_last = high == len(self._data.threshold)
+        too_low = (false(high) / per <= limits) & ~is_last
+        return np.any(too_high | too_low, axis=0)
 
 
-def _hits(data: FrocData) -> tuple[counts.Sparse, np.ndarray]:
-    """Recalled lesions at or above each threshold, and all lesions i64[n]."""
-    n = len(data.units)
-    hits = counts.sparse_counts(data.lesion_score, data.lesion_image, data.threshold, n)
-    return hits, np.bincount(data.lesion_image, minlength=n)
+def _hits(data: FrocData, mask: np.ndarray) -> tuple[counts.Sparse, np.ndarray]:
+    """Recalled lesions of a part at or above each threshold, and all of it i64[n]."""
+    n, image = len(data.units), data.lesion_image[mask]
+    hits = counts.sparse_counts(data.lesion_score[mask], image, data.threshold, n)
+    return hits, np.bincount(image, minlength=n)
 
 
 def _distinct(scores: np.ndarray) -> np.ndarray:

@@ -16,6 +16,9 @@ FALSE_POSITIVE, REPEAT = -1, -2  # values of Match.lesion_of
 
 IOU_THRESHOLD = 0.2  # default of the rule "iou"
 _BLOCK = 1 << 16  # detections whose pairs are listed at a time; bounds memory
+# Share of a limit, or of a coordinate, that rounding may take: x + width of decimal
+# coordinates is off by some 1e-16 of x, and an overlap of exactly the limit is a hit.
+_ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,28 +70,38 @@ def match_images(
 
     Args:
         detections: n arrays, one per image, which may be empty: f[k, 3] points (x, y,
-            score) or f[k, 5] boxes (box, score), the same columns in all images.
-        lesions: n arrays f[m, 4] of boxes; for "distance" f[m, 2] of points will do.
+            score) or f[k, 5] boxes (box, score), the same columns in all images; for
+            "distance" also f[k, 4] points in space (x, y, z, score).
+        lesions: n arrays f[m, 4] of boxes; for "distance" f[m, 2] of points will do, or
+            f[m, 3] in space.
         rule: "center_in_box" (a point, or the centre of a box, lies in the lesion's
             box), "iou" (of two boxes) or "distance" (of point or centre to the centre).
         iou_threshold: least intersection over union of a hit, 0 < value <= 1.
         max_distance: largest distance of a hit, >= 0, in the unit of the coordinates.
         image_shapes: n pairs (height, width); when given, points must lie in the image.
+            Without them coordinates may be of any kind, negative ones too.
     """
     limit = _limit(rule, iou_threshold, max_distance)
-    rows, image = _stack("detections", detections, (3, 5))
+    is_near = rule == "distance"
+    rows, image = _stack("detections", detections, (3, 4, 5) if is_near else (3, 5))
     lesion_rows, lesion_image = _stack(
-        "lesions", lesions, (2, 4) if rule == "distance" else (4,)
+        "lesions", lesions, (2, 3, 4) if is_near else (4,)
     )
     num_images = len(lesions)
-    shapes = np.full((num_images, 2), np.inf) if image_shapes is None else image_shapes
+    shapes = [None] * num_images if image_shapes is None else image_shapes
     if not len(detections) == num_images == len(shapes):
         raise ValueError(
             f"{len(detections)} arrays of detections, {num_images} of lesions and "
             f"{len(shapes)} image shapes; give one of each per image, empty or not"
         )
     _check_lesions(lesion_rows)
-    _check_detections(rows, image, np.asarray(shapes, np.float64))
+    if len(rows) and len(lesion_rows):
+        in_space = rows.shape[1] == 4, lesion_rows.shape[1] == 3
+        if in_space[0] != in_space[1]:
+            raise ValueError("lesions and detections need the same dimensions, 2 or 3")
+    _check_detections(
+        rows, image, None if image_shapes is None else np.asarray(shapes, np.float64)
+    )
     hits = [
         np.empty((0, 3)),
         *_hits(rows, image, lesion_rows, lesion_image, rule, limit),
@@ -150,40 +163,50 @@ def _greedy(
 def _near_center(detections: np.ndarray, lesions: np.ndarray, _: float) -> np.ndarray:
     """Minus the distance of point and centre, -inf when not in the box."""
     point, low, high = center(detections[:, :-1]), lesions[:, :2], lesions[:, 2:]
-    inside = ((point >= low) & (point < high)).T
+    room = _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    inside = ((point >= low - room) & (point < high - room)).T
     inside = inside[0] & inside[1]
     return np.where(inside, _nearness(point, lesions), -np.inf)
 
 
 def _near(detections: np.ndarray, lesions: np.ndarray, most: float) -> np.ndarray:
     """Minus the distance of the centres, -inf when beyond `most`."""
-    nearness = _nearness(center(detections[:, :-1]), lesions)
-    return np.where(nearness >= -most, nearness, -np.inf)
+    point = center(detections[:, :-1])
+    nearness = _nearness(point, lesions)
+    largest = np.maximum(most, np.abs(point).max(axis=1, initial=0.0))
+    return np.where(nearness >= -(most + _ROUNDING * largest), nearness, -np.inf)
 
 
 def _overlap(detections: np.ndarray, lesions: np.ndarray, least: float) -> np.ndarray:
     """Intersection over union, -inf when below `least`."""
     if detections.shape[1] != 5:
         raise ValueError('rule="iou" needs boxes (x0, y0, x1, y1, score), not points')
-    low = np.maximum(detections[:, :2], lesions[:, :2])
-    high = np.minimum(detections[:, 2:4], lesions[:, 2:])
+    shared = overlap(detections[:, :4], lesions)
+    return np.where(shared >= least * (1 - _ROUNDING), shared, -np.inf)
+
+
+def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes f64[p, 4] and others f64[p or 1, 4]: f64[p]."""
+    low = np.maximum(boxes[:, :2], others[:, :2])
+    high = np.minimum(boxes[:, 2:], others[:, 2:])
     common = np.prod(np.maximum(high - low, 0.0), axis=1)
-    areas = [np.prod(box[:, 2:4] - box[:, :2], axis=1) for box in (detections, lesions)]
-    overlap = common / (areas[0] + areas[1] - common)
-    return np.where(overlap >= least, overlap, -np.inf)
+    areas = [np.prod(box[:, 2:] - box[:, :2], axis=1) for box in (boxes, others)]
+    return common / (areas[0] + areas[1] - common)
 
 
 RULES = {"center_in_box": _near_center, "iou": _overlap, "distance": _near}
 
 
 def center(places: np.ndarray) -> np.ndarray:
-    """Points f64[p, 2] as they are, boxes f64[p, 4] by their centres."""
+    """Points f64[p, 2 or 3] as they are, boxes f64[p, 4] by their centres."""
+    if places.shape[1] < 4:
+        return places
     return (places[:, :2] + places[:, -2:]) / 2.0
 
 
 def _nearness(point: np.ndarray, lesions: np.ndarray) -> np.ndarray:
     """Minus the distance to the centre of a lesion, f64[p]."""
-    return -np.hypot(*(point - center(lesions)).T)
+    return -np.hypot.reduce(point - center(lesions), axis=1)
 
 
 def _limit(rule: str, iou_threshold: float, max_distance: float | None) -> float:
@@ -243,9 +266,9 @@ def _check_lesions(lesions: np.ndarray) -> None:
 
 
 def _check_detections(
-    detections: np.ndarray, image: np.ndarray, shapes: np.ndarray
+    detections: np.ndarray, image: np.ndarray, shapes: np.ndarray | None
 ) -> None:
-    """Finite, boxes with an area, the point in its image; shapes f64[n, 2]."""
+    """Finite, boxes with an area, the point in its image; shapes f64[n, 2] or None."""
     if not np.isfinite(detections).all():
         bad = detections[~np.isfinite(detections).all(axis=1)]
         raise ValueError(
@@ -254,6 +277,8 @@ def _check_detections(
         )
     if detections.shape[1] == 5:
         check_boxes(detections[:, :4])
+    if shapes is None:
+        return
     x, y = center(detections[:, :-1]).T
     high, wide = shapes.T
     inside = (x >= 0) & (x < wide[image]) & (y >= 0) & (y < high[image])

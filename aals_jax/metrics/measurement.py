@@ -1,6 +1,7 @@
 """Everything that is measured on one system, as result.json and the page hold it."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,11 +15,13 @@ from aals_jax.metrics import (
     froc,
     intervals,
     operating,
+    permutation,
+    proportions,
     roc,
     subgroups,
 )
 from aals_jax.metrics.definitions import Entry, number
-from aals_jax.metrics.draws import Bootstrap, TruthDraws
+from aals_jax.metrics.draws import Bootstrap, TruthDraws, numbered
 from aals_jax.metrics.intervals import Drawn, Interval
 from aals_jax.metrics.readings import Hit, Reading, Truth
 
@@ -104,16 +107,29 @@ def differences(
         drawn_b = definitions.draw_metrics(
             truth, second.reading, draws=draws, names=names
         )
+    swaps = _Swaps(truth, first, second)
     compared: list[tuple[str, Interval, np.ndarray]] = []
     for name in names:
         metric = definitions.METRICS[name]
+        rows = metric.rows(truth)
         reasons = [metric.reason(truth, m.reading) for m in (first, second)]
+        having = definitions.patients_having(truth, rows, metric.needs)
         interval = intervals.paired_interval(
-            first.drawn[name], drawn_b[name], seed=seed, reason=reasons[0] or reasons[1]
+            first.drawn[name],
+            drawn_b[name],
+            seed=seed,
+            patients=min(having.values()),
+            reason=reasons[0] or reasons[1],
+            few=intervals.too_few(**having),
         )
-        compared.append((name, interval, metric.rows(truth)))
+        if not (reasons[0] or reasons[1]):
+            interval = swaps.tested(name, interval)
+        compared.append((name, interval, rows))
     closed = delong.auroc_difference(
-        first.reading.score, second.reading.score, truth.label
+        first.reading.score,
+        second.reading.score,
+        truth.label,
+        patients=truth.patient,
     )
     compared.append(("auroc", closed, np.arange(len(truth))))
     return [
@@ -123,10 +139,53 @@ def differences(
 
 
 def _difference(interval: Interval, truth: Truth, rows: np.ndarray) -> Entry:
-    entry = definitions.entry(interval)
-    entry["method"] = entry.pop("interval")
     counts = definitions.image_set(truth, rows)
-    return entry | {name: counts[name] for name in ("n_images", "n_patients")}
+    return definitions.difference_entry(interval) | {
+        name: counts[name] for name in ("n_images", "n_patients")
+    }
+
+
+FEW_TO_SWAP = 200  # patients that differ, up to which p is that of a permutation
+
+
+class _Swaps:
+    """The permutation tests of two systems on the same images."""
+
+    def __init__(self, truth: Truth, first: Measurement, second: Measurement):
+        self._truth, self._bootstrap = truth, first.bootstrap
+        self._readings = first.reading, second.reading
+        self._both = functools.cache(self._both_readings)
+
+    def tested(self, name: str, interval: Interval) -> Interval:
+        """A difference with the p-value of a permutation, where patients are few."""
+        metric, readings = definitions.METRICS[name], self._readings
+        rows = metric.rows(self._truth)
+        patient = numbered(self._truth.patient[rows])
+        differs = (
+            permutation.differing_scores(*readings)
+            if metric.is_image_level
+            else permutation.differing_matches(*readings, len(rows))
+        )
+        if len(np.unique(patient[differs])) > FEW_TO_SWAP:
+            return interval
+        if not metric.swapped_as:
+            why = f"no permutation test of {name}, and too few patients for another"
+            return dataclasses.replace(
+                interval, p_value=np.nan, p_method="", p_reason=why
+            )
+        test = permutation.swap_test(
+            metric.statistic(*self._both(metric.swapped_as == "ranks")),
+            patient,
+            differs,
+            permutations=self._bootstrap.replicates,
+            seed=self._bootstrap.seed,
+        )
+        return dataclasses.replace(
+            interval, p_value=test.p_value, p_method=test.method, p_reason=""
+        )
+
+    def _both_readings(self, on_ranks: bool) -> tuple[Truth, Reading]:
+        return permutation.both(self._truth, *self._readings, on_ranks=on_ranks)
 
 
 # x values at which `curves` gives the bands
@@ -156,7 +215,7 @@ def curves(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[str, An
         (reading.count, FALSE_POSITIVES_PER_IMAGE),
         (reading.area, ACTIVATED_SHARES),
     ):
-        if data is None or froc.undefined_reason(data):
+        if data is None or not truth.marked or froc.undefined_reason(data):
             continue
         points = froc.froc_curve(data)
         lines[data.definition] = points.false_rate, points.sensitivity
@@ -168,6 +227,9 @@ def curves(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[str, An
     return lines
 
 
+INTERVAL_OF_BINS = f"95 % {proportions.WILSON}{proportions.EFFECTIVE}"
+
+
 def reliability(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[str, Any]:
     """The reliability curve with bands, or the reason why there is none."""
     definition = (
@@ -177,17 +239,17 @@ def reliability(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[st
     if reason := calibration.undefined_reason(reading.score):
         return {"definition": definition, "bins": [], "reason": reason}
     exact = calibration.reliability(reading.score, truth.label)
+    patient = draws.all_images.patient
 
-    def observed(weights: np.ndarray) -> np.ndarray:
-        return calibration.reliability(
-            reading.score, truth.label, weights=weights
-        ).observed
-
-    low, high = intervals.patient_band(draws.all_images, observed)
+    found = [
+        proportions.proportion(truth.label[rows], np.ones(len(rows)), patient[rows])
+        for rows in calibration.members(reading.score)
+    ]
+    low, high = np.array([[each.low, each.high] for each in found]).T
     columns = (exact.mean_score, exact.observed, low, high, exact.count)
     names = ("mean_score", "observed", "low", "high", "count")
     bins = [
-        dict(zip(names, map(number, row), strict=True))
+        dict(zip(names, map(number, row), strict=True)) | {"count": int(row[-1])}
         for row in zip(*columns, strict=True)
     ]
-    return {"definition": definition, "bins": bins}
+    return {"definition": definition, "bins": bins, "interval": INTERVAL_OF_BINS}

@@ -6,18 +6,18 @@ so each point says where it was chosen.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from aals_jax.metrics import intervals, roc
+from aals_jax.metrics import proportions, roc
 from aals_jax.metrics.definitions import entry, number
 from aals_jax.metrics.draws import Draws, TruthDraws
 from aals_jax.metrics.readings import Reading, Truth
 
 SPECIFICITIES = (0.90, 0.95)
 FALSE_POSITIVES = (0.5, 1.0)  # per image
+RATES = frozenset(["false_positives_per_image"])  # of what is measured; else shares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ def choose(truth: Truth, reading: Reading) -> list[Point]:
         )
         rule = f"the most sensitive threshold with specificity >= {wanted:g}"
         points.append(Point(f"specificity {wanted:.2f}", "image", rule, best.threshold))
-    for wanted in FALSE_POSITIVES:
+    for wanted in FALSE_POSITIVES if truth.marked else ():
         rule = f"the lowest threshold with at most {wanted:g} false positives an image"
         name = f"{wanted:g} false positives an image"
         threshold = false_positive_threshold(reading, wanted)
@@ -73,7 +73,7 @@ def apply(
     chosen_on: str,
     draws: TruthDraws,
 ) -> list[dict[str, Any]]:
-    """What each point gives on a set, with intervals of the patient-level bootstrap.
+    """What each point gives on a set: shares with Wilson's interval, and rates.
 
     Args:
         points: of `choose`, on this set or another one.
@@ -134,22 +134,14 @@ def _lesion_counts(point: Point, reading: Reading) -> Counts:
 
 def _ratios(counts: Counts, draws: Draws) -> dict[str, Any]:
     """name -> over / under with its interval, as result.json holds it."""
-    statistics = {
-        name: partial(_ratio, np.asarray(over, float), np.asarray(under, float))
-        for name, (over, under) in counts.items()
-    }
     return {
         name: entry(
-            intervals.percentile_interval(
-                drawn, seed=draws.seed, reason="nothing to count"
+            (proportions.rate if name in RATES else proportions.proportion)(
+                over, under, draws.patient
             )
         )
-        for name, drawn in intervals.draw(draws, statistics).items()
+        for name, (over, under) in counts.items()
     }
-
-
-def _ratio(over: np.ndarray, under: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return roc.ratio(weights @ over, weights @ under)
 
 
 def _no_threshold(point: Point) -> dict[str, str]:

@@ -10,13 +10,19 @@ from functools import partial
 
 import numpy as np
 
-from aals_jax.metrics import definitions, detection, intervals, matching, roc
+from aals_jax.metrics import (
+    definitions,
+    detection,
+    intervals,
+    matching,
+    proportions,
+    roc,
+)
 from aals_jax.metrics.definitions import Entry
-from aals_jax.metrics.draws import Bootstrap, Draws
-from aals_jax.metrics.intervals import Statistic
+from aals_jax.metrics.draws import Bootstrap, Draws, numbered
+from aals_jax.metrics.intervals import Interval
 from aals_jax.metrics.readings import Truth
 
-_NO_WIDTH = "no width: every replicate gives this value, which is not certainty"
 BIN_EDGES = np.linspace(0.0, 1.0, 21)  # of `histogram`
 
 
@@ -66,28 +72,31 @@ def of_image_level(
         center: t in (0, 1).
         bootstrap: over patients, of the intervals.
     """
-    entry = partial(_entry, truth, bootstrap=bootstrap)
     every, boxed = np.arange(len(truth)), _boxed(truth)
     empty = "P has no image"
     return {
-        "peak_in_box_p": entry(
+        "peak_in_box_p": _share(
+            truth,
             boxed,
-            partial(_mean, peaks.in_box[boxed]),
+            peaks.in_box[boxed],
             definition="share of the images of P whose peak lies in a box that P "
             "withholds; of those images that have one",
             reason="no image of P has a box in the dataset" if len(truth) else empty,
         ),
-        "dead_share_p": entry(
+        "dead_share_p": _share(
+            truth,
             every,
-            partial(_mean, peaks.value < center),
+            peaks.value < center,
             definition=f"share of the images of P whose peak is below t = {center:g}",
             reason=empty,
         ),
-        "median_peak_p": entry(
+        "median_peak_p": _middle(
+            truth,
             every,
-            partial(_median, peaks.value),
+            peaks,
             definition="half of the peaks of P are higher",
             reason=empty,
+            bootstrap=bootstrap,
         ),
     }
 
@@ -102,34 +111,32 @@ def of_labelled(
         truth, peaks: of the set.
         bootstrap: over patients, of the intervals.
     """
-    entry = partial(_entry, truth, bootstrap=bootstrap)
-    every, boxed = np.arange(len(truth)), _boxed(truth)
+    boxed = _boxed(truth)
     positive, negative = np.flatnonzero(truth.label), np.flatnonzero(~truth.label)
     return {
-        "peak_in_box": entry(
+        "peak_in_box": _share(
+            truth,
             boxed,
-            partial(_mean, peaks.in_box[boxed]),
+            peaks.in_box[boxed],
             definition="share of the boxed positives whose peak lies in a box",
             reason="no positive has a box",
         ),
-        "peak_separation": entry(
-            every,
-            lambda weights: roc.auroc(peaks.value, truth.label, weights=weights),
-            definition="probability that the peak of a positive is higher than that of "
-            "a negative; ties count half",
-            reason=roc.undefined_reason(truth.label),
-        ),
-        "median_peak_positive": entry(
+        "peak_separation": _separation(truth, peaks, bootstrap),
+        "median_peak_positive": _middle(
+            truth,
             positive,
-            partial(_median, peaks.value[positive]),
+            peaks,
             definition="half of the peaks of the positives are higher",
             reason="no image is positive",
+            bootstrap=bootstrap,
         ),
-        "median_peak_negative": entry(
+        "median_peak_negative": _middle(
+            truth,
             negative,
-            partial(_median, peaks.value[negative]),
+            peaks,
             definition="half of the peaks of the negatives are higher",
             reason="no image is negative",
+            bootstrap=bootstrap,
         ),
     }
 
@@ -140,30 +147,67 @@ def _boxed(truth: Truth) -> np.ndarray:
     return np.flatnonzero(has_box & truth.label)
 
 
-def _entry(
+def _share(
+    truth: Truth, rows: np.ndarray, counted: np.ndarray, *, definition: str, reason: str
+) -> Entry:
+    """The share of these images that are counted; `reason`: why it has no value."""
+    interval = proportions.proportion(
+        counted, np.ones(len(rows)), numbered(truth.patient[rows])
+    )
+    if not len(rows):
+        interval = dataclasses.replace(interval, reason=reason)
+    return _entry(interval, truth, rows, definition)
+
+
+def _middle(
     truth: Truth,
     rows: np.ndarray,
-    statistic: Statistic,
+    peaks: Peaks,
     *,
     definition: str,
     reason: str,
     bootstrap: Bootstrap,
 ) -> Entry:
-    """A statistic of these images with its interval; `reason`: why it has no value."""
+    """The median peak of these images; `reason`: why it has no value."""
     draws = Draws(truth.patient[rows], **dataclasses.asdict(bootstrap))
-    interval = intervals.patient_bootstrap(draws, statistic, reason=reason)
-    if interval.low == interval.high:
-        interval = dataclasses.replace(interval, reason=_NO_WIDTH)
+    median = partial(_median, peaks.value[rows])
+    interval = intervals.percentile_interval(
+        intervals.draw(draws, {"": median})[""],
+        seed=bootstrap.seed,
+        reason=reason,
+        few=intervals.too_few(image=draws.num_patients),
+    )
+    return _entry(interval, truth, rows, definition)
+
+
+def _separation(truth: Truth, peaks: Peaks, bootstrap: Bootstrap) -> Entry:
+    draws = Draws(truth.patient, **dataclasses.asdict(bootstrap))
+    auroc = partial(roc.auroc, peaks.value, truth.label)
+    every = np.arange(len(truth))
+    having = definitions.patients_having(truth, every, ("positive", "negative"))
+    interval = intervals.share_interval(
+        intervals.draw(draws, {"": lambda weights: auroc(weights=weights)})[""],
+        seed=bootstrap.seed,
+        patients=min(having.values()),
+        trials=proportions.independent_pairs(truth.label, draws.patient),
+        reason=roc.undefined_reason(truth.label),
+        few=intervals.too_few(**having),
+    )
+    definition = (
+        "probability that the peak of a positive is higher than that of a negative; "
+        "ties count half"
+    )
+    return _entry(interval, truth, every, definition)
+
+
+def _entry(
+    interval: Interval, truth: Truth, rows: np.ndarray, definition: str
+) -> Entry:
     return {
         **definitions.entry(interval),
         "definition": definition,
         **definitions.image_set(truth, rows),
     }
-
-
-def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Of b[n] with weights f64[r, n]: f64[r], nan without a weight."""
-    return roc.ratio(weights @ values.astype(np.float64), weights.sum(axis=1))
 
 
 def _median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

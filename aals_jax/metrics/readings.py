@@ -6,10 +6,11 @@ seen through its maps, or anybody's, seen through a table of detections.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from aals_jax.metrics import froc, matching
+from aals_jax.metrics import froc, matching, repeats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Truth:
     lesions: Sequence[np.ndarray]  # n of f[k, 4] boxes or f[k, 2] points
     groups: Mapping[str, np.ndarray]  # column -> str[n], "" where unknown
     unit: tuple[float, str] = (1.0, "px")  # size and name of a unit of coordinates
+    marked: bool = True  # False: nobody marked lesions, there are image labels alone
 
     def __len__(self) -> int:
         return len(self.label)
@@ -39,6 +41,7 @@ class Truth:
             lesions=[self.lesions[i] for i in rows],
             groups={name: values[rows] for name, values in self.groups.items()},
             unit=self.unit,
+            marked=self.marked,
         )
 
 
@@ -49,12 +52,22 @@ class Hit:
     rule: str = "center_in_box"
     iou_threshold: float = matching.IOU_THRESHOLD
     max_distance: float = 0.0  # for the rule "distance", in the unit of the coordinates
+    repeats: str = "ignored"  # one of repeats.COUNTED: how a second hit counts
+
+    @property
+    def matching(self) -> dict[str, Any]:
+        """The arguments of `matching.match_images`."""
+        names = ("rule", "iou_threshold", "max_distance")
+        return {name: getattr(self, name) for name in names}
 
     def described(self) -> dict[str, str | float]:
-        """The rule and the one number that it has, if any."""
+        """The rule and the one number that it has, if any; repeats if they count."""
         numbers = {"iou": ("iou_threshold",), "distance": ("max_distance",)}
         fields = ("rule", *numbers.get(self.rule, ()))
-        return {name: getattr(self, name) for name in fields}
+        described = {name: getattr(self, name) for name in fields}
+        if self.repeats != "ignored":
+            described["repeats"] = self.repeats
+        return described
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +79,7 @@ class Reading:
     match: matching.Match  # on the judged images, numbered in their order
     count: froc.FrocData  # on the judged images, from the match
     area: froc.FrocData | None  # on the judged images, from maps; None without maps
+    marked: bool = True  # of its truth; False: image-level metrics alone
 
     def select(self, truth: Truth, rows: np.ndarray, *, hit: Hit) -> "Reading":
         """The reading of some images alone; `truth` is that of all.
@@ -97,7 +111,10 @@ def read(
     match = matching.match_images(
         [detections[i] for i in rows],
         [truth.lesions[i] for i in rows],
-        **dataclasses.asdict(hit),
+        **hit.matching,
     )
+    if hit.repeats == "false":
+        match = repeats.as_false(match, [detections[i] for i in rows])
     count = froc.matched_data(match, len(rows))
-    return Reading(np.asarray(score, np.float64), list(detections), match, count, area)
+    score = np.asarray(score, np.float64)
+    return Reading(score, list(detections), match, count, area, truth.marked)

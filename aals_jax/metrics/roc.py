@@ -93,12 +93,23 @@ def average_precision(
         f64[...], 0 .. 1, without weights a scalar; nan where one class has no weight.
     """
 
+    scores, positive = check(scores, labels)
+    order = np.argsort(-scores, kind="stable")
+    at = scores[order]
+    places = np.flatnonzero(positive[order])  # of the positives, best first
+    last = np.searchsorted(-at, -at[places], side="right") - 1  # of their score
+    same = np.searchsorted(places, last, side="right") - 1  # positives down to there
+
     def step_sum(rows: np.ndarray) -> np.ndarray:
-        true, false, _ = _counts(scores, labels, rows)
-        called = true + false
-        precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
-        total = np.sum(np.diff(true, axis=-1, prepend=0.0) * precision, axis=-1)
-        return np.where(_last(false) > 0, ratio(total, _last(true)), np.nan)
+        called = np.cumsum(np.take(rows, order, axis=1), axis=1)
+        own = np.take(rows, order[places], axis=1)
+        true = np.cumsum(own, axis=1)
+        upto = np.take(called, last, axis=1)
+        precision = np.take(true, same, axis=1)
+        np.divide(precision, upto, out=precision, where=upto > 0)
+        total = np.einsum("rp,rp->r", own, precision)
+        has_both = _last(called) > _last(true)
+        return np.where(has_both, ratio(total, _last(true)), np.nan)
 
     return _by_block(step_sum, check_weights(weights, len(scores)))
 
@@ -176,14 +187,22 @@ def sensitivity_at_rates(
     Returns:
         f64[..., l], 0 .. 1; nan where one class has no weight.
     """
-    true, false, _ = _counts(scores, labels, weights)
-    lead = true.shape[:-1]
+    scores, positive = check(scores, labels)
+    weights = check_weights(weights, len(scores))
+    order = np.argsort(-scores, kind="stable")
+    negatives, positives = order[~positive[order]], order[positive[order]]
+    # positives above each negative, and all of them: equal scores enter together
+    above = np.searchsorted(-scores[positives], -scores[negatives], side="left")
+    above = np.append(above, len(positives))
+    lead = weights.shape[:-1]
     out = np.full((*lead, len(rates)), np.nan)
-    for row in np.ndindex(lead) if true.size else ():
-        hits, alarms = true[row], false[row]
-        if hits[-1] > 0 and alarms[-1] > 0:
-            last = np.searchsorted(alarms / alarms[-1], rates, side="right")
-            out[row] = np.concatenate([[0.0], hits])[last] / hits[-1]
+    hits = np.zeros(len(positives) + 1)
+    for row in np.ndindex(lead) if len(scores) else ():
+        alarms = np.cumsum(weights[row][negatives])
+        np.cumsum(weights[row][positives], out=hits[1:])
+        if hits[-1] > 0 and _last(alarms) > 0:
+            first = np.searchsorted(alarms / alarms[-1], rates, side="right")
+            out[row] = hits[above[first]] / hits[-1]
     return out
 
 
@@ -261,15 +280,22 @@ def check(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return scores, labels.astype(bool)
 
 
+class DrawnWeights(np.ndarray):
+    """Weights of `draws.Draws`: finite, not negative, and so not looked at again."""
+
+
 def check_weights(weights: np.ndarray | None, num_images: int) -> np.ndarray:
     """Weights as f64[..., n]."""
     if weights is None:
         return np.ones(num_images)
+    is_checked = isinstance(weights, DrawnWeights)
     weights = np.asarray(weights, np.float64)
     if weights.ndim == 0 or weights.shape[-1] != num_images:
         raise ValueError(
             f"weights {weights.shape} must end in the number of images, {num_images}"
         )
-    if weights.size and not (weights.min() >= 0 and np.isfinite(weights.max())):
+    if is_checked or not weights.size:
+        return weights
+    if not (weights.min() >= 0 and np.isfinite(weights.max())):
         raise ValueError("weights must be finite and not negative")
     return weights

@@ -1,17 +1,17 @@
 """The same metrics on parts of a set: by the columns of the truth, and by lesion size.
 
 A difference between groups here is a question, not an answer: groups are small and
-differ in more than their name. Read the intervals.
+differ in more than their name. Read the intervals. A group with fewer patients of a
+kind than `intervals.LEAST` has its counts and a reason, and no value to be read.
 """
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from aals_jax.metrics import definitions, froc, intervals
-from aals_jax.metrics.definitions import entry, image_set
+from aals_jax.metrics import definitions, froc, intervals, proportions
+from aals_jax.metrics.definitions import Entry, entry, image_set
 from aals_jax.metrics.draws import TruthDraws
 from aals_jax.metrics.readings import Hit, Reading, Truth
 
@@ -33,21 +33,40 @@ def measure_groups(
     for column, value, members in _groups(truth):
         part = truth.select(members)
         part_reading = reading.select(truth, members, hit=hit)
+        every = np.arange(len(part))
         drawn = definitions.draw_metrics(
             part, part_reading, draws=TruthDraws(part, draws.bootstrap), names=NAMES
         )
-        seed = draws.bootstrap.seed
+        entries = definitions.metric_entries(
+            drawn, part, part_reading, seed=draws.bootstrap.seed, hit=hit
+        )
         rows.append(
             {
                 "column": column,
                 "group": value,
-                **image_set(part, np.arange(len(part))),
-                "metrics": definitions.metric_entries(
-                    drawn, part, part_reading, seed=seed, hit=hit
-                ),
+                **image_set(part, every),
+                "metrics": {
+                    name: _unless_few(each, part, definitions.METRICS[name])
+                    for name, each in entries.items()
+                },
             }
         )
     return rows + _by_size(truth, reading, draws)
+
+
+def _unless_few(found: Entry, part: Truth, metric: definitions.Metric) -> Entry:
+    """An entry of a group, without its numbers where patients are few."""
+    having = definitions.patients_having(part, metric.rows(part), metric.needs)
+    few = intervals.too_few(**having)
+    if found["value"] is None or not few:
+        return found
+    kept = ("definition", *image_set(part, np.arange(0)))
+    return _without_numbers(few) | {name: found[name] for name in kept}
+
+
+def _without_numbers(reason: str) -> Entry:
+    ends = dict.fromkeys(("value", "low", "high"))
+    return ends | {"interval": "none", "reason": reason}
 
 
 def _groups(truth: Truth) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -65,36 +84,72 @@ def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str
     filled = [boxes for boxes in lesions if len(boxes)]
     if not filled or any(np.shape(boxes)[-1] != 4 for boxes in filled):
         return []  # points have no size
+    # rounded, so that x + width of decimal coordinates makes no sizes of its own
     size = np.concatenate([_side(boxes) for boxes in lesions])
+    size = np.array([float(f"{side:.9g}") for side in size])
     edges = np.quantile(size, [1 / 3, 2 / 3])
     third = np.searchsorted(edges, size, side="right")
+    if len(set(third.tolist())) < 2:
+        return []  # lesions of one size make no groups
+    masks = {
+        name: third == number
+        for number, name in enumerate(SIZES)
+        if np.any(third == number)
+    }
+    entries = _scores_of(reading.count, masks, draws)
     sizes = []
-    for number, name in enumerate(SIZES):
-        mask = third == number
-        if not mask.any():
-            continue
-        data = froc.select_lesions(reading.count, mask)
-        interval = intervals.patient_bootstrap(
-            draws.judged_images,
-            partial(_score, data),
-            reason=froc.undefined_reason(data),
-        )
+    for name, mask in masks.items():
         scale, unit = truth.unit
         low, high = scale * size[mask].min(), scale * size[mask].max()
         sizes.append(
             {
                 "column": "lesion size",
-                "group": f"{name}, {low:.0f} to {high:.0f} {unit}",
+                "group": f"{name}, {_length(low)} to {_length(high)} {unit}",
                 **image_set(truth, rows),
                 "n_lesions": int(mask.sum()),
-                "metrics": {"froc_count": entry(interval)},
+                "metrics": {"froc_count": entries[name]},
             }
         )
     return sizes
 
 
-def _score(data: froc.FrocData, weights: np.ndarray) -> np.ndarray:
-    return froc.froc_score(data, froc.COUNT_LIMITS, weights=weights)
+def _scores_of(
+    data: froc.FrocData, masks: Mapping[str, np.ndarray], draws: TruthDraws
+) -> dict[str, Entry]:
+    """`froc_count` of some lesions each, on all judged images."""
+    patient, image = draws.judged_images.patient, data.lesion_image
+    having = {
+        name: len(np.unique(patient[image[mask]])) for name, mask in masks.items()
+    }
+    few = {name: intervals.too_few(lesion=count) for name, count in having.items()}
+    found = {name: _without_numbers(reason) for name, reason in few.items()}
+    names = [name for name, reason in few.items() if not reason]
+    if not names:
+        return found
+
+    def scores(weights: np.ndarray) -> np.ndarray:
+        parts = [masks[name] for name in names]
+        at = froc.sensitivity_of_parts(data, parts, froc.COUNT_LIMITS, weights=weights)
+        return at.mean(axis=-1)
+
+    (values,) = scores(np.ones((1, len(patient))))
+    replicates = np.concatenate([scores(w) for w in draws.judged_images])
+    for name, value, column in zip(names, values, replicates.T, strict=True):
+        lesions = np.bincount(image[masks[name]], minlength=len(patient))
+        found[name] = entry(
+            intervals.share_interval(
+                intervals.Drawn(float(value), column),
+                seed=draws.bootstrap.seed,
+                patients=having[name],
+                trials=proportions.effective_number(lesions, patient),
+            )
+        )
+    return found
+
+
+def _length(side: float) -> str:
+    """Whole units where they are many: 117, 23.5, 0.04."""
+    return f"{side:.0f}" if side >= 100 else f"{side:.3g}"
 
 
 def _side(boxes: np.ndarray) -> np.ndarray:

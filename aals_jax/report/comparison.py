@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from aals_jax.report import entries, tables, wording
 
 _PLACED = entries.KEYS | {"a", "b", "metric", "p_value", "method", "n_images"}
+_PLACED |= {"role", "p_holm", "non_inferiority"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,8 @@ def pairs(differences: Sequence[Mapping], *, slots: Mapping[str, int]) -> list[P
 
 def _row(record: Mapping, scale: entries.Scale | None) -> Row:
     method = record.get("method") or f"method {wording.UNRECORDED}"
-    parts = [str(method), wording.count(record.get("n_images"), "image")]
+    parts = [str(method), *_judged(record)]
+    parts.append(wording.count(record.get("n_images"), "image"))
     return Row(
         title=wording.title(record["metric"]),
         lower_is_better=record["metric"] in wording.LOWER_IS_BETTER,
@@ -66,3 +68,13 @@ def _row(record: Mapping, scale: entries.Scale | None) -> Row:
         p_value=wording.p_value(record.get("p_value")),
         facts=wording.SEPARATOR.join(parts + wording.extras(record, placed=_PLACED)),
     )
+
+
+def _judged(record: Mapping) -> list[str]:
+    """The role of a difference, its p by Holm, and what a margin says of it."""
+    parts = [str(record["role"])] if record.get("role") else []
+    if record.get("p_holm") is not None and record["role"] != "primary":
+        parts.append(f"p by Holm {wording.p_value(record['p_holm'])}")
+    if record.get("non_inferiority"):
+        parts.append(str(record["non_inferiority"]["in_words"]))
+    return parts

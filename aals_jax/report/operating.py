@@ -6,8 +6,14 @@ from collections.abc import Mapping, Sequence
 from aals_jax.report import entries, tables, wording
 
 LEVELS = {"image": "image level", "lesion": "lesion level"}
+CELLS = {  # counts of a point, and their usual letters
+    "true_positive": "TP",
+    "false_positive": "FP",
+    "false_negative": "FN",
+    "true_negative": "TN",
+}
 _PLACED = frozenset(
-    ("name", "level", "rule", "threshold", "chosen_on", "measured", "reason")
+    ("name", "level", "rule", "threshold", "chosen_on", "measured", "reason", "counts")
 )
 
 
@@ -91,8 +97,19 @@ def _row(
             for name in columns
         ),
         reason=str(record.get("reason") or ""),
-        facts=tuple(wording.extras(record, placed=_PLACED)),
+        facts=(*_cells(record), *wording.extras(record, placed=_PLACED)),
     )
+
+
+def _cells(record: Mapping) -> tuple[str, ...]:
+    """`TP 34, FP 11, FN 6, TN 89`; nothing where nobody counted."""
+    counts = record.get("counts") or {}
+    texts = [
+        f"{short}{wording.NBSP}{counts[name]}"
+        for name, short in CELLS.items()
+        if name in counts
+    ]
+    return (", ".join(texts),) if texts else ()
 
 
 def _measured(record: Mapping) -> Mapping[str, Mapping]:

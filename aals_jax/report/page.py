@@ -13,6 +13,7 @@ from aals_jax.report import (
     facts,
     flow,
     forest,
+    further,
     monitors,
     operating,
     pictures,
@@ -84,6 +85,7 @@ def render(
             columns=forest.columns(
                 result.get("subgroups") or {}, metrics=metrics, slots=slots
             ),
+            further=further.blocks(result.get("further") or {}, slots=slots),
             monitor_tables=monitors.tables(monitored),
             histograms=monitors.histograms(monitored),
             panels=training.panels(history) if history else [],
@@ -121,7 +123,7 @@ def _models(
             *curves,
             *(
                 model
-                for name in ("operating_points", "calibration", "subgroups")
+                for name in ("operating_points", "calibration", "subgroups", "further")
                 for model in result.get(name) or {}
             ),
             *(record[side] for record in differences for side in ("a", "b")),

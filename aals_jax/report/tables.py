@@ -85,7 +85,8 @@ def image_set(cell: Mapping) -> str:
     parts = [wording.count(cell.get("n_images"), "image")]
     if "n_patients" in cell:
         parts.append(wording.count(cell["n_patients"], "patient"))
-    parts.append(wording.count(cell.get("n_lesions"), "lesion"))
+    if "n_lesions" in cell:
+        parts.append(wording.count(cell["n_lesions"], "lesion"))
     parts.append(f"prevalence {wording.percent(cell.get('prevalence'))}")
     return wording.SEPARATOR.join(parts + wording.extras(cell, placed=_PLACED))
 

@@ -5,7 +5,7 @@ No registry and no key are needed: the prepared dataset is found by its hash.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ def evaluate(
     data_dir: Path,
     tables: Sequence[str] = (),
     study: StudyFacts = UNSTATED,
+    bootstrap: Mapping[str, int] | None = None,
 ) -> Path:
     """Evaluates one model; writes metrics.json and a page below the run's workdir.
 
@@ -51,8 +52,10 @@ def evaluate(
         data_dir: folder of prepared datasets.
         tables: to write, as of `result.publish`.
         study: what the author states.
+        bootstrap: fields of `Bootstrap` that differ from the run's own; None: none do.
     """
     config, evaluator, model = open_run(choice, load_config, data_dir)
+    evaluator = _with(evaluator, bootstrap)
     measured = evaluator.evaluate(model, choice.split)
     return _publish(
         choice.workdir / "evaluations" / f"{choice.split}-{model.name}-{model.step}",
@@ -63,7 +66,11 @@ def evaluate(
             measurements={model.name: measured},
             steps={model.name: model.step},
             differences=[],
-            notes=[_note(choice, model), *pretrained.notes(config)],
+            notes=[
+                _note(choice, model),
+                *pretrained.notes(config),
+                *_drawn(bootstrap),
+            ],
             data=run.describe_data(config, evaluator.data),
             flow=_flow(evaluator, measured, choice.split, study),
             study=study.as_json(),
@@ -83,6 +90,7 @@ def compare(
     data_dir: Path,
     tables: Sequence[str] = (),
     study: StudyFacts = UNSTATED,
+    bootstrap: Mapping[str, int] | None = None,
 ) -> Path:
     """Pairs two models on the same images; writes as `evaluate` does, for the first.
 
@@ -91,6 +99,8 @@ def compare(
     """
     config, evaluator, model = open_run(first, load_config, data_dir)
     _, other_evaluator, other = open_run(second, load_config, data_dir)
+    evaluator = _with(evaluator, bootstrap)
+    other_evaluator = _with(other_evaluator, bootstrap)
     _check_same_images(evaluator, other_evaluator, first.split)
     names = _names((first, model), (second, other))
     measured = evaluator.evaluate(model, first.split)
@@ -111,7 +121,7 @@ def compare(
             differences=measurement.differences(
                 (names[0], measured), (names[1], other_measured)
             ),
-            notes=[_note(first, model), _note(second, other)],
+            notes=[_note(first, model), _note(second, other), *_drawn(bootstrap)],
             data=run.describe_data(config, evaluator.data),
             flow=_flow(evaluator, measured, first.split, study),
             study=study.as_json(),
@@ -131,6 +141,18 @@ def _flow(
         split=split,
         exclusions=study.exclusions,
     )
+
+
+def _with(evaluator: Evaluator, bootstrap: Mapping[str, int] | None) -> Evaluator:
+    changed = dataclasses.replace(evaluator.bootstrap, **(bootstrap or {}))
+    return dataclasses.replace(evaluator, bootstrap=changed)
+
+
+def _drawn(bootstrap: Mapping[str, int] | None) -> list[str]:
+    """What the reader of the config must know about the intervals."""
+    asked = ", ".join(f"{name}={value}" for name, value in (bootstrap or {}).items())
+    text = "Intervals were drawn as asked for, not as the run's config says"
+    return [f"{text}: {asked}."] if asked else []
 
 
 def _publish(

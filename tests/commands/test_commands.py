@@ -28,6 +28,7 @@ FLAGS = {
     "build": ("config",),
     "evaluate": ("workdir", "model", "checkpoint", "split", "compare", "data_dir"),
     "score": ("images", "lesions", "detections", "hit_rule", "replicates", "out"),
+    "power": ("design", "expected", "power", "readers", "out"),
     "audit": ("registry", "findings", "allow", "reports", "timeout_s", "out"),
     "sweep": ("sweep", "workdir", "list", "index", "cpus_per_trial", "retries"),
     "study": ("sweep", "results", "out", "workdir"),
@@ -167,6 +168,7 @@ def test_a_flag_of_another_mode_is_told_with_its_mode(parse, arguments, owner):
         (("--registri=DIR",), "did you mean --registry of --mode=audit?"),
         (("--xyzzy",), "--mode=run has no such flag; see --mode=run --help"),
         (("--mode=score", "--lesions=a", "--out=b"), "needs --detections; see"),
+        (("--mode=score", "--out=b"), "needs --images, or --lesions and --detections"),
         ((), "--mode=run needs --config; see --mode=run --help"),
         (("--mode=audit", "registry"), "registry: not a flag, and no flag before it"),
         (("--mode=score", "--hit_rule=near"), "one of <center_in_box|distance|iou>"),
@@ -192,6 +194,61 @@ def test_a_fault_of_the_command_line_is_one_line_that_says_what_to_do(
     parse, arguments, told
 ):
     assert told in fault(parse, *arguments)
+
+
+SCORE = ("--mode=score", "--out=b")
+LESIONS = ("--lesions=a", "--detections=b")
+AUDIT = ("--mode=audit", "--registry=a")
+SWEEP = ("--mode=sweep", "--sweep=a", "--workdir=b")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((*SCORE, "--images=a", "--hit_rule=iou"), "--hit_rule is for --lesions"),
+        ((*SCORE, "--images=a", "--iou=0.5"), "--iou is for --lesions"),
+        ((*SCORE, "--images=a", "--category=x"), "--category is for --lesions"),
+        ((*SCORE, "--images=a", "--pictures=x"), "--pictures is for --lesions"),
+        ((*SCORE, *LESIONS, "--iou=0.5"), "--iou is for --hit_rule=iou; the rule is"),
+        ((*SCORE, *LESIONS, "--distance=5"), "--distance is for --hit_rule=distance"),
+        ((*SCORE, "--images=a", "--detections_b=c"), "--detections_b needs"),
+        (
+            ("--mode=evaluate", "--workdir=a", "--hit_rule=iou"),
+            "--hit_rule is a flag of --mode=score, not of --mode=evaluate",
+        ),
+        (
+            ("--mode=evaluate", "--workdir=a", "--compare_model=student"),
+            "--compare_model is for --compare",
+        ),
+        ((*AUDIT, "--sample_seed=1"), "--sample_seed is for --sample"),
+        ((*AUDIT, "--sample_columns=a"), "--sample_columns is for --sample"),
+        (
+            (*AUDIT, "--reports=never", "--report_languages=de"),
+            "--report_languages is for reports",
+        ),
+        ((*AUDIT, "--workers=0", "--timeout_s=9"), "--timeout_s is for processes"),
+        ((*AUDIT, "--nopixels", "--timeout_s=9"), "--timeout_s is for processes"),
+        ((*SWEEP, "--list", "--retries=3"), "--retries is for a whole sweep"),
+        (
+            (*SWEEP, "--index=1", "--gpus_per_trial=1"),
+            "--gpus_per_trial is for a whole",
+        ),
+        ((*SWEEP, "--index=1", "--list"), "give one of --list, --index and --trial"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value)[-30:],
+)
+def test_a_flag_that_nothing_would_read_is_refused(parse, arguments, told):
+    assert told in fault(parse, *arguments)
+
+
+def test_flags_that_are_read_pass(parse):
+    parse(*SCORE, "--images=a")
+    parse(*SCORE, *LESIONS, "--hit_rule=iou", "--iou=0.5", "--category=x")
+    parse("--mode=evaluate", "--workdir=a", "--replicates=9", "--bootstrap_seed=3")
+    parse(*AUDIT, "--sample=9", "--sample_seed=1", "--workers=2", "--timeout_s=9")
+    parse(*AUDIT, "--reports=never", "--report_labels=a", "--report_rules=b")
+    parse(*SWEEP, "--index=0", "--cpus_per_trial=2")
+    parse(*SWEEP, "--retries=3", "--gpus_per_trial=1")
 
 
 def test_launch_tells_a_fault_without_a_traceback(tmp_path):

@@ -27,6 +27,7 @@ MEANT = {
     "unsure": (None, None, -1),
     "Unclear": (None, None, -1),
     "true": (None, None, None),
+    "false": (None, None, None),
     "ja": (None, None, None),
     "2": (None, None, None),
     "01": (None, None, None),

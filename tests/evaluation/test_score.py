@@ -66,13 +66,17 @@ def test_a_metric_says_its_value_interval_definition_and_set(tmp_path):
     result = run(tmp_path, "a")
     assert result["metrics"].keys() == {"detections"}
     for name, entry in result["metrics"]["detections"].items():
-        if name != "expected_calibration_error":
-            assert entry["low"] <= entry["value"] <= entry["high"], name
-            assert entry["rejected"] >= 0
+        if name not in ("expected_calibration_error", "average_precision"):
+            assert entry["low"] < entry["value"] <= entry["high"], name
+            assert entry["rejected"] >= 0 and "reason" not in entry
+            assert entry["interval"].startswith("95 % ")
         assert entry["definition"]
         assert (entry["n_images"], entry["n_lesions"]) == (40, 10)
         assert entry["prevalence"] == 0.25
     assert result["metrics"]["detections"]["auroc"]["n_patients"] == 20
+    perfect = result["metrics"]["detections"]["average_precision"]
+    assert (perfect["value"], perfect["low"], perfect["interval"]) == (1, None, "none")
+    assert "no certainty" in perfect["reason"]
     assert result["disclaimer"] == "Research only, not a medical device."
     assert result["differences"] == []
     page = (tmp_path / "out/report.html").read_text()
@@ -99,13 +103,69 @@ def test_two_systems_are_paired_with_p_values(tmp_path):
     write_tables(tmp_path)
     result = run(tmp_path, "a", "b")
     assert result["metrics"].keys() == {"detections", "detections_b"}
-    rows = {(r["metric"], "DeLong" in r["method"]): r for r in result["differences"]}
+    rows = {
+        (r["metric"], "Obuchowski" in r["method"]): r for r in result["differences"]
+    }
     better = rows["froc_count", False]
     values = [result["metrics"][m]["froc_count"]["value"] for m in result["metrics"]]
     assert better["value"] == pytest.approx(values[0] - values[1])
     assert (better["a"], better["b"]) == ("detections", "detections_b")
     assert better["low"] > 0 and better["p_value"] < 0.05
     assert rows["auroc", True]["value"] == pytest.approx(rows["auroc", False]["value"])
+
+
+def test_few_patients_have_no_p_value_below_what_they_can_give(tmp_path):
+    """One system hits all of k lesions and the other none: p is 2 / 2^k."""
+    for k, expected in ((2, 0.5), (3, 0.25), (5, 2 / 2**5)):
+        names = [f"{kind}{i}" for kind in "pn" for i in range(k)]
+        labels = [f"{name},{int(name[0] == 'p')}" for name in names]
+        (tmp_path / "images.csv").write_text("\n".join(["image,label", *labels]))
+        boxes = [f"{name},1,10,10,30,30" for name in names if name[0] == "p"]
+        (tmp_path / "lesions.csv").write_text(
+            "\n".join(["image,lesion,x0,y0,x1,y1", *boxes])
+        )
+        for system, at in (("a", 20), ("b", 60)):
+            rows = [f"{name},{at},{at},0.9" for name in names if name[0] == "p"]
+            (tmp_path / f"detections_{system}.csv").write_text(
+                "\n".join(["image,x,y,score", *rows])
+            )
+        result = run(tmp_path, "a", "b")
+        row = {r["metric"]: r for r in result["differences"]}["froc_count"]
+        assert (row["value"], row["low"], row["high"]) == (1.0, None, None)
+        assert "an interval needs" in row["reason"]
+        assert row["p_value"] == expected
+        assert "exact permutation" in row["p_method"]
+        for system, value in (("detections", 1.0), ("detections_b", 0.0)):
+            entry = result["metrics"][system]["froc_count"]
+            assert entry["value"] == value and entry["high"] - entry["low"] > 0.4
+
+
+def test_delong_says_what_it_takes_for_granted_or_why_there_is_none(tmp_path):
+    write_tables(tmp_path, n=200)
+    found = run(tmp_path, "b")["metrics"]["detections"]["auroc"]["delong"]
+    assert "Obuchowski" in found["interval"] and "patients" in found["note"]
+    text = (tmp_path / "images.csv").read_text().replace("patient,", "tag,", 1)
+    (tmp_path / "images.csv").write_text(text)
+    found = run(tmp_path, "b")["metrics"]["detections"]["auroc"]["delong"]
+    assert "DeLong" in found["interval"] and "independent" in found["note"]
+    write_tables(tmp_path, n=20)
+    found = run(tmp_path, "b")["metrics"]["detections"]["auroc"]["delong"]
+    assert (found["low"], found["high"], found["interval"]) == (None, None, "none")
+    assert "only 5 patients with a positive image" in found["reason"]
+
+
+def test_the_order_of_rows_changes_nothing(tmp_path):
+    write_tables(tmp_path, n=120)
+    first = run(tmp_path, "a", "b")
+    rng = np.random.default_rng(0)
+    for path in tmp_path.glob("*.csv"):
+        head, *rows = path.read_text().splitlines()
+        rows = [rows[i] for i in rng.permutation(len(rows))]
+        path.write_text("\n".join([head, *rows]) + "\n")
+    second = run(tmp_path, "a", "b")
+    parts = ("metrics", "operating_points", "calibration", "subgroups", "differences")
+    for part in (*parts, "data"):
+        assert first[part] == second[part], part
 
 
 def test_thresholds_come_from_the_validation_rows_and_numbers_from_the_test_rows(

@@ -1,4 +1,4 @@
-"""DeLong against its definition over all pairs, a bootstrap, and a known truth."""
+"""DeLong and Obuchowski against their definitions over all pairs, and a bootstrap."""
 
 import numpy as np
 import pytest
@@ -11,45 +11,101 @@ from aals_jax.metrics.draws import Draws
 from tests.support.simulations import auroc_of, simulated
 
 
-def plain_delong(models, labels):
-    """Values and covariance from all pairs, with the O(n^2) kernel written out."""
-    positive = np.flatnonzero(labels == 1)
-    negative = np.flatnonzero(labels == 0)
+def plain_obuchowski(models, labels, patients):
+    """Values and covariance from all pairs, each sum of Obuchowski's written out.
+
+    With one image a patient these are DeLong's sums.
+    """
+    positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     kernel = np.array(
         [
             [[(s[i] > s[j]) + 0.5 * (s[i] == s[j]) for j in negative] for i in positive]
             for s in models
         ]
     )
-    by_positive, by_negative = kernel.mean(axis=2), kernel.mean(axis=1)
-    covariance = sum(
-        (part - part.mean(axis=1, keepdims=True))
-        @ (part - part.mean(axis=1, keepdims=True)).T
-        / (part.shape[1] - 1)
-        / part.shape[1]
-        for part in (by_positive, by_negative)
-    )
-    return kernel.mean(axis=(1, 2)), covariance
+    values = kernel.mean(axis=(1, 2))
+    ids = sorted(set(patients.tolist()))
+    m, n = len(positive), len(negative)
+    beats = np.zeros((len(models), len(ids)))
+    beaten = np.zeros_like(beats)
+    for k, name in enumerate(ids):
+        for i in np.flatnonzero(patients[positive] == name):
+            beats[:, k] += kernel[:, i].mean(axis=1) - values
+        for j in np.flatnonzero(patients[negative] == name):
+            beaten[:, k] += kernel[:, :, j].mean(axis=1) - values
+    i10, i01 = (len(set(patients[rows])) for rows in (positive, negative))
+    s10 = i10 / ((i10 - 1) * m) * beats @ beats.T
+    s01 = i01 / ((i01 - 1) * n) * beaten @ beaten.T
+    s11 = len(ids) / (len(ids) - 1) * beats @ beaten.T
+    return values, s10 / m + s01 / n + (s11 + s11.T) / (m * n)
+
+
+PATIENTS = {
+    "one image each": lambda rng, labels: np.arange(len(labels)),
+    "several, of both classes": lambda rng, labels: rng.integers(0, 40, len(labels)),
+    "several, of one class": lambda rng, labels: (
+        20 * labels + rng.integers(0, 20, len(labels))
+    ),
+}
 
 
 @pytest.mark.parametrize("levels", [None, 2])
-def test_delong_equals_its_definition_over_all_pairs(levels):
-    for seed in range(20):
-        a, labels = simulated(30, seed, levels=levels)
-        b, _ = simulated(30, seed + 100, levels=levels)
-        labels[:4] = [0, 0, 1, 1]
-        values, covariance = plain_delong([a, b], labels)
-        fast, fast_covariance, _ = delong._delong([a, b], labels)
-        np.testing.assert_allclose(fast, values, atol=1e-14)
-        np.testing.assert_allclose(fast_covariance, covariance, atol=1e-14)
-        paired = delong.auroc_difference(a, b, labels)
+@pytest.mark.parametrize("patients", PATIENTS)
+def test_the_variance_equals_its_definition_over_all_pairs(levels, patients):
+    for seed in range(10):
+        a, labels = simulated(70, seed, levels=levels)
+        b, _ = simulated(70, seed + 100, levels=levels)
+        ids = PATIENTS[patients](np.random.default_rng(seed), labels)
+        values, covariance = plain_obuchowski([a, b], labels, ids)
+        single = delong.auroc_interval(a, labels, patients=ids)
+        paired = delong.auroc_difference(a, b, labels, patients=ids)
+        kinds = [len(set(ids[labels == k])) for k in (0, 1)]
+        t = stats.norm if patients == "one image each" else stats.t(min(kinds) - 1)
+        half = t.ppf(0.975) * np.sqrt(covariance[0, 0]) / values[0] / (1 - values[0])
+        assert single.value == pytest.approx(values[0], abs=1e-14)
+        assert special.logit(single.high) == pytest.approx(
+            special.logit(values[0]) + half
+        )
         error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
         difference = values[0] - values[1]
         assert paired.value == pytest.approx(difference, abs=1e-14)
-        assert paired.high == pytest.approx(difference + 1.959963985 * error)
-        assert paired.p_value == pytest.approx(
-            special.erfc(abs(difference) / error / np.sqrt(2))
-        )
+        assert paired.high == pytest.approx(difference + t.ppf(0.975) * error)
+        assert paired.p_value == pytest.approx(2 * t.sf(abs(difference) / error))
+        assert ("Obuchowski" in paired.method) == (patients != "one image each")
+
+
+def test_one_image_a_patient_is_delong_and_says_what_it_takes_for_granted():
+    scores, labels = simulated()
+    plain = delong.auroc_interval(scores, labels)
+    given = delong.auroc_interval(scores, labels, patients=np.arange(120)[::-1])
+    assert plain == given
+    assert plain.method.startswith("DeLong") and "independent" in plain.note
+    twice = delong.auroc_interval(scores, labels, patients=np.arange(120) // 2)
+    assert "DeLong" not in twice.method and "patients" in twice.note
+
+
+def test_copies_of_images_within_a_patient_add_nothing():
+    """DeLong's variance would fall by their number."""
+    a, labels = simulated(100, 2)
+    b = a + np.random.default_rng(0).normal(size=100)
+    many = np.repeat(np.arange(100), 8)
+    once = delong.auroc_difference(a, b, labels)
+    copied = delong.auroc_difference(a[many], b[many], labels[many], patients=many)
+    t = stats.t(min(labels.sum(), 100 - labels.sum()) - 1)
+    errors = (once.high - once.value) / stats.norm.ppf(0.975)
+    assert copied.value == pytest.approx(once.value)
+    assert copied.high - copied.value == pytest.approx(errors * t.ppf(0.975))
+    assert copied.p_value == pytest.approx(2 * t.sf(abs(once.value) / errors))
+    blind = delong.auroc_difference(a[many], b[many], labels[many])
+    assert blind.high - blind.low < 0.4 * (once.high - once.low)
+
+
+def test_the_order_of_images_changes_nothing():
+    a, labels = simulated(90, 5)
+    ids, order = np.arange(90) // 2, np.random.default_rng(0).permutation(90)
+    one = delong.auroc_interval(a, labels, patients=ids)
+    two = delong.auroc_interval(a[order], labels[order], patients=ids[order])
+    np.testing.assert_allclose([one.low, one.high], [two.low, two.high], rtol=1e-12)
 
 
 @given(st.lists(st.sampled_from([-np.inf, -1.0, 0.0, 0.25, 3.0]), max_size=30))
@@ -88,16 +144,26 @@ def test_delong_covers_the_truth_as_often_as_it_says():
     assert inside == pytest.approx(0.95, abs=0.025)
 
 
-def test_delong_at_the_edges():
-    perfect = delong.auroc_interval(np.arange(6.0), np.array([0, 0, 0, 1, 1, 1]))
-    assert (perfect.value, perfect.low, perfect.high) == (1.0, 1.0, 1.0)
-    assert "perfect separation" in perfect.reason
+def test_at_the_edges_there_is_a_reason_and_no_width_of_zero():
+    labels = np.repeat([0, 1], 12)
+    for scores, value in ((np.arange(24.0), 1.0), (-np.arange(24.0), 0.0)):
+        perfect = delong.auroc_interval(scores, labels)
+        assert perfect.value == value
+        assert np.isnan([perfect.low, perfect.high]).all()
+        assert "perfect separation" in perfect.reason
+    constant = delong.auroc_interval(np.ones(24), labels)
+    assert constant.value == 0.5 and "variance is 0" in constant.reason
     single = delong.auroc_interval(np.array([0.1, 0.4, 0.3]), np.array([0, 0, 1]))
     assert single.value == 0.5
     assert np.isnan(single.low)
-    assert "two of each class" in single.reason
+    assert "only 1 patient with a positive image" in single.reason
     same = delong.auroc_difference(*[simulated()[0]] * 2, simulated()[1])
     assert (same.value, same.p_value) == (0.0, 1.0)
+    assert np.isnan(same.low) and "variance 0" in same.reason
+    apart = delong.auroc_difference(np.arange(24.0), -np.arange(24.0), labels)
+    assert apart.value == 1.0
+    assert np.isnan([apart.low, apart.p_value]).all()
+    assert "variance 0" in apart.p_reason
 
 
 def test_one_class_has_no_value_and_a_reason():
@@ -115,3 +181,5 @@ def test_bad_input_is_named():
         delong.auroc_interval(np.array([1.0, 2.0]), np.array([0]))
     with pytest.raises(ValueError, match="labels are"):
         delong.auroc_interval(np.array([1.0, 2.0]), np.array([0, 3]))
+    with pytest.raises(ValueError, match="3 patients for 2 images"):
+        delong.auroc_interval(np.arange(2.0), np.array([0, 1]), patients=range(3))

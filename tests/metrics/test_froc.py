@@ -308,3 +308,74 @@ def test_bad_input_is_named():
     for mask in ([True, False], [1]):
         with pytest.raises(ValueError, match="of each of the 1 lesions"):
             froc.select_lesions(data, np.array(mask))
+
+
+def by_all_levels(data, limits, weights):
+    """`sensitivity_at` without windows: one row at a time has none."""
+    return np.stack(
+        [froc.sensitivity_at(data, limits, weights=w[None])[0] for w in weights]
+    )
+
+
+@pytest.mark.parametrize("alike", [True, False], ids=["patients", "odd weights"])
+def test_windows_of_levels_change_nothing(monkeypatch, alike):
+    """Replicates whose level lies outside their window are looked at again."""
+    rng = np.random.default_rng(0)
+    n, m, f = 300, 400, 3000
+    match = matching.Match(
+        np.where(rng.random(m) < 0.9, np.round(rng.normal(1, 1, m), 2), -np.inf),
+        np.sort(rng.integers(0, n, m)),
+        np.round(rng.normal(0, 1, f), 2),
+        rng.integers(0, n, f),
+        np.empty(0, int),
+    )
+    data = froc.matched_data(match, n)
+    weights = rng.poisson(1.0, (60, n)).astype(float)
+    if not alike:
+        weights[5] = 0
+        weights[6] = rng.random(n) < 0.01
+        weights[7, : n // 2] = 50
+    limits = (0.0, *froc.COUNT_LIMITS, 9.0, 40.0)
+    expected = by_all_levels(data, limits, weights)
+    np.testing.assert_array_equal(
+        froc.sensitivity_at(data, limits, weights=weights), expected
+    )
+    around = counts.windows_around
+
+    def narrow(*arguments):
+        found = around(*arguments)
+        if found is None:
+            return None
+        return counts.Windows(found.low, np.minimum(found.low + 1, found.high))
+
+    used = []
+    monkeypatch.setattr(
+        counts, "windows_around", lambda *a: used.append(narrow(*a)) or used[-1]
+    )
+    np.testing.assert_array_equal(
+        froc.sensitivity_at(data, (0.1, 0.5), weights=weights[:5]),
+        by_all_levels(data, (0.1, 0.5), weights[:5]),
+    )
+    assert used[0] is not None
+
+
+def test_parts_in_one_search_are_each_part_alone():
+    rng = np.random.default_rng(1)
+    n, m, f = 80, 120, 500
+    match = matching.Match(
+        np.where(rng.random(m) < 0.8, np.round(rng.normal(1, 1, m), 1), -np.inf),
+        np.sort(rng.integers(0, n, m)),
+        np.round(rng.normal(0, 1, f), 1),
+        rng.integers(0, n, f),
+        np.empty(0, int),
+    )
+    data = froc.matched_data(match, n)
+    masks = [rng.random(m) < share for share in (0.1, 0.5, 1.0, 0.0)]
+    weights = rng.poisson(1.0, (30, n)).astype(float)
+    for limits in (froc.COUNT_LIMITS, (0.0, 3.0)):
+        found = froc.sensitivity_of_parts(data, masks, limits, weights=weights)
+        for k, mask in enumerate(masks):
+            alone = froc.sensitivity_at(
+                froc.select_lesions(data, mask), limits, weights=weights
+            )
+            np.testing.assert_array_equal(found[:, k], alone)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import special, stats
 
 from aals_jax.metrics import draws as draws_module
 from aals_jax.metrics import froc, intervals, roc
@@ -199,12 +200,19 @@ def test_paired_replicates_are_shared():
     scores, labels = simulated()
     statistic = auroc_of(scores, labels)
     same = intervals.paired_bootstrap(Draws(range(120), seed=0), statistic, statistic)
-    assert (same.value, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
+    assert (same.value, same.p_value) == (0.0, 1.0)
+    assert np.isnan([same.low, same.high]).all()
+    assert same.reason == intervals.NO_SPREAD
     shifted = intervals.paired_bootstrap(
         Draws(range(120), seed=0), statistic, lambda w: statistic(w) - 0.25
     )
-    np.testing.assert_allclose([shifted.low, shifted.high], 0.25)
-    assert shifted.p_value == 2 / 2001  # the least that 2,000 replicates can say
+    assert shifted.value == pytest.approx(0.25)
+    assert np.isnan([shifted.low, shifted.high, shifted.p_value]).all()
+    assert shifted.p_reason == shifted.reason == intervals.NO_SPREAD
+    better = intervals.paired_bootstrap(
+        Draws(range(120), seed=0), statistic, lambda w: statistic(w) ** 2
+    )
+    assert better.p_value == 2 / 2001  # the least that 2,000 replicates can say
 
 
 def test_kept_replicates_of_two_systems_are_paired():
@@ -218,9 +226,24 @@ def test_kept_replicates_of_two_systems_are_paired():
         intervals.draw(draws, {"auroc": f})["auroc"].replicates for f in (first, second)
     )
     assert np.ptp(one - two) > 0
+    half = stats.norm.ppf(0.975) * np.std(one - two, ddof=1)
     np.testing.assert_allclose(
-        np.percentile(one - two, [2.5, 97.5]), [paired.low, paired.high], rtol=1e-12
+        [paired.low, paired.high], [paired.value - half, paired.value + half]
     )
+
+
+def test_few_patients_widen_a_difference_and_shares_differ_by_1_at_the_most():
+    rng = np.random.default_rng(0)
+    a = intervals.Drawn(0.9, np.clip(rng.normal(0.9, 0.1, 500), 0, 1))
+    b = intervals.Drawn(0.1, np.clip(rng.normal(0.1, 0.1, 500), 0, 1))
+    many, few = (
+        intervals.paired_interval(a, b, seed=0, patients=n) for n in (None, 10)
+    )
+    t = stats.t(9).ppf(0.975) / stats.norm.ppf(0.975)
+    assert few.value - few.low == pytest.approx(t * (many.value - many.low))
+    assert few.high == 1.0
+    free = intervals.Drawn(9.0, a.replicates + 8.1), intervals.Drawn(0.0, b.replicates)
+    assert intervals.paired_interval(*free, seed=0, patients=10).high > 9.0
 
 
 def test_swapping_the_pair_turns_the_sign():
@@ -235,6 +258,70 @@ def test_swapping_the_pair_turns_the_sign():
     np.testing.assert_allclose([one.low, one.high], [-two.high, -two.low])
     assert one.p_value == two.p_value
     assert one.value == float(roc.auroc(a, labels) - roc.auroc(b, labels))
+
+
+def share(drawn, **settings):
+    return intervals.share_interval(
+        drawn, **{"seed": 0, "patients": 30, "trials": 7.0} | settings
+    )
+
+
+def test_a_share_has_the_spread_of_its_replicates_on_the_logit_scale():
+    scores, labels = simulated()
+    draws = Draws(range(120), seed=0)
+    drawn = intervals.draw(draws, {"": auroc_of(scores, labels)})[""]
+    found = share(drawn)
+    half = stats.t(29).ppf(0.975) * np.std(drawn.replicates, ddof=1)
+    half /= found.value * (1 - found.value)
+    ends = special.logit([found.low, found.value, found.high])
+    np.testing.assert_allclose(np.diff(ends), half)
+    # a share of failures is that of successes seen from the other side
+    turned = share(intervals.Drawn(1 - drawn.value, 1 - drawn.replicates))
+    np.testing.assert_allclose(
+        [turned.low, turned.high], [1 - found.high, 1 - found.low]
+    )
+    # many patients: as wide as the percentiles
+    wide = intervals.percentile_interval(drawn, seed=0)
+    many = share(drawn, patients=10**6)
+    width = many.high - many.low
+    assert width == pytest.approx(wide.high - wide.low, rel=0.05)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_at_the_edge_a_share_has_the_limits_of_its_trials_or_a_reason(value):
+    drawn = intervals.Drawn(value, np.full(100, value))
+    found = share(drawn, few="few")
+    expected = stats.binomtest(int(7 * value), 7).proportion_ci(method="exact")
+    np.testing.assert_allclose([found.low, found.high], [expected.low, expected.high])
+    assert "7 independent trials" in found.method and found.reason == ""
+    unknown = share(drawn, trials=0.0)
+    assert unknown.value == value and np.isnan([unknown.low, unknown.high]).all()
+    assert "no certainty" in unknown.reason
+
+
+def test_no_interval_has_a_width_of_zero():
+    same = intervals.Drawn(0.25, np.full(100, 0.25) + np.arange(100) * 1e-17)
+    for found in (intervals.percentile_interval(same, seed=0), share(same)):
+        assert found.value == 0.25 and np.isnan([found.low, found.high]).all()
+        assert found.reason == intervals.NO_SPREAD
+        assert (found.rejected, found.replicates) == (0, 100)
+
+
+def test_few_patients_have_a_value_and_a_reason():
+    drawn = intervals.Drawn(0.4, np.linspace(0.3, 0.5, 100))
+    few = intervals.too_few(positive=intervals.LEAST, negative=intervals.LEAST - 1)
+    assert intervals.too_few(positive=intervals.LEAST) == ""
+    assert f"only {intervals.LEAST - 1} patients with a negative image" in few
+    paired = intervals.paired_interval(drawn, drawn, seed=0, few=few)
+    for found in (
+        intervals.percentile_interval(drawn, seed=0, few=few),
+        share(drawn, few=few),
+        paired,
+    ):
+        assert not np.isnan(found.value)
+        assert np.isnan([found.low, found.high, found.p_value]).all()
+        assert found.reason == few
+    assert paired.p_reason == few
 
 
 def test_a_band_is_pointwise_and_ignores_what_is_not_there():
@@ -258,3 +345,5 @@ def test_bad_input_is_named():
         intervals.patient_bootstrap(Draws([1, 2], seed=0), lambda w: w)
     with pytest.raises(ValueError, match="must be >= 1"):
         Draws([1], seed=0, replicates=0)
+    with pytest.raises(ValueError, match=r"outside 0 \.\. 1"):
+        share(intervals.Drawn(0.5, np.array([0.5, 1.5])))

@@ -150,3 +150,45 @@ def test_other_bad_input_is_named():
         matching.match_images([[]], [BOX, BOX])
     with pytest.raises(ValueError, match="one of each per image"):
         matching.match_images([[]], [BOX], image_shapes=[])
+
+
+@pytest.mark.parametrize("step", [0.1, 0.3, 0.7, 12.3])
+def test_a_limit_that_decimal_coordinates_reach_is_reached(step):
+    """Equalities that hold in decimal numbers, and not in sums of binary ones."""
+    hit, missed = [], []
+    for k in range(300):
+        x = k * step
+        lesion = [[x, x, x + 8.4, x + 8.4]]
+        half = [[x, x, x + 4.2, x + 8.4, 0.9]]
+        hit.append((half, lesion, {"rule": "iou", "iou_threshold": 0.5}))
+        missed.append((half, lesion, {"rule": "iou", "iou_threshold": 0.5000001}))
+        near = [[x + 0.3, x + 0.4, 0.9]]
+        hit.append((near, [[x, x]], {"rule": "distance", "max_distance": 0.5}))
+        missed.append((near, [[x, x]], {"rule": "distance", "max_distance": 0.49999}))
+        # the left border is of the box, the right one is not
+        box = [[x + 0.2, x + 0.2, x + 0.2 + 5, x + 0.2 + 5]]
+        hit.append(([[x - 0.1, x - 0.1, x - 0.1 + 0.6, x - 0.1 + 0.6, 0.9]], box, {}))
+        small = [[x + 0.1, x + 0.1, x + 0.1 + 0.2, x + 0.1 + 0.2]]
+        missed.append(([[x + 0.3, x + 0.2, 0.9]], small, {}))
+    for cases, expected in ((hit, 0.9), (missed, -np.inf)):
+        for detections, lesions, rule in cases:
+            found = matching.match(detections, lesions, **rule)
+            assert found.lesion_score.tolist() == [expected], (detections, rule)
+
+
+def test_a_distance_in_space_counts_all_three_directions():
+    lesion = [[-28.0, 4.0, -298.0]]
+    for z, score in ((-293.0, 0.9), (-292.9, -np.inf)):
+        found = matching.match(
+            [[-28.0, 4.0, z, 0.9]], lesion, rule="distance", max_distance=5
+        )
+        assert found.lesion_score.tolist() == [score]
+    with pytest.raises(ValueError, match="the same dimensions"):
+        matching.match([[1.0, 2.0, 0.9]], lesion, rule="distance", max_distance=5)
+    with pytest.raises(ValueError, match="must be"):
+        matching.match([[1.0, 2.0, 3.0, 0.9]], BOX)
+
+
+def test_coordinates_without_an_image_may_be_negative():
+    found = matching.match([[-3.0, -4.0, 0.9]], [[-5, -5, 0, 0]])
+    assert found.lesion_score.tolist() == [0.9]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from aals_jax.metrics import froc, operating, readings
 from aals_jax.metrics.draws import Bootstrap, TruthDraws
@@ -65,12 +66,13 @@ def test_a_threshold_is_carried_over_and_not_chosen_again():
     assert point["chosen_on"] == "validation"
 
 
-def test_intervals_hold_the_value_and_count_replicates():
+def test_intervals_hold_the_value_and_name_their_method():
     truth, reading = reading_of([0.9, 0.8, 0.3] * 8, [0.6, 0.5, 0.1] * 8)
     point = apply(operating.choose(truth, reading), truth, reading)["specificity 0.90"]
     for measured in point["measured"].values():
         assert measured["low"] <= measured["value"] <= measured["high"]
-        assert measured["replicates"] == 200
+        assert measured["low"] < measured["high"]
+        assert measured["interval"] == "95 % Wilson"
 
 
 def test_a_lesion_threshold_counts_false_alarms_on_all_images():
@@ -120,3 +122,16 @@ def test_a_rule_that_nothing_keeps_calls_nothing():
     assert point["measured"]["sensitivity"]["value"] == 0.0
     assert point["measured"]["ppv"]["value"] is None
     assert "no threshold of the rule finds anything" in point["reason"]
+
+
+def test_all_right_on_few_images_is_no_certainty():
+    truth, reading = reading_of([0.9, 0.8, 0.7], [0.1] * 7)
+    for point in apply(operating.choose(truth, reading), truth, reading).values():
+        for measured in point["measured"].values():
+            assert measured["low"] < measured["high"]
+    found = apply(operating.choose(truth, reading), truth, reading)
+    sensitivity = found["specificity 0.90"]["measured"]["sensitivity"]
+    expected = stats.binomtest(3, 3).proportion_ci(method="wilson")
+    assert sensitivity["low"] == pytest.approx(expected.low)
+    silent = found["0.5 false positives an image"]["measured"]
+    assert silent["sensitivity"]["low"] == pytest.approx(expected.low)

@@ -85,9 +85,23 @@ def test_the_monitors_of_p_are_those_counted_by_hand():
         "median_peak_p": pytest.approx(0.395),
     }
     assert [e["n_images"] for e in entries.values()] == [3, 4, 4]
+    for name in ("peak_in_box_p", "dead_share_p"):
+        entry = entries[name]
+        assert entry["low"] < entry["value"] < entry["high"]
+        assert entry["interval"] == "95 % Wilson" and "reason" not in entry
+    assert "only 4 patients" in entries["median_peak_p"]["reason"]
+
+
+def test_many_peaks_have_intervals_over_patients():
+    rng = np.random.default_rng(0)
+    truth = truth_of([True, False] * 40, [BOX, NOWHERE] * 40, np.arange(80) // 2)
+    found = peaks.Peaks(rng.random(80), rng.random(80) < 0.5)
+    entries = peaks.of_labelled(truth, found, bootstrap=BOOTSTRAP)
     for entry in entries.values():
-        assert entry["low"] <= entry["value"] <= entry["high"]
-        assert "patients" in entry["interval"] and "reason" not in entry
+        assert entry["low"] < entry["value"] < entry["high"]
+        assert "reason" not in entry
+    for name in ("peak_separation", "median_peak_positive", "median_peak_negative"):
+        assert "bootstrap over patients" in entries[name]["interval"]
 
 
 def test_the_monitors_of_a_labelled_set_are_those_counted_by_hand():
@@ -105,15 +119,18 @@ def test_the_monitors_of_a_labelled_set_are_those_counted_by_hand():
     assert [e["n_images"] for e in entries.values()] == [1, 5, 2, 3]
 
 
-def test_an_interval_draws_patients_not_images():
-    """All images of one patient: each replicate is the set itself."""
+def test_an_interval_is_over_patients_not_images():
+    """All images of one patient are one trial, and no set to be resampled."""
     same = np.array(["one"] * 4)
     found = peaks.Peaks(np.array([0.9, 0.5, 0.2, 0.1]), np.array([True] * 3 + [False]))
     truth = truth_of([True] * 4, [BOX] * 4, same)
     entries = peaks.of_image_level(truth, found, center=0.4, bootstrap=BOOTSTRAP)
-    for entry in entries.values():
-        assert entry["low"] == entry["value"] == entry["high"]
-        assert "no width" in entry["reason"]
+    for name in ("peak_in_box_p", "dead_share_p"):
+        entry = entries[name]
+        assert entry["design_effect"] == 4.0
+        assert entry["high"] - entry["low"] > 0.7
+    assert entries["median_peak_p"]["low"] is None
+    assert "only 1 patient with an image" in entries["median_peak_p"]["reason"]
 
 
 def test_what_can_not_be_counted_says_why():

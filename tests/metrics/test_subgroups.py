@@ -1,9 +1,11 @@
 """Subgroups: each is measured as if it stood alone, with its counts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from aals_jax.metrics import readings, subgroups
+from aals_jax.metrics import intervals, readings, subgroups
 from aals_jax.metrics.draws import Bootstrap, TruthDraws
 from tests.support.measuring import metric_entries
 
@@ -81,13 +83,32 @@ def test_a_group_of_one_class_has_no_auroc_but_a_reason():
     assert metrics["froc_count"]["reason"].startswith("no lesion")
 
 
+def test_a_group_of_few_patients_has_counts_and_a_reason_but_no_number():
+    truth, reading = simulated(n=120)
+    few = intervals.LEAST - 1
+    truth.groups["site"] = np.where(np.arange(120) < 3 * few, "few", "many")
+    found = rows(truth, reading, "site")
+    for entry in found["few"]["metrics"].values():
+        assert [entry[name] for name in ("value", "low", "high")] == [None] * 3
+        assert f"only {few} patients" in entry["reason"]
+        assert entry["n_patients"] == few
+    assert found["few"]["n_positive"] > few
+    for entry in found["many"]["metrics"].values():
+        assert entry["low"] < entry["value"] < entry["high"]
+    sizes = rows(*simulated(n=36), "lesion size")
+    assert [row["n_lesions"] for row in sizes.values()] == [6, 6, 6]
+    for row in sizes.values():
+        assert row["metrics"]["froc_count"]["value"] is None
+        assert "with a lesion" in row["metrics"]["froc_count"]["reason"]
+
+
 def test_sizes_are_thirds_whose_mean_is_the_whole():
-    truth, reading = simulated()
+    truth, reading = simulated(n=180)
     found = rows(truth, reading, "lesion size")
     assert list(found) == [
         "small, 4 to 4 px", "middle, 8 to 8 px", "large, 16 to 16 px"
     ]  # fmt: skip
-    assert [row["n_lesions"] for row in found.values()] == [10, 10, 10]
+    assert [row["n_lesions"] for row in found.values()] == [30, 30, 30]
     values = [row["metrics"]["froc_count"]["value"] for row in found.values()]
     assert values == sorted(values) and values[0] < values[-1]
     # false positives are those of the whole set, so sensitivities average
@@ -108,3 +129,17 @@ def test_points_have_no_size():
     reading = readings.read(points, np.zeros(60), [np.empty((0, 3))] * 60, hit=hit)
     draws = TruthDraws(points, BOOTSTRAP)
     assert subgroups.measure_groups(points, reading, draws=draws, hit=hit) == []
+
+
+def test_lesions_of_one_size_make_no_groups():
+    for size in (20.0, 0.1 + 0.2):  # equal but for rounding
+        truth, reading = simulated(sizes=(size, 0.3 if size < 1 else size))
+        assert not rows(truth, reading, "lesion size")
+
+
+def test_sizes_are_told_in_their_unit():
+    truth, reading = simulated(sizes=(0.04, 0.08, 0.16))
+    truth = dataclasses.replace(truth, unit=(1.0, "units of the tables"))
+    assert next(iter(rows(truth, reading, "lesion size"))) == (
+        "small, 0.04 to 0.04 units of the tables"
+    )

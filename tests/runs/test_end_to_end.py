@@ -230,13 +230,14 @@ def test_a_run_killed_in_the_evaluation_ends_the_same(done, scratch):
     assert maps == contents(done / "predictions")
 
 
-def scored_again(workdir: Path, scratch: Path, **choice) -> dict:
+def scored_again(workdir: Path, scratch: Path, bootstrap=None, **choice) -> dict:
     path = evaluate.evaluate(
         evaluate.ModelChoice(workdir, **choice),
         load_config=ConfigDict,
         data_dir=scratch / "data",
         study=StudyFacts({"study.design": "x"}, (Exclusion("lateral view", 12),)),
         tables=("csv",),
+        bootstrap=bootstrap,
     )
     assert (path.parent / "results.csv").stat().st_size
     record = json.loads(path.read_text())
@@ -261,6 +262,20 @@ def test_scoring_a_run_again_gives_its_result(again, scratch, model):
     for part in ("operating_points", "calibration", "subgroups"):
         assert scored[part][model] == result[part][model]
     assert "the checkpoint that validation chose" in scored["notes"][0]
+
+
+def test_intervals_are_drawn_as_asked(again, scratch):
+    asked = scored_again(again, scratch, bootstrap={"replicates": 33, "seed": 5})
+    entry = asked["metrics"]["teacher"]["auroc"]
+    assert (entry["replicates"], entry["value"]) == (
+        33,
+        result_of(again)["metrics"]["teacher"]["auroc"]["value"],
+    )
+    assert "seed 5" in entry["interval"]
+    assert asked["notes"][-1] == (
+        "Intervals were drawn as asked for, not as the run's config says: "
+        "replicates=33, seed=5."
+    )
 
 
 def test_scoring_without_cached_maps_runs_the_checkpoint(again, scratch):

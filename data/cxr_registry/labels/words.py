@@ -15,18 +15,22 @@ class Reader(enum.Enum):
     COLUMN = "the column of a finding"
     OWN = "the table of own labels"
     SHEET = "the sheet that a person fills in"
+    SCORED = "the label of an image or lesion in tables to be scored"
 
 
 _ALL = frozenset(Reader)
-_NAMED = frozenset({Reader.OWN, Reader.SHEET})
-_SPOKEN = frozenset({Reader.SHEET})
+_NAMED = frozenset({Reader.OWN, Reader.SHEET, Reader.SCORED})
+_SPOKEN = frozenset({Reader.SHEET, Reader.SCORED})
+_TYPED = frozenset({Reader.SCORED})  # as programs write what is true
 _TABLE = (  # words in lower case, label, readers
     ("1 1.0", 1, _ALL),
     ("positive", 1, _NAMED),
     ("yes y", 1, _SPOKEN),
+    ("true", 1, _TYPED),
     ("0 0.0", 0, _ALL),
     ("negative", 0, _NAMED),
     ("no n", 0, _SPOKEN),
+    ("false", 0, _TYPED),
     ("-1 -1.0 unknown", -1, _NAMED),
     ("? unsure unclear", -1, _SPOKEN),
 )

@@ -25,9 +25,9 @@ def lines(path: Path) -> Iterator[Sequence[Any] | Noted]:
         UnreadableTable: it is no COCO file of boxes.
     """
     try:
-        coco = json.loads(path.read_text(encoding="utf-8-sig"))
-        images = _by_id(coco["images"])
-        sites = _by_id(coco["categories"])
+        coco = load(path)
+        images = by_id(coco["images"])
+        sites = by_id(coco["categories"])
         items = list(coco["annotations"])
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableTable(
@@ -52,11 +52,26 @@ def lines(path: Path) -> Iterator[Sequence[Any] | Noted]:
             yield Noted(fault=text)
 
 
-def _by_id(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Id -> its entries, one in a sound file; 1 and "1" are one id."""
+def load(path: Path) -> Any:
+    """What a JSON file holds, in UTF-8, UTF-16 or UTF-32, with a mark or without.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    return json.loads(path.read_bytes())
+
+
+def key(value: Any) -> str:
+    """An id as text; 1, 1.0 and "1" are one."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if is_whole else value)
+
+
+def by_id(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Id, as `key` writes it -> its entries, one in a sound file."""
     found = collections.defaultdict(list)
     for entry in entries:
-        found[str(entry["id"])].append(entry)
+        found[key(entry["id"])].append(entry)
     return dict(found)
 
 
@@ -69,16 +84,16 @@ def _row(
     site = _only(sites, item["category_id"], "category")
     if item.get("iscrowd"):
         raise UnreadableTable("is a crowd (iscrowd); draw a box around each lesion")
-    x, y, width, height = _box(item)
+    x, y, width, height = box(item)
     sizes = image.get("width"), image.get("height")
     return [image["file_name"], site["name"], x, y, x + width, y + height, *sizes]
 
 
 def _only(
-    found: Mapping[str, Sequence[Mapping[str, Any]]], key: Any, what: str
+    found: Mapping[str, Sequence[Mapping[str, Any]]], value: Any, what: str
 ) -> Mapping[str, Any]:
     """The one entry with an id."""
-    entries = found.get(str(key), ())
+    entries = found.get(key(value), ())
     if not entries:
         raise UnreadableTable(f"its {what}'s id is not in the file; mend it")
     if len(entries) > 1:
@@ -86,8 +101,15 @@ def _only(
     return entries[0]
 
 
-def _box(item: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    """x, y, width, height: the bbox, or that of the segmentation's polygons."""
+def box(item: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """x, y, width, height: the bbox, or that of the segmentation's polygons.
+
+    Args:
+        item: an entry of annotations or of results.
+
+    Raises:
+        UnreadableTable: there is none, or it is not what COCO calls a bbox.
+    """
     segmentation = item.get("segmentation")
     if "bbox" not in item and isinstance(segmentation, list) and segmentation:
         xs = [float(v) for polygon in segmentation for v in polygon[0::2]]
@@ -96,9 +118,14 @@ def _box(item: Mapping[str, Any]) -> tuple[float, float, float, float]:
     if "bbox" not in item:
         text = "has no bbox, and its segmentation is no polygon; add the bbox"
         raise UnreadableTable(text)
+    if not isinstance(item["bbox"], list) or len(item["bbox"]) != 4:
+        raise UnreadableTable(
+            "its bbox is not four numbers; an image without a lesion has no annotation"
+        )
     x, y, width, height = (float(value) for value in item["bbox"])
-    if not segmentation and "area" in item:
-        area, as_corners = float(item["area"]), (width - x) * (height - y)
+    area = item.get("area")
+    if not segmentation and isinstance(area, int | float):
+        as_corners = (width - x) * (height - y)
         if _differ(area, width * height) and not _differ(area, as_corners):
             text = "its bbox seems to be two corners, by its area; COCO has x, y, w, h"
             raise UnreadableTable(text)

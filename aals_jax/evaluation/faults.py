@@ -1,0 +1,73 @@
+"""What is wrong with the files of a scoring: all of it at once, with file and row.
+
+A row's number is the one that a spreadsheet shows, an entry's its place in the list of
+a COCO file, from 1. A message never repeats a cell, which may name a patient.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from data.cxr_registry.guard import checks
+from data.cxr_registry.tables.formats import Table
+
+_ENTRY = "entry"  # stands for the check of a problem whose row is an entry
+
+
+class Numbered(Table):
+    """A table whose rows say in the cell `entry` where in the file they stand."""
+
+    __slots__ = ()
+
+    def numbered(self) -> Iterator[tuple[int, dict[str, str]]]:
+        return ((int(cells["entry"]), cells) for cells in self.rows)
+
+
+class Entries(Numbered):
+    """A list of a COCO file; a row's place is counted from 1."""
+
+    __slots__ = ()
+
+
+class SubmissionError(ValueError):
+    """Everything wrong with the files, in one message."""
+
+    def __init__(self, problems: Sequence[checks.Problem]):
+        place = {
+            name: i for i, name in enumerate(dict.fromkeys(p.file for p in problems))
+        }
+        in_order = sorted(problems, key=lambda p: (place[p.file], p.row or 0))
+        self.faults = tuple(dict.fromkeys(map(_text, in_order)))
+        head = f"{len(self.faults)} fault(s) in the files"
+        lines = checks.list_first(self.faults, bullet="- ")
+        super().__init__("\n".join([head, *lines]))
+
+
+def _text(problem: checks.Problem) -> str:
+    """A problem without its check's name: those belong to registries."""
+    if problem.check == _ENTRY:
+        file = f"{problem.file} entry {problem.row}"
+        problem = problem._replace(file=file, row=None)
+    return str(problem._replace(check=""))
+
+
+class Faults:
+    """Collects faults; `problems` is for those who know nothing of submissions."""
+
+    def __init__(self):
+        self.problems = checks.Problems(error=SubmissionError)
+
+    def add(self, table: Table, row: int | None, text: str) -> None:
+        check = _ENTRY if isinstance(table, Entries) and row is not None else ""
+        self.problems.add(table.name, row, text, check=check)
+
+    def is_broken(self, table: Table) -> bool:
+        """Whether something is wrong with a table as a whole."""
+        return any(p.file == table.name and not p.row for p in self.problems.standing)
+
+    def stop(self) -> None:
+        """Raises SubmissionError with all that was found, if there is any."""
+        self.problems.raise_if_any()
+
+
+def place(table: Table, row: int) -> str:
+    """`row 3`, or `entry 3` of a COCO file, for a message."""
+    return f"{'entry' if isinstance(table, Entries) else 'row'} {row}"

@@ -1,0 +1,182 @@
+"""Which columns of an images table may be reported by group, and which name somebody.
+
+A column of identifiers, dates or names must never be printed value by value. Three
+things leave a column out: its name, the look of its cells, and too many values for so
+few images. A value of one patient alone is `other`.
+"""
+
+import collections
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from data.cxr_registry.tables import patients
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """The words of a text."""
+    return tuple(text.split())
+
+
+MOST_GROUPS = 12  # values of a column that is reported by group
+_IMAGES_EACH = 5  # a value must have on average, where there are more than _FEW values
+_FEW = 3
+OTHER = "other"  # stands for a value that would name its patient
+_DATE = re.compile(
+    r"(?:19|20)\d{2}([-/.]?)[01]\d\1[0-3]\d|\b\d{1,2}[-/.]\d{1,2}[-/.](?:\d{2}){1,2}\b"
+    r"|\b\d{1,2}[-. ]?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)",
+    re.IGNORECASE,
+)
+# three digits in a row are of a number that somebody was given (or of a year)
+_NUMBERED = re.compile(r"\d{3}|\d[.]\d+[.]\d")
+_WRITTEN = re.compile(r"[@^]|[^\W\d_],\s*[^\W\d_]|https?:|[/\\]\S+\.\w+$")
+_LONGEST = 40  # characters of a value; a longer one is free text
+# words of a column's name that say what its cells are, whatever stands beside them
+_NAMING = frozenset(
+    _split(
+        "id ids uid uuid guid mrn name names surname firstname lastname "
+        "fullname forename initials dob birth birthday birthdate born date "
+        "dates datetime timestamp address street phone telephone mobile email "
+        "mail ssn nhs insurance passport accession patient patients subject "
+        "participant person pseudonym hash key path file filename url uri "
+        "folder comment comments note notes report text impression remark "
+        "remarks postcode zip zipcode reader radiologist physician doctor "
+        "annotator operator technician technologist referrer "
+        "姓名 生日 日期 檢查日期 身分證 "
+    )
+)
+# words that name a record where nothing else stands beside them
+_ALONE = frozenset(
+    _split(
+        "study studies exam examination series instance sop case cases record "
+        "visit encounter episode admission order no nr number num index row "
+        "time day month year reference ref code serial barcode unnamed "
+    )
+)
+# and ends of such words; steroid and valid end like them
+_GLUED = re.compile(r"(?:(?<!o)id|uid|date|name|number)$")
+_WORDS = frozenset(
+    _split(
+        "valid invalid solid fluid rapid hybrid covid grid mid acid lipid "
+        "candidate update pyramid "
+    )
+)
+_ATTRIBUTES = frozenset(_split("age sex gender race ethnicity weight height bmi type "))
+# words of a column that names no patient, though its cells are for nobody's eyes
+_NO_PEOPLE = frozenset(
+    _split(
+        "date dates datetime time timestamp day month year dob birth birthday "
+        "birthdate born path file filename url uri folder comment comments note "
+        "notes report text impression remark remarks postcode zip zipcode "
+        "reader radiologist physician doctor annotator operator technician "
+        "technologist referrer address street device scanner site hospital "
+        "model machine"
+    )
+)
+SPLIT_WORDS: Mapping[str, str] = {
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "train": "train",
+    "training": "train",
+}
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a column's name, however they are joined.
+
+    >>> words_of("StudyInstanceUID"), words_of("site_id"), words_of("Date of birth")
+    (['study', 'instance', 'uid'], ['site', 'id'], ['date', 'of', 'birth'])
+    """
+    text = unicodedata.normalize("NFKC", name)
+    text = re.sub(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
+    return re.findall(r"[^\W\d_]+", text.casefold())
+
+
+def is_naming(column: str) -> bool:
+    """Whether a column's name says that its cells name somebody, a record or a day."""
+    words = words_of(column)
+    joined = "".join(words)
+    if not words:  # digits alone: a header that is a cell
+        return True
+    if set(words) & _ATTRIBUTES and not set(words) & {"id", "uid", "name", "date"}:
+        return False
+    glued = _GLUED.search(joined) and joined not in _WORDS
+    return bool(set(words) & _NAMING or set(words) <= _ALONE or glued)
+
+
+def is_person(column: str) -> bool:
+    """Whether a column's name says that its cells name patients, in whichever way.
+
+    >>> is_person("Patient Name"), is_person("PatientSex"), is_person("outpatient")
+    (True, False, False)
+    """
+    words = set(words_of(column))
+    return not words & _ATTRIBUTES and bool(
+        words & {"patient", "patients", "subject", "participant", "mrn"}
+        or "".join(words_of(column)).startswith(("patient", "mrn"))
+    )
+
+
+def may_be_patients(column: str, values: Sequence[str]) -> bool:
+    """Whether a column may tell patients, or their studies, apart by identifiers.
+
+    They have many values, and several images share one; so a table without a column of
+    patients would count the images of one patient as so many patients.
+    """
+    named = [value for value in values if not patients.is_missing(value)]
+    many = min(MOST_GROUPS, max(_FEW, len(values) / _IMAGES_EACH))
+    words = set(words_of(column))
+    return (
+        is_naming(column)
+        and not words & _NO_PEOPLE
+        and many < len(set(named)) < len(named)
+    )
+
+
+def names_somebody(values: Iterable[str]) -> bool:
+    """Whether cells look like identifiers, dates, names or free text."""
+    return any(
+        len(value) > _LONGEST
+        or _DATE.search(value)
+        or _NUMBERED.search(value)
+        or _WRITTEN.search(value)
+        for value in values
+    )
+
+
+def is_split(values: Iterable[str]) -> bool:
+    """Whether the cells of a column say which part an image belongs to."""
+    found = {value.casefold() for value in values} - {""}
+    return len(found) > 1 and found <= set(SPLIT_WORDS)
+
+
+def of_columns(
+    columns: Mapping[str, Sequence[str]], patient: Sequence[str]
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The columns to report by group, and the names of those that can't be.
+
+    Args:
+        columns: name -> n cells.
+        patient: of each image.
+
+    Returns:
+        name -> str[n], "" where unknown; and the names left out.
+    """
+    groups, left_out = {}, []
+    most = min(MOST_GROUPS, max(_FEW, len(patient) / _IMAGES_EACH))
+    for name, cells in columns.items():
+        values = ["" if patients.is_missing(cell) else cell for cell in cells]
+        found = set(values) - {""}
+        if is_naming(name) or names_somebody({name, *found}) or len(found) > most:
+            left_out.append(name)
+            continue
+        held = collections.Counter(v for v, _ in set(zip(values, patient, strict=True)))
+        safe = [v if held[v] > 1 or not v else OTHER for v in values]
+        groups[name] = np.array(safe, str)
+    return groups, tuple(left_out)

@@ -1,0 +1,211 @@
+"""The rows of an images table: names, labels, patients, sizes, scores and splits."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from aals_jax.evaluation import groups
+from aals_jax.evaluation.faults import Faults, Numbered, place
+from aals_jax.evaluation.layouts import Layout
+from data.cxr_registry.labels import words
+from data.cxr_registry.tables import patients
+from data.cxr_registry.tables.formats import Table
+
+LABELS = words.accepted(words.Reader.SCORED)
+SPLITS = ("validation", "test")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
+
+Rows = Mapping[int, Mapping[str, str]]  # row number -> cells
+
+
+def as_number(cell: str) -> float:
+    """nan for what is no number as a program writes it: 1_000, 0,5 and 50% are none."""
+    return float(cell) if _NUMBER.fullmatch(cell) else math.nan
+
+
+def remedy(cells: Sequence[str]) -> str:
+    """What to do about cells that are no numbers, as the end of a sentence."""
+    if any("," in cell for cell in cells):
+        return "; write a decimal point, not a comma"
+    if any("%" in cell for cell in cells):
+        return "; write 0.5, not 50%"
+    return ""
+
+
+def as_label(cell: str) -> int | None:
+    """1, 0 or -1 unknown; None for what is no label.
+
+    >>> [as_label(cell) for cell in ("yes", "0.0", "TRUE", "NA", "2")]
+    [1, 0, 1, -1, None]
+    """
+    number = as_number(cell.replace(",", "."))
+    if number in (0, 1):
+        return int(number)
+    unknown = -1 if patients.is_missing(cell) else None
+    return LABELS.get(cell.casefold(), unknown)
+
+
+def usable(
+    table: Table, layout: Layout, faults: Faults
+) -> dict[int, Mapping[str, str]]:
+    """Row number -> cells, of the rows with a name, in the order of the names.
+
+    So the order of rows has no influence on anything.
+    """
+    rows: dict[int, Mapping[str, str]] = {}
+    first: dict[str, int] = {}
+    for number, cells in table.numbered():
+        name = layout.cell(cells, "image")
+        if not name:
+            faults.add(table, number, "image is empty")
+        elif name in first:
+            text = f"the image of {place(table, first[name])} again"
+            faults.add(table, number, text)
+        else:
+            first[name] = number
+            rows[number] = cells
+        label = as_label(layout.cell(cells, "label"))
+        if label is None or not layout.cell(cells, "label"):
+            faults.add(table, number, "label must be 0 or 1")
+        elif label < 0:
+            text = "label is unknown; an image can be scored as positive or negative "
+            faults.add(table, number, text + "only: take its row out")
+    if not rows:
+        faults.add(table, None, "has no usable row")
+    return dict(sorted(rows.items(), key=lambda row: layout.cell(row[1], "image")))
+
+
+def together(table: Table, layout: Layout, faults: Faults) -> Table:
+    """One row per image, of a table that has a row per box: labels must agree."""
+    rows: dict[str, dict[str, str]] = {}
+    for number, cells in table.numbered():
+        name = layout.cell(cells, "image")
+        kept = rows.setdefault(name or f"\0{number}", {**cells, "entry": str(number)})
+        one, other = (as_label(layout.cell(c, "label")) for c in (kept, cells))
+        if one != other:
+            text = f"its image has another label in row {kept['entry']}"
+            faults.add(table, number, text)
+    return Numbered(table.name, table.columns, list(rows.values()))
+
+
+def labels_of(rows: Rows, layout: Layout) -> np.ndarray:
+    """bool[n]; a bad label counts as positive, it is a fault already."""
+    return np.array(
+        [as_label(layout.cell(cells, "label")) != 0 for cells in rows.values()], bool
+    )
+
+
+def patients_of(table: Table, rows: Rows, layout: Layout, faults: Faults) -> list[str]:
+    """Who each image is of. An image without a patient has one of its own.
+
+    The two kinds of names never meet: patient 1 is not whom image 1 is of.
+    """
+    numbers = [(n, {"patient_id": layout.cell(c, "patient")}) for n, c in rows.items()]
+    named = patients.identify(table.name, numbers, faults.problems)
+    return [
+        f"patient {named[n]}" if named[n] else f"image {layout.cell(c, 'image')}"
+        for n, c in rows.items()
+    ]
+
+
+def sizes_of(
+    table: Table,
+    rows: Rows,
+    layout: Layout,
+    faults: Faults,
+    *,
+    others: Mapping[str, tuple[float, float]],
+) -> np.ndarray:
+    """f64[n, 2], width and height in pixels; infinite where they are not stated.
+
+    Args:
+        others: image -> its size, from elsewhere, for a table that has none.
+    """
+    sizes = []
+    for number, cells in rows.items():
+        stated = [layout.cell(cells, f"image_{side}") for side in ("width", "height")]
+        stated = ["" if patients.is_missing(cell) else cell for cell in stated]
+        if any(stated):
+            size = tuple(map(as_number, stated))
+            if not (size[0] > 0 and size[1] > 0):
+                text = "width and height must both be pixels, or empty"
+                faults.add(table, number, text)
+                size = (math.inf, math.inf)
+        else:
+            name = layout.cell(cells, "image")
+            size = others.get(name, (math.inf, math.inf))
+        sizes.append(size)
+    return np.reshape(np.array(sizes, np.float64), (-1, 2))
+
+
+def scores_of(
+    table: Table, rows: Rows, layout: Layout, faults: Faults, *, systems: int
+) -> list[np.ndarray]:
+    """The image scores of each system; none where there are no such columns.
+
+    Args:
+        systems: tables of detections; 0: as many as there are columns of scores.
+    """
+    wanted = ("score", "score_b")[: systems or 2]
+    there = [name for name in wanted if name in layout.columns]
+    if systems and there and len(there) < systems:
+        text = f"has {there[0]} and not {' and '.join(set(wanted) - set(there))}"
+        faults.add(table, None, f"{text}: give each system its image scores, or none")
+    if not systems and "score" not in there:
+        text = "no column score: without --detections it must hold the image scores"
+        faults.add(table, None, text)
+    scores = []
+    for name in there:
+        cells = {row: layout.cell(cells, name) for row, cells in rows.items()}
+        values = {row: as_number(cell) for row, cell in cells.items()}
+        for row, value in values.items():
+            if not math.isfinite(value):
+                text = f"{name} must be a finite number{remedy([cells[row]])}"
+                faults.add(table, row, text)
+        scores.append(np.array(list(values.values()), np.float64))
+    return scores
+
+
+def splits_of(
+    table: Table, rows: Rows, layout: Layout, patient: Sequence[str], faults: Faults
+) -> np.ndarray:
+    """str[n], of SPLITS; "" without such a column."""
+    cells = [layout.cell(cells, "split").casefold() for cells in rows.values()]
+    splits = [groups.SPLIT_WORDS.get(cell, cell) for cell in cells]
+    if any(splits):
+        for number, split in zip(rows, splits, strict=True):
+            if split not in SPLITS:
+                faults.add(table, number, f"split must be one of {', '.join(SPLITS)}")
+        if "test" not in splits:
+            faults.add(table, None, "no row is of the split test: nothing to measure")
+    first: dict[str, str] = {}
+    for number, split, who in sorted(zip(rows, splits, patient, strict=True)):
+        if first.setdefault(who, split) != split:
+            faults.add(table, number, "its patient is in the other split, too")
+    return np.array(splits, str)
+
+
+def groups_of(
+    table: Table, rows: Rows, layout: Layout, patient: Sequence[str], faults: Faults
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The columns to report by group, and those that can't be; see `groups`."""
+    columns = {
+        name: [cells[name] for cells in rows.values()]
+        for name in table.columns
+        if name not in layout.used
+    }
+    has_split = "split" in layout.columns
+    if not has_split and any(map(groups.is_split, columns.values())):
+        text = "a further column says train, validation or test: name it split, or "
+        faults.add(table, None, text + "take it out")
+    if "patient" not in layout.columns and any(
+        groups.is_person(name) or groups.may_be_patients(name, cells)
+        for name, cells in columns.items()
+    ):
+        text = "a further column seems to name patients, or studies of theirs: name it "
+        text += "patient if it tells them apart, or take it out"
+        faults.add(table, None, text)
+    columns = {name: cells for name, cells in columns.items() if any(cells)}
+    return groups.of_columns(columns, patient)

@@ -1,0 +1,366 @@
+"""Lesions and detections: rows of a table to points and boxes of each image."""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from aals_jax.evaluation import coco, plausible
+from aals_jax.evaluation.faults import Faults, place
+from aals_jax.evaluation.image_rows import as_label, as_number, remedy
+from aals_jax.evaluation.layouts import Form, Kind, Layout, numbers_of
+from aals_jax.metrics import matching
+from data.cxr_registry.tables.formats import Table
+
+_NONE = frozenset(
+    {"no finding", "nofinding", "no findings", "none", "normal", "negative"}
+    | {"background", "no lesion"}
+)
+_WIDTHS = {Form.POINT: 2, Form.SPACE: 3}  # numbers of a place; 4 of the others
+_AREA = (
+    "a box without area: it needs x0 < x1 and y0 < y1, or a width and height above 0"
+)
+_OUTSIDE = "it lies outside the image: check the order and scale of coordinates"
+_BEYOND = "it reaches beyond the image: check the order and scale of coordinates"
+_UNSURE = (
+    "a list of four numbers may be two corners or left, top, width, height, and the "
+    "data don't tell; name the column bbox_xyxy or bbox_xywh"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The images that places lie on."""
+
+    number_of: Mapping[str, int] | None  # name -> row of the arrays; None: not known
+    size: np.ndarray  # f64[n, 2], width and height; infinite where unknown
+    label: np.ndarray  # bool[n]
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What lies on each image."""
+
+    places: list[np.ndarray]  # n of f64[k, 4 or 2], detections f64[k, 5 or 3]
+    ignored: list[np.ndarray]  # n of f64[k, 4], regions that judge nothing
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass
+class _Read:
+    """The rows that could be read: one entry each."""
+
+    row: list[int] = dataclasses.field(default_factory=list)
+    image: list[int] = dataclasses.field(default_factory=list)
+    raw: list[list[float]] = dataclasses.field(default_factory=list)
+    score: list[float] = dataclasses.field(default_factory=list)
+    name: list[str] = dataclasses.field(default_factory=list)  # of a lesion
+    ignored: list[str] = dataclasses.field(default_factory=list)
+
+
+def missing_columns(table: Table, layout: Layout, faults: Faults) -> bool:
+    """Tells which columns a table of places lacks; whether it lacks any."""
+    lacks = [] if "image" in layout.columns else ["image"]
+    if layout.places is None:
+        lacks += ["x, y"]
+    packed = layout.places is not None and layout.places.form is Form.PACKED
+    if layout.kind is Kind.DETECTIONS and "score" not in layout.columns and not packed:
+        lacks += ["score"]
+    if lacks and not faults.is_broken(table):
+        known = {"image", "lesion", "score", "x0", "y0", "x1", "y1", "x", "y"}
+        have = table.name_columns(known)
+        text = f"no column {', '.join(lacks)} (a box x0, y0, x1, y1 or a point x, y)"
+        faults.add(table, None, f"{text}; it has {have}")
+    return bool(lacks)
+
+
+def of_category(
+    table: Table, layout: Layout, category: str | None, faults: Faults
+) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """The rows of the category that is scored, without those that say "none"."""
+    column = layout.columns.get("category")
+    rows = [
+        (number, cells)
+        for number, cells in table.numbered()
+        if not _says_none(layout, cells)
+    ]
+    if column is None:
+        yield from rows
+        return
+    values = {cells[column] for _, cells in rows} - {""}
+    asked = {v for v in values if v.casefold() == (category or "").strip().casefold()}
+    if category is None and len(values) > 1:
+        text = f"has places of {len(values)} categories; give --category, one of them"
+        faults.add(table, None, text)
+    elif category is not None and not asked and rows:
+        text = f"no row is of --category={category}; it has {len(values)} other(s)"
+        faults.add(table, None, text)
+    for number, cells in rows:
+        if category is None or cells[column] in asked:
+            yield number, cells
+
+
+def states_negatives(table: Table, layout: Layout) -> bool:
+    """Whether a lesions table names images without a lesion, too."""
+    return any(_says_none(layout, cells) for _, cells in table.numbered())
+
+
+def _says_none(layout: Layout, cells: Mapping[str, str]) -> bool:
+    """Whether a row says that there is nothing on its image."""
+    if layout.kind is not Kind.LESIONS or layout.places is None:
+        return layout.cell(cells, "category").casefold() in _NONE
+    is_empty = not any(cells[column] for column in layout.places.columns)
+    is_zero = as_label(layout.cell(cells, "label")) == 0
+    named = layout.cell(cells, "category").casefold() in _NONE
+    return named or (is_empty and is_zero and bool(layout.cell(cells, "label")))
+
+
+def read(
+    table: Table,
+    layout: Layout,
+    images: Images,
+    *,
+    category: str | None,
+    lesions: Sequence[np.ndarray] = (),
+    faults: Faults,
+) -> Found:
+    """Reads and checks one table of lesions or detections.
+
+    Args:
+        table, layout: of `layouts.read`.
+        images: that they lie on.
+        category: name of the finding; None: the only one.
+        lesions: of each image, where these are detections.
+        faults: takes all that is wrong, by row.
+    """
+    count = len(images.size)
+    nothing = [np.empty((0, 4)) for _ in range(count)]
+    if missing_columns(table, layout, faults) or layout.places is None:
+        return Found(nothing, nothing)
+    rows = list(of_category(table, layout, category, faults))
+    _check_sources(table, layout, rows, faults)
+    found = _numbers(table, layout, rows, images, faults)
+    width = _WIDTHS.get(layout.places.form, 4)
+    raw = np.reshape(np.array(found.raw, np.float64), (-1, width))
+    form, size = layout.places.form, np.full((len(raw), 2), math.inf)
+    known = np.array(found.image, int)
+    if count:
+        size = images.size[known]
+    if form is Form.PACKED:
+        form = Form.SIZES
+    if form is Form.LIST and len(raw):
+        decided = plausible.form_of_list(raw, size)
+        if decided is None:
+            faults.add(table, None, _UNSURE)
+            return Found(nothing, nothing)
+        form = decided
+    elif form is Form.LIST:
+        form = Form.SIZES
+    if not len(raw):
+        empty = [np.empty((0, width + (layout.kind is Kind.DETECTIONS)))] * count
+        return Found(empty, nothing)
+    doubt = plausible.doubt(form, raw, known, size, lesions)
+    if doubt:
+        text, index = doubt
+        text = f"{text} (see {place(table, found.row[index])})"
+        faults.add(table, None, text)
+    boxes = plausible.to_boxes(form, raw)
+    is_signed = any(np.min(each, initial=0) < 0 for each in lesions)
+    _check_places(table, layout, found, boxes, size, images, is_signed, faults)
+    return _stack(layout, found, boxes, count, form, table)
+
+
+def _check_sources(
+    table: Table,
+    layout: Layout,
+    rows: Sequence[tuple[int, Mapping[str, str]]],
+    faults: Faults,
+) -> None:
+    """Several readers or systems on one image would count as one with many boxes."""
+    for meaning in ("reader", "system"):
+        if meaning not in layout.columns:
+            continue
+        first: dict[str, str] = {}
+        for number, cells in rows:
+            name, who = layout.cell(cells, "image"), layout.cell(cells, meaning)
+            if first.setdefault(name, who) != who:
+                text = f"its image has rows of several {meaning}s: one table holds one"
+                column = layout.columns[meaning]
+                if layout.kind is Kind.LESIONS:
+                    text = "its image was read by several readers, whose boxes of one "
+                    text += "lesion would count as several: give --consensus=N, how "
+                    text += f"many a lesion needs, with --drawn_by={column}"
+                elif meaning == "reader":
+                    text += f", unless --reader={column} is given"
+                faults.add(table, number, text)
+                break
+
+
+def _numbers(
+    table: Table,
+    layout: Layout,
+    rows: Sequence[tuple[int, Mapping[str, str]]],
+    images: Images,
+    faults: Faults,
+) -> _Read:
+    """The numbers of all rows on known images; others are faults."""
+    assert layout.places is not None
+    found = _Read()
+    is_detection = layout.kind is Kind.DETECTIONS
+    wanted = _WIDTHS.get(layout.places.form, 4)
+    columns = layout.places.columns
+    own_names = columns if len(columns) > 1 else ("its numbers",)
+    for number, cells in rows:
+        image = -1
+        if images.number_of is not None:
+            known = images.number_of.get(layout.cell(cells, "image"))
+            if known is None:
+                faults.add(table, number, "its image is not in the images table")
+                continue
+            image = known
+        ignored = _ignored(layout.cell(cells, "ignored"))
+        if ignored is None:
+            faults.add(table, number, "ignored must be 1 (a region to ignore) or 0")
+            continue
+        label = layout.cell(cells, "label")
+        if label and as_label(label) == 0 and layout.kind is Kind.LESIONS:
+            faults.add(table, number, "label 0 and a place: is it a lesion or not?")
+            continue
+        texts = numbers_of(layout.places, cells)
+        if layout.places.form is Form.PACKED:
+            places = _unpacked(table, number, texts, faults)
+        else:
+            score = layout.cell(cells, "score") if is_detection else "0"
+            places = [(list(map(as_number, texts)), as_number(score))]
+            if len(texts) != wanted:
+                text = f"needs {wanted} numbers, and has {len(texts)}"
+                faults.add(table, number, text)
+                continue
+            values = [*places[0][0], places[0][1]]
+            names = [*own_names, "score"] if len(columns) > 1 else []
+            if not all(map(math.isfinite, values)):
+                told = [
+                    _told(name)
+                    for name, value in zip(names, values, strict=bool(names))
+                    if not math.isfinite(value)
+                ]
+                told = told or ["all of them"]
+                text = f"{', '.join(told)} must be finite numbers"
+                faults.add(table, number, text + remedy([*texts, score]))
+                continue
+        for raw, score in places:
+            found.row.append(number)
+            found.image.append(image)
+            found.raw.append(raw)
+            found.score.append(score)
+            found.name.append("" if is_detection else layout.cell(cells, "lesion"))
+            found.ignored.append(ignored)
+    return found
+
+
+def _ignored(cell: str) -> str | None:
+    """ "" for a lesion, what it is for a region to ignore; None: nobody can tell."""
+    if not cell or cell in coco.FLAGS.values():
+        return cell
+    return {1: "ignore", 0: ""}.get(as_label(cell))
+
+
+def _told(column: str) -> str:
+    return column if len(column) < 20 else "a coordinate"
+
+
+def _unpacked(
+    table: Table, number: int, texts: Sequence[str], faults: Faults
+) -> list[tuple[list[float], float]]:
+    """Boxes of a string "score left top width height score left ...", often empty."""
+    values = [as_number(text) for text in texts if text]
+    if len(values) % 5 or not all(map(math.isfinite, values)):
+        text = "needs groups of five numbers: score, left, top, width, height; write "
+        text += "one row per detection with image, score, x0, y0, x1, y1"
+        faults.add(table, number, text)
+        return []
+    groups = [values[i : i + 5] for i in range(0, len(values), 5)]
+    return [(group[1:], group[0]) for group in groups]
+
+
+def _check_places(
+    table: Table,
+    layout: Layout,
+    found: _Read,
+    boxes: np.ndarray,
+    size: np.ndarray,
+    images: Images,
+    is_signed: bool,
+    faults: Faults,
+) -> None:
+    """Faults of single places: twice, on a negative, without area, outside."""
+    kind = "lesion" if layout.kind is Kind.LESIONS else "detection"
+    is_box = boxes.shape[1] == 4
+    room = np.maximum(plausible.EDGE, 0.01 * np.where(np.isfinite(size), size, 0))
+    bad_area = np.zeros(len(boxes), bool)
+    beyond = np.zeros(len(boxes), bool)
+    if is_box:
+        bad_area = ~np.all(boxes[:, :2] < boxes[:, 2:], axis=1)
+        beyond = np.any((boxes[:, :2] < -room) | (boxes[:, 2:] > size + room), axis=1)
+        beyond &= np.isfinite(size).all(axis=1) & (kind == "lesion")
+    middle = matching.center(boxes)[:, :2]
+    outside = np.any((middle < 0) | (middle >= size), axis=1)
+    is_known = np.isfinite(size).all(axis=1)
+    # coordinates of another kind than pixels may be negative, then of lesions as well
+    outside &= is_known | (layout.kind is Kind.DETECTIONS and not is_signed)
+    outside &= boxes.shape[1] != 3
+    row_of: dict[tuple, int] = {}
+    for i, number in enumerate(found.row):
+        image, values = found.image[i], tuple(found.raw[i])
+        at = (
+            "",
+            found.ignored[i],
+            image,
+            *values,
+            *((found.score[i],) if kind == "detection" else ()),
+        )
+        named = ("name", image, found.name[i]) if found.name[i] else at
+        ignored = found.ignored[i]
+        earlier = row_of.get(named) or (not ignored and row_of.get(at))
+        if earlier:
+            text = f"the {kind} of {place(table, earlier)} again"
+        elif kind == "lesion" and image >= 0 and not images.label[image]:
+            text = "" if ignored else "a lesion on an image with label 0"
+        else:
+            text = ""
+        if not text:
+            text = _AREA if bad_area[i] else _OUTSIDE if outside[i] else ""
+            text = text or (_BEYOND if beyond[i] else "")
+        if text:
+            faults.add(table, number, text)
+        row_of.setdefault(named, number)
+        row_of.setdefault(at, number)
+
+
+def _stack(
+    layout: Layout,
+    found: _Read,
+    boxes: np.ndarray,
+    count: int,
+    form: Form,
+    table: Table,
+) -> Found:
+    """Places of each image in the order of their numbers, not of their rows."""
+    is_detection = layout.kind is Kind.DETECTIONS
+    values = boxes
+    if is_detection:
+        values = np.concatenate([boxes, np.array(found.score)[:, None]], axis=1)
+    of_image: dict[int, list[int]] = collections.defaultdict(list)
+    ignored_of: dict[int, list[int]] = collections.defaultdict(list)
+    for k in np.lexsort(values.T[::-1]).tolist():
+        (ignored_of if found.ignored[k] else of_image)[found.image[k]].append(k)
+    notes = ()
+    if layout.places is not None and layout.places.form is Form.LIST:
+        notes = (f"{table.name}: lists of four numbers are read as {form.value}",)
+    return Found(
+        [values[of_image[i]] for i in range(count)],
+        [boxes[ignored_of[i]] for i in range(count)],
+        notes,
+    )

@@ -1,0 +1,186 @@
+"""Whether the numbers of boxes can mean what their header says.
+
+Boxes of a known image must lie in it, and detections lie on lesions more often than
+not. Where that fails for what the header says, and holds for another reading of the
+same numbers (two corners read as sizes, say), the table is refused: nobody sees from
+the scores that every box was misread.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from aals_jax.evaluation.layouts import Form
+from aals_jax.metrics import matching
+
+EDGE = 1.0  # unit of the coordinates by which a box may cross its image's border
+_SHARE = 0.02  # of a side, by which it may, too: detectors don't clip
+_AGREES = 0.5  # overlap with the lesions from which a reading is believed
+_TIMES = 2.0  # how much better than the header's reading another one must be
+_LEAST_POINTS = 3  # lesions that points must hit before they tell x from y
+
+
+def to_boxes(form: Form, raw: np.ndarray) -> np.ndarray:
+    """f64[k, 4] of a form -> corners f64[k, 4]; points f64[k, 2] stay."""
+    return _READINGS[form](np.asarray(raw, np.float64))
+
+
+def _corners(raw: np.ndarray) -> np.ndarray:
+    return raw
+
+
+def _sizes(raw: np.ndarray) -> np.ndarray:
+    return np.concatenate([raw[:, :2], raw[:, :2] + raw[:, 2:]], axis=1)
+
+
+def _middle(raw: np.ndarray) -> np.ndarray:
+    half = raw[:, 2:] / 2
+    return np.concatenate([raw[:, :2] - half, raw[:, :2] + half], axis=1)
+
+
+_READINGS: Mapping[Form, Callable[[np.ndarray], np.ndarray]] = {
+    Form.POINT: _corners,
+    Form.SPACE: _corners,
+    Form.CORNERS: _corners,
+    Form.SIZES: _sizes,
+    Form.MIDDLE: _middle,
+}
+_BOXES = (Form.CORNERS, Form.SIZES, Form.MIDDLE)
+
+
+def fits(boxes: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """bool[k], boxes with an area that lie in their images.
+
+    Args:
+        boxes: f64[k, 4], corners.
+        size: f64[k, 2], width and height; infinite where unknown.
+    """
+    room = np.maximum(EDGE, _SHARE * np.where(np.isfinite(size), size, 0))
+    inside = (boxes[:, :2] >= -room) & (boxes[:, 2:] <= size + room)
+    known = np.isfinite(size)
+    return np.all((boxes[:, :2] < boxes[:, 2:]) & (inside | ~known), axis=1)
+
+
+def form_of_list(raw: np.ndarray, size: np.ndarray) -> Form | None:
+    """CORNERS or SIZES, whichever alone fits all boxes; None: nobody can tell."""
+    forms = [
+        f for f in (Form.CORNERS, Form.SIZES) if fits(to_boxes(f, raw), size).all()
+    ]
+    return forms[0] if len(forms) == 1 else None
+
+
+def doubt(
+    form: Form,
+    raw: np.ndarray,
+    image: np.ndarray,
+    size: np.ndarray,
+    lesions: Sequence[np.ndarray],
+) -> tuple[str, int] | None:
+    """Why the numbers are not of that form, and the row that shows it; None: no doubt.
+
+    Args:
+        form: what the header says.
+        raw: f64[k, 4 or 2], finite.
+        image: i64[k], of each place.
+        size: f64[k, 2], of its image; infinite where unknown.
+        lesions: corners f64[m, 4] or points f64[m, 2] of each image; none while the
+            lesions themselves are looked at.
+    """
+    if not len(raw):
+        return None
+    if shares := _are_shares(raw, size, lesions):
+        return shares
+    if form is Form.SPACE:
+        return None
+    if form is Form.POINT:
+        return _swapped_points(raw, image, lesions)
+    boxes = to_boxes(form, raw)
+    good, known = fits(boxes, size), np.isfinite(size).any()
+    agreement = _agreement(boxes, image, lesions)
+    for other, name in _others(form):
+        read = to_boxes(other, name(raw))
+        if not fits(read, size).all():
+            continue
+        words = other.value if name is _as_given else f"{other.value} with y before x"
+        by_border = {form, other} == {Form.CORNERS, Form.SIZES}  # clear of the others
+        if not good.all() and by_border and (known or (~good).mean() > 0.5):
+            text = f"{np.sum(~good)} of {len(raw)} boxes have no area or reach beyond "
+            text += f"their images, but all fit if read as {words}: write what they are"
+            return text, int(np.flatnonzero(~good)[0])
+        better = _agreement(read, image, lesions)
+        if better >= _AGREES and agreement * _TIMES < better:
+            text = (
+                f"read as {form.value} the boxes hardly lie on the lesions, but read "
+            )
+            return text + f"as {words} they do: write what they are", 0
+    return None
+
+
+def _others(form: Form):
+    """Other readings of the same numbers, and what is done to them before."""
+    for other in _BOXES:
+        if other is not form:
+            yield other, _as_given
+    yield form, _swapped
+
+
+def _as_given(raw: np.ndarray) -> np.ndarray:
+    return raw
+
+
+def _swapped(raw: np.ndarray) -> np.ndarray:
+    return raw[:, [1, 0, 3, 2]]
+
+
+def _are_shares(
+    raw: np.ndarray, size: np.ndarray, lesions: Sequence[np.ndarray]
+) -> tuple[str, int] | None:
+    """Whether these are shares of the image while images or lesions are in pixels."""
+    every = np.concatenate([np.empty(0), *(np.ravel(places) for places in lesions)])
+    if len(every) and every.min() >= 0 and every.max() <= 1 < raw.max() / 2:
+        text = "coordinates are larger than those of the lesions, which lie between 0 "
+        return text + "and 1, as shares of the image do; give all tables one unit", 0
+    if raw.max() > 1 or raw.min() < 0 or np.all(raw == np.floor(raw)):
+        return None
+    largest = every.max(initial=0)
+    in_pixels = np.isfinite(size).any() and size[np.isfinite(size)].min() > 2
+    if not (in_pixels or largest > 2):
+        return None
+    text = "all coordinates lie between 0 and 1, as shares of the image do, and the "
+    text += "images or lesions are larger; give all tables one unit"
+    return text, 0
+
+
+def _agreement(
+    boxes: np.ndarray, image: np.ndarray, lesions: Sequence[np.ndarray]
+) -> float:
+    """Mean over lesions, on images with a box, of the best overlap; 0 without any."""
+    rows: dict[int, list[int]] = {}
+    for row, i in enumerate(image.tolist()):
+        if len(lesions) and len(lesions[i]) and lesions[i].shape[1] == 4:
+            rows.setdefault(i, []).append(row)
+    best = [
+        matching.overlap(boxes[found], lesion[None]).max()
+        for i, found in rows.items()
+        for lesion in lesions[i]
+    ]
+    return float(np.mean(best)) if best else 0.0
+
+
+def _swapped_points(
+    points: np.ndarray, image: np.ndarray, lesions: Sequence[np.ndarray]
+) -> tuple[str, int] | None:
+    """Whether x and y changed places: points lie in the lesions only then."""
+    hit = {"as given": 0, "swapped": 0}
+    for i in np.unique(image).tolist():
+        if not len(lesions) or not len(lesions[i]) or lesions[i].shape[1] != 4:
+            continue
+        given = points[image == i]
+        for lesion in lesions[i]:
+            for name, read in (("as given", given), ("swapped", given[:, ::-1])):
+                inside = (read >= lesion[:2]) & (read < lesion[2:])
+                hit[name] += bool(inside.all(axis=1).any())
+    if hit["as given"] == 0 and hit["swapped"] >= _LEAST_POINTS:
+        text = f"no point lies in a lesion, but {hit['swapped']} lesions would be hit "
+        return text + "with y before x: write x and y in their columns", 0
+    return None

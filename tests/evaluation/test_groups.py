@@ -1,0 +1,189 @@
+"""Patients are told apart by what names them, and nobody's name is a subgroup."""
+
+import itertools
+
+import pytest
+
+from aals_jax.evaluation import groups, layouts
+from tests.support.submission_files import NO_LESIONS, faults, read
+
+MISSING = ("null", "NaN", "NA", "N/A", "None", "nan", "-", "", "#N/A", " ", "unknown")
+MISSING += ("(null)", "--", "?", "NULL")
+PATIENTS = (
+    *("patient", "Patient", "PATIENT_ID", "PatientID", "patient id", "MRN", "subject"),
+    *("subject_id", "case_id", "pid", "participant_id", "Patient-No", "patientUID"),
+    *("anon_patient_id", "Medical Record Number", "PtID"),
+)
+
+
+def table(column, cells, *, score=0.5):
+    rows = [
+        f'f{i},"{cell}",{int(i % 3 == 0)},{score + i / 100}'
+        for i, cell in enumerate(cells)
+    ]
+    return "\n".join([f"image,{column},label,score", *rows]) + "\n"
+
+
+@pytest.mark.parametrize("word", MISSING)
+def test_a_missing_patient_is_nobody(tmp_path, word):
+    cells = ["p0", word, "p0", word, word, "p1"]
+    patient = read(tmp_path, images=table("patient", cells)).truth.patient.tolist()
+    assert patient == [
+        *("patient p0", "image f1", "patient p0", "image f3", "image f4", "patient p1")
+    ]
+
+
+def test_a_patient_and_an_image_of_one_name_are_two(tmp_path):
+    images = "image,patient,label\n1,,1\n2,1,0\n3,1,0\n4,2,1\n"
+    found = read(
+        tmp_path, images=images, lesions=NO_LESIONS, detections="image,x,y,score\n"
+    )
+    assert len(set(found.truth.patient)) == 3
+
+
+@pytest.mark.parametrize("column", PATIENTS)
+def test_a_column_of_patients_is_known_by_many_names(tmp_path, column):
+    cells = [f"MRN-88{i // 2}" for i in range(12)]
+    found = read(tmp_path, images=table(column, cells))
+    assert len(set(found.truth.patient)) == 6
+    assert found.truth.groups == {} and found.left_out == ()
+    assert layouts.is_patient(column)
+
+
+def test_a_column_that_seems_to_name_patients_is_refused(tmp_path):
+    for column in ("Patient Name", "the_patient", "patient_key_2", "Subject initials"):
+        told = faults(tmp_path, images=table(column, "ababab"))
+        assert "seems to name patients" in told[0] and column not in told[0]
+    read(tmp_path, images=table("PatientSex", "FMFMFM"))
+    read(tmp_path, images=table("outpatient", "010101"))
+    # beside the patients it is an identifier like any other
+    images = "image,patient,patient name,label,score\na,1,Doe,1,.5\nb,2,Roe,0,.4\n"
+    found = read(tmp_path, images=images)
+    assert found.left_out == ("patient name",)
+
+
+@pytest.mark.parametrize("column", ["ID", "record_id", "StudyInstanceUID", "exam key"])
+def test_identifiers_that_images_share_may_be_patients(tmp_path, column):
+    cells = ["K1", "K2", "K3", "K4"] * 3
+    (told,) = faults(tmp_path, images=table(column, cells))
+    assert "seems to name patients, or studies of theirs" in told
+    for harmless in (range(12), "ABC" * 4):  # of one image each; of four images each
+        found = read(tmp_path, images=table(column, harmless))
+        assert found.left_out == (column,) and len(set(found.truth.patient)) == 12
+    dates = [f"2020-01-0{day}" for day in (1, 2, 3, 4)] * 3
+    assert read(tmp_path, images=table("exam_date", dates)).left_out == ("exam_date",)
+
+
+def test_two_columns_of_patients_are_refused_and_cases_give_way(tmp_path):
+    images = "image,patient,MRN,label,score\na,1,2,1,.5\nb,1,2,0,.4\n"
+    assert "2 columns may be the patient" in faults(tmp_path, images=images)[0]
+    found = read(tmp_path, images=images.replace("MRN", "case_id"))
+    assert len(set(found.truth.patient)) == 1 and found.left_out == ("case_id",)
+
+
+def test_a_patient_in_two_spellings_is_refused(tmp_path):
+    (told,) = faults(tmp_path, images=table("patient", ["012", "12"]))
+    assert told.startswith("images.csv row 3: patient_id is that of row 2 in another")
+
+
+NAMING = {
+    "StudyInstanceUID": "1.2.840.{}",
+    "accession": "A{}",
+    "Exam": "E{}",
+    "exam_date": "2021-03-0{}",
+    "ExamDate": "d{}",
+    "Name": "Doe{}",
+    "referring physician": "Dr {}",
+    "dob": "{}",
+    "series number": "{}",
+    "site_id": "{}",
+    "when": "{} Mar",
+    "who": "Doe, J{}",
+    "code": "K{}77",
+    "remark": "{}",
+    "mail": "{}",
+    "anything": "a{}@b.org",
+    "path": "{}",
+    "visit": "{}",
+    "value": "{}000",
+    "long": "a sentence of more than forty characters, {}",
+}
+
+
+@pytest.mark.parametrize(("column", "cell"), NAMING.items())
+def test_what_names_somebody_is_no_subgroup(tmp_path, column, cell):
+    images = table(column, [cell.format(i % 3 + 1) for i in range(24)])
+    found = read(tmp_path, images=images)
+    assert found.truth.groups == {} and found.left_out == (column,)
+
+
+def test_plain_columns_are_subgroups(tmp_path):
+    cells = {
+        "Site": "AB",
+        "sex": "FM",
+        "age_group": ["0-17", "18-64", "65+"],
+        "view position": ["PA", "AP"],
+        "hybrid": "01",
+        "solid": "01",
+        "steroid": "01",
+        "birth_weight_group": ["low", "high"],
+        "scanner": ["maker a 1.5", "maker b"],
+    }
+    header = ",".join(["image", "label", "score", *cells])
+    rows = [
+        ",".join([f"f{i},{i % 2},{i}", *(v[i % len(v)] for v in cells.values())])
+        for i in range(24)
+    ]
+    found = read(tmp_path, images="\n".join([header, *rows]) + "\n")
+    assert set(found.truth.groups) == set(cells) and found.left_out == ()
+
+
+def test_a_missing_group_is_unknown_and_one_patients_value_is_other():
+    columns = {"site": ["A", "A", "NA", "B", "-"]}
+    patient = ["p", "q", "q", "r", "s"]
+    found, left_out = groups.of_columns(columns, patient)
+    assert found["site"].tolist() == ["A", "A", "", "other", ""] and not left_out
+
+
+def test_many_values_for_few_images_are_left_out():
+    for count, kept in ((3, True), (4, False)):
+        column = list(itertools.islice(itertools.cycle("abcd"[:count]), 12))
+        found, _ = groups.of_columns({"x": column}, [str(i) for i in range(12)])
+        assert bool(found) == kept
+    column = [chr(97 + i % 12) for i in range(60)]
+    assert groups.of_columns({"x": column}, list(map(str, range(60))))[0]
+
+
+@pytest.mark.parametrize("cell", ["unknown", "-1", "", "NA", "2", "maybe", "nan"])
+def test_a_label_that_is_none_is_refused(tmp_path, cell):
+    images = f"image,label,score\na,1,.5\nb,{cell},.4\n"
+    (told,) = faults(tmp_path, images=images)
+    assert told.startswith("images.csv row 3: label ")
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"),
+    [
+        *(("yes", "No"), ("TRUE", "false"), ("1.0", "0.0"), ("Positive", "negative")),
+        *(("y", "N"), ('"1,0"', '"0,0"')),
+    ],
+)
+def test_labels_are_words_or_numbers(tmp_path, yes, no):
+    images = f"image,label,score\na,{yes},.5\nb,{no},.4\n"
+    assert read(tmp_path, images=images).truth.label.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("87%", "write 0.5, not 50%"),
+        ('"0,87"', "write a decimal point"),
+        ("", "must be a finite number"),
+        ("NA", "must be a finite number"),
+        ("1_000", "must be a finite number"),
+        ("inf", "must be a finite number"),
+    ],
+)
+def test_a_score_that_is_no_number_is_refused(tmp_path, cell, told):
+    (text,) = faults(tmp_path, images=f"image,label,score\na,1,.5\nb,0,{cell}\n")
+    assert text.startswith("images.csv row 3: score must be") and told in text

@@ -1,0 +1,96 @@
+"""Numbers that can't mean what their header says are refused, others are not."""
+
+import numpy as np
+import pytest
+
+from aals_jax.evaluation import plausible
+from aals_jax.evaluation.layouts import Form
+from tests.evaluation.test_layouts import SIZED, corners, middle, sizes, table
+from tests.support.submission_files import DETECTIONS, IMAGES, LESIONS, faults, read
+
+
+@pytest.mark.parametrize(
+    ("header", "form", "images", "told"),
+    [
+        ("image,x,y,width,height,score", corners, SIZED, "two corners"),
+        ("image,x,y,width,height,score", corners, IMAGES, "two corners"),
+        ("image,x0,y0,x1,y1,score", sizes, IMAGES, "left, top, width, height"),
+        ("image,x,y,width,height,score", middle, IMAGES, "middle x, middle y"),
+        (
+            "image,x0,y0,x1,y1,score",
+            lambda a, b, c, d: (b, a, d, c),
+            IMAGES,
+            "y before x",
+        ),
+        (
+            "image,x0,y0,x1,y1,score",
+            lambda *box: tuple(value / 200 for value in box),
+            IMAGES,
+            "shares of the image",
+        ),
+    ],
+)
+def test_numbers_of_another_kind_are_refused(tmp_path, header, form, images, told):
+    found = table(header, form)
+    given = faults(tmp_path, images=images, lesions=LESIONS, detections=found)
+    assert any(told in text and "(see row" in text for text in given), given
+
+
+def test_lesions_in_shares_are_refused_beside_pixels(tmp_path):
+    shares = "image,x0,y0,x1,y1\na,.1,.1,.3,.3\nc,.5,.5,.8,.9\n"
+    (told,) = faults(tmp_path, images=IMAGES, lesions=shares, detections=DETECTIONS)
+    assert "larger than those of the lesions" in told
+    found = "image,x,y,score\na,.2,.2,.9\n"
+    read(tmp_path, images=IMAGES, lesions=shares, detections=found)
+
+
+def test_points_with_y_before_x_are_refused_once_three_lesions_say_so():
+    lesions = [np.array([[10.0 * i, 100, 10 * i + 9, 120]]) for i in range(1, 5)]
+    points = np.array([[110.0, 10 * i + 4] for i in range(1, 5)])
+    image = np.arange(4)
+    size = np.full((4, 2), np.inf)
+    assert plausible.doubt(Form.POINT, points, image, size, lesions)
+    assert not plausible.doubt(Form.POINT, points[:2], image[:2], size[:2], lesions)
+    assert not plausible.doubt(Form.POINT, points[:, ::-1], image, size, lesions)
+
+
+def test_honest_numbers_are_never_doubted():
+    """Detectors that miss, or reach beyond the border, under each form."""
+    rng = np.random.default_rng(0)
+    for trial in range(200):
+        count = int(rng.integers(1, 30))
+        image = rng.integers(0, 10, count)
+        first = rng.uniform(0, 900, (count, 2))
+        side = rng.uniform(5, 200, (count, 2))  # many reach beyond 1,000
+        size = np.full((count, 2), 1000.0 if trial % 2 else np.inf)
+        corner = rng.uniform(0, 800, (10, 2))
+        lesions = [
+            np.concatenate([c, c + rng.uniform(10, 100, 2)])[None] for c in corner
+        ]
+        for form, raw in (
+            (Form.SIZES, np.hstack([first, side])),
+            (Form.CORNERS, np.hstack([first, first + side])),
+            (Form.MIDDLE, np.hstack([first, side])),
+            (Form.POINT, first),
+        ):
+            assert plausible.doubt(form, raw, image, size, lesions) is None, form
+
+
+def test_a_detector_may_reach_beyond_the_border_and_a_lesion_not(tmp_path):
+    images = "image,label,width,height\na,1,100,100\nb,0,100,100\n"
+    lesions = "image,lesion,x0,y0,x1,y1\na,1,50,50,99,90\n"
+    found = "image,x,y,width,height,score\na,60,50,50,40,.9\n"
+    read(tmp_path, images=images, lesions=lesions, detections=found)
+    beyond = lesions.replace("99,90", "140,90")
+    told = faults(tmp_path, images=images, lesions=beyond, detections=found)
+    assert told[0].startswith("lesions.csv row 2: it reaches beyond the image")
+
+
+def test_each_form_gives_the_same_corners():
+    box = np.array([[10.0, 20, 50, 80]])
+    for form, raw in (
+        (Form.CORNERS, box),
+        (Form.SIZES, [[10, 20, 40, 60]]),
+        (Form.MIDDLE, [[30, 50, 40, 60]]),
+    ):
+        np.testing.assert_array_equal(plausible.to_boxes(form, np.array(raw)), box)
