@@ -17,6 +17,8 @@ from scipy import sparse
 
 _BLOCK = 1 << 22  # f64 values in one temporary of a matrix product, 32 MiB
 
+_MOST_WINDOWS = 16  # more of them cost what they save
+
 AtLevel = Callable[[np.ndarray], np.ndarray]  # i64[l, r] levels -> f64[l, r] sums
 
 
@@ -45,45 +47,26 @@ class Sparse:
         ]
         return np.array(found, np.float64).reshape(len(ends), self.num_images)
 
-    def near(
-        self, windows: "Windows", base: np.ndarray, weights: np.ndarray
-    ) -> AtLevel:
+    def near(self, windows: "Windows", base: np.ndarray, rows: np.ndarray) -> AtLevel:
         """`weighted`, for levels of row l within window l alone.
 
         Args:
             windows: l of them.
             base: `at_or_above` of their low ends.
-            weights: f64[n, r], a replicate a column.
+            rows: f64[r, n], weights with a replicate a row.
         """
         start = self.reach[windows.low]
         units = self.reach[windows.high] - start
-        length = windows.high - windows.low
-        image = np.concatenate(
-            [self.image[a : a + b] for a, b in zip(start, units, strict=True)]
-        )
-        # of each level after the low end of its window, where its units end
-        before = np.cumsum(units) - units
-        ends = [
-            self.reach[low + 1 : high + 1] - a + b
-            for low, high, a, b in zip(
-                windows.low, windows.high, start, before, strict=True
-            )
-        ]
-        pointer = np.concatenate([[0], *ends])
-        shape = (len(pointer) - 1, self.num_images)
-        added = sparse.csr_array((np.ones(len(image)), image, pointer), shape=shape)
-        found = added @ weights
-        at_low = base @ weights
-        sums = np.empty((shape[0] + len(length), weights.shape[1]))
-        first = np.cumsum(length + 1) - length - 1
-        for k, (row, count) in enumerate(zip(first, length, strict=True)):
-            sums[row] = at_low[k]
-            sums[row + 1 : row + 1 + count] = found[row - k : row - k + count]
-            np.cumsum(
-                sums[row : row + 1 + count], axis=0, out=sums[row : row + 1 + count]
-            )
-        shift = (first - windows.low)[:, None]
-        return lambda level: _pick(sums, level + shift)
+        first = np.cumsum(units + 1) - units - 1  # of each window, its low end
+        sums = np.empty((len(rows), int(np.sum(units + 1))))
+        sums[:, first] = rows @ base.T
+        for low, column, count in zip(start, first, units, strict=True):
+            image = self.image[low : low + count]
+            sums[:, column + 1 : column + 1 + count] = np.take(rows, image, axis=1)
+            part = sums[:, column : column + 1 + count]
+            np.cumsum(part, axis=1, out=part)
+        shift, replicate = (first - start)[:, None], np.arange(len(rows))
+        return lambda level: sums[replicate, self.reach[level] + shift]
 
     def keep(self, levels: np.ndarray) -> "Sparse":
         """At some of the levels i64[s], ascending, 0 first."""
@@ -143,7 +126,7 @@ def windows_around(
         None where windows would save nothing.
     """
     total, reach = units.sum(), false.reach
-    if not total or not len(false.image):
+    if not total or not len(false.image) or len(limits) > _MOST_WINDOWS:
         return None
     at = np.searchsorted(reach / total, limits, side="right") - 1
     per = weights @ units

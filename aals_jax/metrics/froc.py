@@ -245,8 +245,8 @@ def sensitivity_of_parts(
     out = np.empty((len(rows), len(masks), len(limits)))
     block = max(1, _BLOCK // (num_images + len(data.threshold) + 1))
     for start in range(0, len(rows), block):
-        columns = np.ascontiguousarray(rows[start : start + block].T)
-        out[start : start + block] = curves.recall(columns).transpose(2, 0, 1)
+        part = rows[start : start + block]
+        out[start : start + block] = curves.recall(part).transpose(2, 0, 1)
     return out.reshape(*weights.shape[:-1], len(masks), len(limits))
 
 
@@ -268,7 +268,7 @@ def undefined_reason(data: FrocData) -> str:
 
 
 class _Curves:
-    """Sensitivities at limits f64[l], for weights f64[n, r] of a replicate a column."""
+    """Sensitivities at limits f64[l], for weights f64[r, n], a replicate a row."""
 
     def __init__(
         self,
@@ -286,32 +286,32 @@ class _Curves:
             self._false_base = data.false.at_or_above(windows.low)
             self._bases = [hits.at_or_above(windows.low) for hits, _ in self._parts]
 
-    def recall(self, columns: np.ndarray) -> np.ndarray:
+    def recall(self, rows: np.ndarray) -> np.ndarray:
         """f64[p, l, r]; nan where no lesion, or no unit of the rate, has weight."""
-        units = self._data.units @ columns
+        units = rows @ self._data.units
         per = np.where(units > 0, units, 1.0)
         windows, false = self._windows, self._data.false
         if windows is None or not isinstance(false, counts.Sparse):
-            recalled = self._everywhere(columns, per)
+            recalled = self._everywhere(rows, per)
         else:
-            rate = false.near(windows, self._false_base, columns)
+            rate = false.near(windows, self._false_base, rows)
             last = self._last(rate, per, windows)
             recalled = np.stack(
                 [
-                    hits.near(windows, base, columns)(last)
+                    hits.near(windows, base, rows)(last)
                     for (hits, _), base in zip(self._parts, self._bases, strict=True)
                 ]
             )
             outside = self._is_outside(rate, per, windows)
             if outside.any():
-                again = np.ascontiguousarray(columns[:, outside])
-                recalled[..., outside] = self._everywhere(again, per[outside])
-        total = np.stack([lesions @ columns for _, lesions in self._parts])
+                recalled[..., outside] = self._everywhere(rows[outside], per[outside])
+        total = np.stack([rows @ lesions for _, lesions in self._parts])
         defined = (units > 0) & (total > 0)
         return recalled / np.where(defined, total, np.nan)[:, None]
 
-    def _everywhere(self, columns: np.ndarray, per: np.ndarray) -> np.ndarray:
+    def _everywhere(self, rows: np.ndarray, per: np.ndarray) -> np.ndarray:
         """Recalled lesions f64[p, l, r], from all levels."""
+        columns = np.ascontiguousarray(rows.T)
         last = self._last(self._data.false.weighted(columns), per, self._every)
         return np.stack([hits.weighted(columns)(last) for hits, _ in self._parts])
 

@@ -64,7 +64,8 @@ def over_folds(folds: Mapping[int, Drawn]) -> Drawn:
 def within_seed(a: Drawn, b: Drawn) -> Interval:
     """Interval and p-value of a - b for one run of each, over patients.
 
-    As `intervals.paired_interval`, from replicates that were kept.
+    From replicates that were kept, without their patients: percentiles, and the p-value
+    of `intervals.paired_interval`.
     """
     differences = _subtract([a], [b])[0]
     method = "paired percentile bootstrap over patients"
