@@ -1,7 +1,6 @@
 """The rows of an images table: names, labels, patients, sizes, scores and splits."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,14 +14,16 @@ from data.cxr_registry.tables.formats import Table
 
 LABELS = words.accepted(words.Reader.SCORED)
 SPLITS = ("validation", "test")
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
 
 Rows = Mapping[int, Mapping[str, str]]  # row number -> cells
 
 
 def as_number(cell: str) -> float:
     """nan for what is no number as a program writes it: 1_000, 0,5 and 50% are none."""
-    return float(cell) if _NUMBER.fullmatch(cell) else math.nan
+    try:
+        return math.nan if "_" in cell else float(cell)
+    except ValueError:
+        return math.nan
 
 
 def remedy(cells: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ _NONE = frozenset(
     | {"background", "no lesion"}
 )
 _WIDTHS = {Form.POINT: 2, Form.SPACE: 3}  # numbers of a place; 4 of the others
+_LONGEST = 20  # characters of a column's name in a message
 _AREA = (
     "a box without area: it needs x0 < x1 and y0 < y1, or a width and height above 0"
 )
@@ -81,6 +82,9 @@ def of_category(
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
     """The rows of the category that is scored, without those that say "none"."""
     column = layout.columns.get("category")
+    if column is None and layout.kind is Kind.DETECTIONS:
+        yield from table.numbered()
+        return
     rows = [
         (number, cells)
         for number, cells in table.numbered()
@@ -206,83 +210,85 @@ def _numbers(
     faults: Faults,
 ) -> _Read:
     """The numbers of all rows on known images; others are faults."""
-    assert layout.places is not None
     found = _Read()
-    is_detection = layout.kind is Kind.DETECTIONS
-    wanted = _WIDTHS.get(layout.places.form, 4)
-    columns = layout.places.columns
-    own_names = columns if len(columns) > 1 else ("its numbers",)
+    column, number_of = layout.columns["image"], images.number_of
+    name = layout.columns.get("lesion") if layout.kind is Kind.LESIONS else None
     for number, cells in rows:
-        image = -1
-        if images.number_of is not None:
-            known = images.number_of.get(layout.cell(cells, "image"))
-            if known is None:
-                faults.add(table, number, "its image is not in the images table")
-                continue
-            image = known
-        ignored = _ignored(layout.cell(cells, "ignored"))
-        if ignored is None:
-            faults.add(table, number, "ignored must be 1 (a region to ignore) or 0")
+        image = -1 if number_of is None else number_of.get(cells[column])
+        if image is None:
+            faults.add(table, number, "its image is not in the images table")
             continue
-        label = layout.cell(cells, "label")
-        if label and as_label(label) == 0 and layout.kind is Kind.LESIONS:
-            faults.add(table, number, "label 0 and a place: is it a lesion or not?")
-            continue
-        texts = numbers_of(layout.places, cells)
-        if layout.places.form is Form.PACKED:
-            places = _unpacked(table, number, texts, faults)
-        else:
-            score = layout.cell(cells, "score") if is_detection else "0"
-            places = [(list(map(as_number, texts)), as_number(score))]
-            if len(texts) != wanted:
-                text = f"needs {wanted} numbers, and has {len(texts)}"
-                faults.add(table, number, text)
-                continue
-            values = [*places[0][0], places[0][1]]
-            names = [*own_names, "score"] if len(columns) > 1 else []
-            if not all(map(math.isfinite, values)):
-                told = [
-                    _told(name)
-                    for name, value in zip(names, values, strict=bool(names))
-                    if not math.isfinite(value)
-                ]
-                told = told or ["all of them"]
-                text = f"{', '.join(told)} must be finite numbers"
-                faults.add(table, number, text + remedy([*texts, score]))
-                continue
+        ignored, fault = "", ""
+        if layout.kind is Kind.LESIONS:
+            ignored, fault = _standing(layout, cells)
+        places, unread = ([], "") if fault else _row(layout, cells)
+        if fault or unread:
+            faults.add(table, number, fault or unread)
         for raw, score in places:
             found.row.append(number)
             found.image.append(image)
             found.raw.append(raw)
             found.score.append(score)
-            found.name.append("" if is_detection else layout.cell(cells, "lesion"))
+            found.name.append(cells[name] if name else "")
             found.ignored.append(ignored)
     return found
 
 
-def _ignored(cell: str) -> str | None:
-    """ "" for a lesion, what it is for a region to ignore; None: nobody can tell."""
-    if not cell or cell in coco.FLAGS.values():
-        return cell
-    return {1: "ignore", 0: ""}.get(as_label(cell))
+def _standing(layout: Layout, cells: Mapping[str, str]) -> tuple[str, str]:
+    """What a region to ignore is, "" for a lesion; and what is wrong with that."""
+    ignored = _ignored(layout.cell(cells, "ignored"))
+    if ignored is None:
+        return "", "ignored must be 1 (a region to ignore) or 0"
+    label = layout.cell(cells, "label")
+    is_none = bool(label) and as_label(label) == 0
+    return ignored, "label 0 and a place: is it a lesion or not?" * is_none
 
 
-def _told(column: str) -> str:
-    return column if len(column) < 20 else "a coordinate"
+def _row(
+    layout: Layout, cells: Mapping[str, str]
+) -> tuple[list[tuple[list[float], float]], str]:
+    """Numbers and score of the places of a row, of a lesion 0; and what is wrong."""
+    assert layout.places is not None
+    columns, form = layout.places.columns, layout.places.form
+    texts = numbers_of(layout.places, cells)
+    if form is Form.PACKED:
+        return _unpacked(texts)
+    is_detection = layout.kind is Kind.DETECTIONS
+    score = cells[layout.columns["score"]] if is_detection else "0"
+    wanted = _WIDTHS.get(form, 4)
+    if len(texts) != wanted:
+        return [], f"needs {wanted} numbers, and has {len(texts)}"
+    raw, value = list(map(as_number, texts)), as_number(score)
+    bad = [
+        name if len(name) < _LONGEST else "a coordinate"
+        for name, number in zip(columns, raw, strict=False)
+        if len(columns) > 1 and not math.isfinite(number)
+    ]
+    if len(columns) == 1 and not all(map(math.isfinite, raw)):
+        bad = ["its numbers"]
+    bad += [] if math.isfinite(value) else ["score"]
+    if bad:
+        text = f"{', '.join(bad)} must be finite numbers"
+        return [], text + remedy([*texts, score])
+    return [(raw, value)], ""
 
 
-def _unpacked(
-    table: Table, number: int, texts: Sequence[str], faults: Faults
-) -> list[tuple[list[float], float]]:
+def _unpacked(texts: Sequence[str]) -> tuple[list[tuple[list[float], float]], str]:
     """Boxes of a string "score left top width height score left ...", often empty."""
     values = [as_number(text) for text in texts if text]
     if len(values) % 5 or not all(map(math.isfinite, values)):
         text = "needs groups of five numbers: score, left, top, width, height; write "
-        text += "one row per detection with image, score, x0, y0, x1, y1"
-        faults.add(table, number, text)
-        return []
+        return [], text + "one row per detection with image, score, x0, y0, x1, y1"
     groups = [values[i : i + 5] for i in range(0, len(values), 5)]
-    return [(group[1:], group[0]) for group in groups]
+    return [(group[1:], group[0]) for group in groups], ""
+
+
+def _ignored(cell: str) -> str | None:
+    """What a region to ignore is, "" for a lesion; None: nobody can tell."""
+    if not cell or cell in coco.FLAGS.values():
+        return cell
+    label = as_label(cell)
+    return None if label is None else {1: "ignore", 0: ""}.get(label)
 
 
 def _check_places(

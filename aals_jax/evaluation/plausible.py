@@ -96,7 +96,8 @@ def doubt(
         return _swapped_points(raw, image, lesions)
     boxes = to_boxes(form, raw)
     good, known = fits(boxes, size), np.isfinite(size).any()
-    agreement = _agreement(boxes, image, lesions)
+    beside = _Lesions(image, lesions)
+    agreement = beside.agreement(boxes)
     for other, name in _others(form):
         read = to_boxes(other, name(raw))
         if not fits(read, size).all():
@@ -107,7 +108,9 @@ def doubt(
             text = f"{np.sum(~good)} of {len(raw)} boxes have no area or reach beyond "
             text += f"their images, but all fit if read as {words}: write what they are"
             return text, int(np.flatnonzero(~good)[0])
-        better = _agreement(read, image, lesions)
+        if agreement * _TIMES >= 1:
+            continue  # nothing can agree so much better
+        better = beside.agreement(read)
         if better >= _AGREES and agreement * _TIMES < better:
             text = (
                 f"read as {form.value} the boxes hardly lie on the lesions, but read "
@@ -151,20 +154,33 @@ def _are_shares(
     return text, 0
 
 
-def _agreement(
-    boxes: np.ndarray, image: np.ndarray, lesions: Sequence[np.ndarray]
-) -> float:
-    """Mean over lesions, on images with a box, of the best overlap; 0 without any."""
-    rows: dict[int, list[int]] = {}
-    for row, i in enumerate(image.tolist()):
-        if len(lesions) and len(lesions[i]) and lesions[i].shape[1] == 4:
-            rows.setdefault(i, []).append(row)
-    best = [
-        matching.overlap(boxes[found], lesion[None]).max()
-        for i, found in rows.items()
-        for lesion in lesions[i]
-    ]
-    return float(np.mean(best)) if best else 0.0
+class _Lesions:
+    """The boxes of all lesions beside the places on their images, as pairs."""
+
+    def __init__(self, image: np.ndarray, lesions: Sequence[np.ndarray]):
+        boxes = [each for each in lesions if len(each) and each.shape[1] == 4]
+        self._boxes = np.concatenate([np.empty((0, 4)), *boxes])
+        number = np.array([len(e) * (e.shape[1] == 4) for e in lesions], int)
+        first = np.cumsum(number) - number  # lesion of each image
+        count = number[image] if len(number) else np.zeros(len(image), int)
+        self._place = np.repeat(np.arange(len(image)), count)
+        within = np.arange(len(self._place)) - np.repeat(
+            np.cumsum(count) - count, count
+        )
+        start = first[image] if len(number) else count
+        self._lesion = np.repeat(start, count) + within
+
+    def agreement(self, boxes: np.ndarray) -> float:
+        """Mean over lesions, on images with a box, of the best overlap; 0 without."""
+        best = np.full(len(self._boxes), -1.0)
+        low, high = boxes[:, :2], np.maximum(boxes[:, :2], boxes[:, 2:])
+        boxes = np.concatenate([low, high], axis=1)  # without negative areas
+        with np.errstate(invalid="ignore", divide="ignore"):  # of lesions without any
+            shared = matching.overlap(boxes[self._place], self._boxes[self._lesion])
+        shared = np.nan_to_num(shared)
+        np.maximum.at(best, self._lesion, shared)
+        seen = best >= 0
+        return float(best[seen].mean()) if seen.any() else 0.0
 
 
 def _swapped_points(
