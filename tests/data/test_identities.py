@@ -89,6 +89,40 @@ def test_two_spellings_of_a_number_are_one_patient_and_told(tmp_path, other):
     assert [study.patient for study in found.studies] == ["123", "a7", "123"]
 
 
+@pytest.mark.parametrize(
+    "number",
+    ["9999", "999", "0000", "99999999.0", "009999", "88888888", "123456", "1234567890",
+     "0", "9876543210"],
+)  # fmt: skip
+def test_a_number_that_stands_for_none_is_told(tmp_path, number):
+    _, faults, problems = of_patients(tmp_path, "40713", number, "51288")
+    assert faults == [(3, "patient_id")]
+    assert f" {number} " not in problems.standing[0].text
+
+
+@pytest.mark.parametrize("neighbour", ["9998", "10000", "010000.0"])
+def test_nines_are_a_number_where_patients_are_numbered_up_to_it(tmp_path, neighbour):
+    assert not of_patients(tmp_path, neighbour, "9999", "7")[1]
+    assert of_patients(tmp_path, neighbour, "P9999")[1] == [(3, "patient_id")]
+
+
+def test_a_blank_within_a_number_is_a_slip_unless_many_have_one(tmp_path):
+    assert of_patients(tmp_path, "40713", "12 3", "7")[1] == [(3, "patient_id")]
+    assert not of_patients(tmp_path, "40 713", "12 3", "71 4")[1]
+    _, faults, _ = of_patients(tmp_path, "123", "12 3", "7")
+    assert faults == [(3, "patient_id")]  # told once, as another spelling
+    found, *_ = of_patients(tmp_path, "123", "12 3", "7", allow=["patient_id"])
+    assert [study.patient for study in found.studies] == ["123", "123", "7"]
+
+
+@pytest.mark.parametrize(
+    "grouped", ["1.234.567", "1,234,567", "1 234 567", "1'234'567"]
+)
+def test_a_number_in_groups_is_that_number(tmp_path, grouped):
+    _, faults, _ = of_patients(tmp_path, "1234567", grouped, "1234568")
+    assert faults == [(3, "patient_id")]
+
+
 def test_other_numbers_stay_other_patients(tmp_path):
     numbers = ["1-23", "12-3", "123", "a7", "7", "0", "00a7", "123.5"]
     found, faults, _ = of_patients(tmp_path, *numbers)

@@ -26,6 +26,13 @@ _SIGNS = re.compile(r"#[\xa1\xbf]?[^\W_/]+(?:/0)?[!?]|x{3,}")
 # what a spreadsheet or a typist puts around a number to keep it as text
 _MARKS = re.compile("^=|['\"\u0301`\u2018\u2019\u201c\u201d\u200b\ufeff]")
 _EXACT = 15  # digits that a spreadsheet keeps of a number
+# numbers that programs and people fill in for none: 999, 9999, 0000, 11111111, 1234567
+_FILLED = re.compile(r"9{3,}|0{3,}|(\d)\1{5,}|0?123456(?:7(?:8(?:90?)?)?)?|9876543\d*")
+_NUMBER = re.compile(r"([^\d.,]*)(\d{1,19})(?:[.,]0+)?")  # with the letters before it
+# 1.234.567 of a spreadsheet; 1.000 is 1
+_GROUPS = re.compile(r"(?!\d+[.,]0+\Z)\d{1,3}(?:[.,'\u2019 ]\d{3})+")
+_SPLIT = re.compile(r"\d+(?: \d+)+")
+_MOST_SPLIT = 0.1  # share of numbers with a blank within, from which it is no slip
 
 
 def is_missing(cell: str) -> bool:
@@ -54,6 +61,7 @@ def identify(
     """
     numbers = {row: cells["patient_id"] for row, cells in rows}
     rounded = _are_cut(numbers.values())
+    filled, slips = _filled(numbers.values()), _slips(numbers.values())
     first: dict[str, tuple[str, int]] = {}  # bare number -> first spelling and its row
     patient_of = {}
     for row, cell in numbers.items():
@@ -66,11 +74,24 @@ def identify(
                 "patients can't be told apart; export it again as text"
             )
             problems.add(file, row, text, check=_CHECK)
+        if cell in filled:
+            text = (
+                "patient_id looks like a number that stands for none (9999, 0000, "
+                "123456), and no number next to it is in the table; take the row out "
+                "unless it is a patient's"
+            )
+            problems.add(file, row, text, check=_CHECK)
         spelling, earlier = first.setdefault(_bare(cell), (cell, row))
         if spelling != cell:
             text = (
                 f"patient_id is that of row {earlier} in another spelling (zeros, .0, "
                 "case, signs); write each patient's in one way"
+            )
+            problems.add(file, row, text, check=_CHECK)
+        elif cell in slips:
+            text = (
+                "patient_id has a blank within its number, and the others have none: a "
+                "slip, or two numbers in one cell; correct it"
             )
             problems.add(file, row, text, check=_CHECK)
         patient_of[row] = spelling
@@ -84,9 +105,41 @@ def _bare(cell: str) -> str:
     {'123'}
     """
     text = unicodedata.normalize("NFKC", cell).casefold()
-    text = " ".join(_MARKS.sub("", text).split())
+    text = re.sub(r"\D", "", text) if _GROUPS.fullmatch(text) else text
+    text = "".join(_MARKS.sub("", text).split())
     text = re.sub(r"(?<=\d)[.,]0+$", "", text)
     return re.sub(r"^0+(?=\d+$)", "", text) or cell
+
+
+def _filled(cells: Iterable[str]) -> set[str]:
+    """Numbers such as 9999 that no other number of the table is next to.
+
+    Where patients are numbered one by one, 9998 or 10000 is there, and 9999 is one.
+    """
+    found = {cell: match for cell in set(cells) if (match := _NUMBER.fullmatch(cell))}
+    have = {(match[1], int(match[2])) for match in found.values()}
+    small = {start for start, number in have if 0 < number < 100}
+    return {
+        cell
+        for cell, match in found.items()
+        if len(found) > 1
+        and not have & {(match[1], int(match[2]) + step) for step in (-1, 1)}
+        and (
+            any(_FILLED.fullmatch(match[2].lstrip(zeros)) for zeros in ("", "0"))
+            or (match[2].strip("0") == "" and match[1] not in small)
+        )
+    }
+
+
+def _slips(cells: Iterable[str]) -> set[str]:
+    """Numbers with a blank within, where few of the table have one."""
+    different = {cell for cell in cells if not is_missing(cell)}
+    split = {
+        cell
+        for cell in different
+        if _SPLIT.fullmatch(cell) and not _GROUPS.fullmatch(cell)
+    }
+    return split if len(split) <= max(1, _MOST_SPLIT * len(different)) else set()
 
 
 def _is_long(cell: str) -> bool:
