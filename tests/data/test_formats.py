@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from data.cxr_registry.guard import checks
-from data.cxr_registry.tables import formats
+from data.cxr_registry.tables import formats, limits
 
 HEAD = "image,patient_id,report"
 ROWS = [
@@ -247,6 +247,38 @@ def test_hidden_rows_are_told_and_counted_when_allowed(tmp_path):
     ):
         table, faults, _ = scan(path)
         assert faults == [(3, "hidden_row")] and len(table.rows) == 3
+
+
+def test_hidden_columns_are_told_and_read_when_allowed(tmp_path):
+    def hide(sheet):
+        sheet.column_dimensions["B"].hidden = True
+        sheet.column_dimensions["F"].hidden = True  # holds nothing
+
+    def flatten(xml):
+        hidden = '<cols><col min="2" max="3" width="0"/></cols>'
+        return xml.replace("<sheetData>", hidden + "<sheetData>")
+
+    for path, named in (
+        (book(tmp_path / "t.xlsx", CODES, hide), "columns 2 are"),
+        (book(tmp_path / "flat.xlsx", CODES, patch=flatten), "columns 2, 3 are"),
+    ):
+        table, faults, problems = scan(path)
+        assert faults == [(None, "hidden_column")] and len(table.rows) == 3
+        assert problems[0].text.startswith(named)
+    assert not scan(book(tmp_path / "seen.xlsx", CODES))[1]
+
+
+@pytest.mark.parametrize("line", ["\n", "\r\n", ",,\n", " , \n", '""\n'])
+def test_a_file_of_empty_rows_is_refused_at_the_limit(tmp_path, line, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_EMPTY", 200)
+    path = tmp_path / "t.csv"
+    path.write_text("image,patient_id,study_date\n" + line * 200 + "a.png,1,\n")
+    table, faults, _ = scan(path)
+    assert not faults and table.rows[-1]["image"] == "a.png"
+    path.write_text("image,patient_id,study_date\n" + line * 1_000)
+    table, faults, problems = scan(path)
+    assert faults == [(None, "table")] and len(table.rows) == 200
+    assert "empty rows" in problems[0].text
 
 
 def test_a_stated_size_that_is_too_small_hides_no_row(tmp_path):
