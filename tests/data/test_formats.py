@@ -356,3 +356,30 @@ def test_repeated_ids_are_refused_with_the_boxes_that_they_leave_open(tmp_path, 
     path = coco(tmp_path / "r.json", BOX, other, **{what: twice})
     table, faults, _ = scan(path)
     assert faults == [(None, "table"), (2, "table")] and table.rows[1]["x0"] == "10.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("image,patient_id,,codes\na,1,S22.3,J93\nb,2,,J93\n", "3"),
+        ("image,patient_id,\na,1,\nb,2,\n", ""),
+        (",image,patient_id\n0,a,1\n1,b,2\n7,c,3\n", ""),  # a data frame's index
+        (",image,patient_id\n8070,a,1\n810,b,2\n", "1"),
+        (",image,patient_id\nrib,a,1\n", "1"),
+    ],
+)
+def test_a_column_without_a_name_is_told_if_it_holds_anything(tmp_path, text, places):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    _, faults, problems = scan(path)
+    assert faults == [(None, "table")] * bool(places)
+    assert all(p.text.startswith(f"column {places} has") for p in problems)
+
+
+@pytest.mark.parametrize("nobody", [None, "", -1, "-1"])
+def test_an_id_that_stands_for_none_joins_no_box_to_an_image(tmp_path, nobody):
+    images = [{"id": nobody, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
+    box = {"image_id": nobody, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    path = coco(tmp_path / "t.json", box, {**box, "image_id": 2}, images=images)
+    table, faults, _ = scan(path)
+    assert faults == [(2, "table")] and table.rows[1]["image"] == "b.png"

@@ -78,6 +78,7 @@ def test_numbers_cut_after_fifteen_digits_are_told_if_all_are(tmp_path):
         "\u2019123",
         '="123"',
         "123,00",
+        "1 23",
         "\uff11\uff12\uff13",
     ],
 )
@@ -98,6 +99,13 @@ def test_a_number_that_stands_for_none_is_told(tmp_path, number):
     _, faults, problems = of_patients(tmp_path, "40713", number, "51288")
     assert faults == [(3, "patient_id")]
     assert f" {number} " not in problems.standing[0].text
+
+
+@pytest.mark.parametrize(
+    "cell", ["2-Jan", "Jan-45", "1-M\u00e4r", "02.01.2020", "1990-01-02", "3. Okt"]
+)
+def test_a_day_is_no_patient(tmp_path, cell):
+    assert of_patients(tmp_path, "40713", cell, "MAY-7")[1] == [(3, "patient_id")]
 
 
 @pytest.mark.parametrize("neighbour", ["9998", "10000", "010000.0"])
@@ -380,3 +388,26 @@ def test_another_unicode_form_of_a_name_is_told(tmp_path, on_disk, in_table):
     (tmp_path / unicodedata.normalize(on_disk, name)).touch()
     text = explained(tmp_path, unicodedata.normalize(in_table, name))
     assert "Unicode" in text and "ntgen" not in text
+
+
+@pytest.mark.parametrize(
+    ("cell", "label"),
+    [
+        ("S22.41XA", -1),
+        ("J93.9; S22.3 G", -1),
+        ("J93.9", 0),
+        ("S22.41XA seen", 0),
+        ("", 0),
+    ],
+)
+def test_codes_in_a_column_that_is_not_read_leave_no_negative(tmp_path, cell, label):
+    rows = [
+        ("a.png", "1", "", "J18.9", cell, "810"),
+        ("b.png", "2", "", "J18.9", "", ""),
+    ]
+    columns = ["diagnosis_codes", "secondary", "room"]
+    found, faults, _ = scan(tmp_path, columns, rows, findings=["rib", "clavicle"])
+    assert [s.labels["clavicle"] for s in found.studies] == [0, 0]
+    assert not faults and [s.labels["rib"] for s in found.studies] == [label, 0]
+    kind = "codes of the finding in a column that is not read"
+    assert found.unclear.get(kind, ()) == (2,) * (label < 0)

@@ -42,9 +42,11 @@ def scan(
         (0.1, 10, 0.9, 20),
         (5, 5, 5.5, 20),
         (5, 5, 20, 5.5),
+        (0, 0, 48, 60),
+        (0, 1, 47, 60),
     ],
 )
-def test_a_box_of_less_than_a_pixel_is_none(tmp_path, corners):
+def test_a_box_of_less_than_a_pixel_or_of_all_is_none(tmp_path, corners):
     boxes, faults, _ = scan(tmp_path, [("img/a.png", "rib", *corners)])
     assert boxes == [[]] and faults == [(2, "box_outside")]
 
@@ -149,12 +151,13 @@ def test_a_name_without_its_folder_means_the_only_file_of_that_name(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "corners", "are_percent"),
     [
-        ((1200, 1000), [(25, 30, 50, 60)], True),
-        ((1200, 1000), [(25, 30, 50, 60), (400, 300, 500, 600)], True),
-        ((600, 500), [(25, 30, 50, 60), (40, 20, 99.5, 31)], True),
+        ((1300, 1100), [(25, 30, 50, 60)], True),
+        ((1300, 1100), [(25, 30, 50, 60), (400, 300, 500, 600)], True),
+        ((600, 500), [(25, 30, 50, 60), (40, 20, 99.5, 31), (1, 2, 9, 8)], True),
+        ((600, 500), [(25, 30, 50, 60), (40, 20, 99.5, 31)], False),
         ((600, 500), [(25, 30, 50, 60)], False),  # may lie at the acromion
-        ((600, 500), [(25, 30, 50, 60), (40, 20, 101, 31)], False),
-        ((480, 600), [(25, 30, 50, 60), (40, 20, 99.5, 31)], False),
+        ((600, 500), [(25, 30, 50, 60), (40, 20, 101, 31), (1, 2, 9, 8)], False),
+        ((480, 600), [(25, 30, 50, 60), (40, 20, 99.5, 31), (1, 2, 9, 8)], False),
     ],
 )
 def test_percent_on_a_large_film_are_told(tmp_path, shape, corners, are_percent):
@@ -169,7 +172,7 @@ def test_percent_on_a_large_film_are_told(tmp_path, shape, corners, are_percent)
 def test_percent_of_a_point_are_told(tmp_path):
     rows = [("img/a.png", "rib", 80, 95)]
     head = ("image", "site", "x", "y")
-    assert scan(tmp_path, rows, head=head, shape=(1200, 1000))[1] == [(2, "box_scale")]
+    assert scan(tmp_path, rows, head=head, shape=(1300, 1100))[1] == [(2, "box_scale")]
 
 
 @pytest.mark.parametrize(("number", "farthest"), [(20, 0.5), (19, 0.5), (20, 0.51)])

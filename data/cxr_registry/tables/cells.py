@@ -12,6 +12,7 @@ from data.cxr_registry.tables import formats, own_labels, siblings
 
 LABELS = words.accepted(words.Reader.COLUMN)
 COUNT = "_count"  # ends the name of the column with a finding's number of lesions
+_LONGEST_CODES = 200  # characters of a cell of codes; a longer one is text
 MOST_LESIONS = 100  # a larger number is not a count but a year, a record number
 Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each row
 
@@ -79,6 +80,8 @@ class Cells:
         self._others = siblings.Siblings()
         self._place: dict[int, tuple[str, int]] = {}  # row -> patient, days
         self._system = codes.System.UNCLEAR
+        # (finding, row) of codes that stand in a column that is not read
+        self._elsewhere: set[tuple[str, int]] = set()
         self.disagreements: list[settling.Disagreement] = []
         self.unclear: dict[str, dict[int, None]] = collections.defaultdict(dict)
         self.comparisons: list[Comparison] = []
@@ -155,6 +158,7 @@ class Cells:
         patient_of: Mapping[int, str],
         days: Mapping[int, int],
         boxed: Mapping[int, Collection[str]],
+        unread: Sequence[str],
     ) -> None:
         """Reads what the whole table says about the codes of a row.
 
@@ -163,6 +167,7 @@ class Cells:
             patient_of: row -> patient; "" unknown.
             days: row -> since the patient's first study; -1 undated.
             boxed: row -> findings that an expert drew.
+            unread: columns that are not read, and may hold codes.
         """
         if "diagnosis_codes" not in self._table.columns:
             return
@@ -184,7 +189,36 @@ class Cells:
                 is_boxed = name in boxed.get(row, ())
                 if is_coded or is_boxed or self._is_told(cells, name):
                     self._others.add(name, row, patient_of[row], days[row])
+        self._find_elsewhere(rows, unread)
         self._place = {row: (patient_of[row], days[row]) for row, _ in rows}
+
+    def _find_elsewhere(self, rows: Rows, unread: Sequence[str]) -> None:
+        """Notes codes of findings in columns beside diagnosis_codes.
+
+        Tables have a column for each of several diagnoses. Which of them count is not
+        for this program to say, but no row is negative against one of them.
+        """
+        for column in unread:
+            rows_of = collections.defaultdict(list)  # cell -> rows
+            for row, cells in rows:
+                rows_of[cells[column]].append(row)
+            rows_of.pop("", None)
+            split = {
+                cell: codes.split_codes(cell)
+                for cell in rows_of
+                if len(cell) < _LONGEST_CODES
+            }
+            coded = {cell: found for cell, (found, bad) in split.items() if not bad}
+            # 810 may be a room's number: some codes have letters
+            has_letters = any(map(str.isalpha, "".join(coded)))
+            if has_letters and 2 * len(coded) >= len(rows_of):
+                self._elsewhere |= {
+                    (name, row)
+                    for cell, found in coded.items()
+                    for name in codes.POSITIVE
+                    if self._read_codes(found, name).label > 0
+                    for row in rows_of[cell]
+                }
 
     def _is_told(self, cells: Mapping[str, str], name: str) -> bool:
         """Whether column, number or report says that there is or may be a finding."""
@@ -291,6 +325,9 @@ class Cells:
         elif coded.label < 0:
             self._doubt(row, "codes of an old, suspected or unnamed fracture")
             return _doubted("codes", evidence)
+        elif decides and (name, row) in self._elsewhere:
+            self._doubt(row, "codes of the finding in a column that is not read")
+            return _doubted("codes", f"{evidence}, but another column has one")
         elif decides and (
             other := self._others.find(
                 name, row, *self._place[row], has_codes=has_codes

@@ -15,6 +15,7 @@ from typing import Any
 from data.cxr_registry.tables.limits import Noted, UnreadableTable
 
 HEADER = ("image", "site", "x0", "y0", "x1", "y1", "image_width", "image_height")
+_NO_IDS = (None, "", -1, "-1")  # what programs write where there is none
 _SAME_AREA = 0.01  # relative difference of two areas that are one
 
 
@@ -53,10 +54,11 @@ def lines(path: Path) -> Iterator[Sequence[Any] | Noted]:
 
 
 def _by_id(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Id -> its entries, one in a sound file; 1 and "1" are one id."""
+    """Id -> its entries, one in a sound file; 1 and "1" are one id, None is none."""
     found = collections.defaultdict(list)
     for entry in entries:
-        found[str(entry["id"])].append(entry)
+        if entry["id"] not in _NO_IDS:
+            found[str(entry["id"])].append(entry)
     return dict(found)
 
 

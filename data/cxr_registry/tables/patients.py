@@ -14,7 +14,8 @@ _CHECK = "patient_id"
 _WORDS = (
     "null none nan na n/a n.a. #n/a <na> nil undefined unknown unk missing empty anon "
     "anonymous anonymized anonymised unbekannt keine k.a. \\n "
-    "#nv #n/d noid nopatient s.o. dummy test none.0 nan.0 -1 -1.0 "
+    "#nv #n/d true false wahr falsch noid nopatient s.o. dummy test none.0 nan.0 -1 "
+    "-1.0 "
     "未知 不明 未填 無 无 空"
 )
 _NONE = frozenset(_WORDS.split())
@@ -25,6 +26,15 @@ _BRACKETS = re.compile(r"^[\[(<{](.*)[\])>}]$")
 _SIGNS = re.compile(r"#[\xa1\xbf]?[^\W_/]+(?:/0)?[!?]|x{3,}")
 # what a spreadsheet or a typist puts around a number to keep it as text
 _MARKS = re.compile("^=|['\"\u0301`\u2018\u2019\u201c\u201d\u200b\ufeff]")
+# 2-Jan and Jan-45 were 1-2 and 1-45; and a day is no patient's number
+_MONTH = r"(?:jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]{0,6}\.?"
+_DAY = re.compile(
+    rf"(?:\d{{1,4}}[-. ]{{1,2}}{_MONTH}|{_MONTH}[-. ]\d{{2,4}}"
+    r"|(?:19|20)\d\d-[01]\d-[0-3]\d|\d{1,2}([./])\d{1,2}\1\d{4})"
+    r"(?:[ T]\d\d?:\d\d(?::\d\d)?)?",
+    re.IGNORECASE,
+)
+_DASHES = re.compile("[\u2010-\u2015\u2212]")
 _EXACT = 15  # digits that a spreadsheet keeps of a number
 # numbers that programs and people fill in for none: 999, 9999, 0000, 11111111, 1234567
 _FILLED = re.compile(r"9{3,}|0{3,}|(\d)\1{5,}|0?123456(?:7(?:8(?:90?)?)?)?|9876543\d*")
@@ -74,7 +84,13 @@ def identify(
                 "patients can't be told apart; export it again as text"
             )
             problems.add(file, row, text, check=_CHECK)
-        if cell in filled:
+        if _DAY.fullmatch(cell):
+            text = (
+                "patient_id is a day: a spreadsheet has made one of its digits, or the "
+                "column is of dates; export the table again with its ids as text"
+            )
+            problems.add(file, row, text, check=_CHECK)
+        elif cell in filled:
             text = (
                 "patient_id looks like a number that stands for none (9999, 0000, "
                 "123456), and no number next to it is in the table; take the row out "
@@ -106,7 +122,7 @@ def _bare(cell: str) -> str:
     """
     text = unicodedata.normalize("NFKC", cell).casefold()
     text = re.sub(r"\D", "", text) if _GROUPS.fullmatch(text) else text
-    text = "".join(_MARKS.sub("", text).split())
+    text = _DASHES.sub("-", "".join(_MARKS.sub("", text).split()))
     text = re.sub(r"(?<=\d)[.,]0+$", "", text)
     return re.sub(r"^0+(?=\d+$)", "", text) or cell
 

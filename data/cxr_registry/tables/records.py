@@ -213,7 +213,7 @@ def scan_registry(
     boxed = {
         row: {box.site for box in row_boxes} for row, row_boxes in boxes.by_row.items()
     }
-    reader.compare_rows(lines, patient_of, days, boxed)
+    reader.compare_rows(lines, patient_of, days, boxed, columns.unread(table, findings))
     studies = [
         _study(
             reader,

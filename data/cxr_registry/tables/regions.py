@@ -19,8 +19,10 @@ _SAME_BOX = 0.8  # overlap from which two boxes are one; two lesions never have 
 _SIZES = {"w", "h", "width", "height"}  # columns that make x and y a corner
 _PERCENT = 100.0  # the largest coordinate of boxes that are given in percent
 _PERCENT_SIDE = 5 * _PERCENT  # pixels of an image on which all boxes could not be so
-_SURE_SIDE = 10 * _PERCENT  # and of one on which not a single one could
+_SURE_SIDE = 11 * _PERCENT  # and of one on which not a single one could
+_PERCENT_BOXES = 3  # boxes from which on all of them tell
 _COPY_BOXES = 20  # boxes from which on one may tell that all lie in a quarter
+_WHOLE_AREA = 0.95  # share of the image from which a box says nothing of a place
 _MOST_TURNED = 0.1  # share of boxes whose second corner lies before the first
 
 _NO_NUMBERS = "its coordinates are not numbers; write them with a decimal point"
@@ -44,6 +46,7 @@ _IN_QUARTER = (
     "lies in the upper left quarter, as all {} boxes of the table do: are they of a "
     "smaller copy? Give image_width and image_height of it, or stored pixels"
 )
+_WHOLE = "is the whole image, which no lesion is; draw the lesion, or remove the row"
 _NO_SIZE = "image_width and image_height must be numbers of pixels, or both empty"
 
 
@@ -182,7 +185,7 @@ def _check_scale(
     The corner of a film is air beside the shoulder: a lesion within a tenth of its
     sides is none, and of many some lie on the other side of the patient.
     """
-    are_small = len(places) > 1 and all(
+    are_small = len(places) >= _PERCENT_BOXES and all(
         max(place.corner) <= _PERCENT and min(place.shape) >= _PERCENT_SIDE
         for place in places
     )
@@ -219,7 +222,12 @@ def _checked(
     site, x0, y0, x1, y1 = region
     if (across, down) != (1, 1):
         region = Region(site, x0 * across, y0 * down, x1 * across, y1 * down)
-    return _clip(region, shape or _UNBOUNDED, is_point=is_point), _OUTSIDE
+    clipped = _clip(region, shape or _UNBOUNDED, is_point=is_point)
+    if clipped and shape and not is_point:
+        area = (clipped.x1 - clipped.x0) * (clipped.y1 - clipped.y0)
+        if area >= _WHOLE_AREA * shape[0] * shape[1]:
+            return None, _WHOLE
+    return clipped, _OUTSIDE
 
 
 def _scales(
