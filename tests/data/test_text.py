@@ -169,7 +169,8 @@ def test_development_and_test_texts_are_apart_and_many():
 
 # Definitions in which another hand differs, see docs/labels.md: a template's "no
 # fracture" beside an affirmed one, "no displaced fracture" beside a doubt; fractures of
-# unknown age, with callus, and just fixed; a noun that may be a request.
+# unknown age, with callus, and just fixed; a noun that may be a request. And what is
+# still read as unknown: the deformity of a fresh fracture, a break that is none.
 EXPECTED = {
     ("Bones: Intact, no fracture.", "rib", "-1", "1"),
     ("Four views of the ribs were obtained.", "clavicle", "-1", "0"),
@@ -177,13 +178,20 @@ EXPECTED = {
     ("rib fracture, age indeterminate;", "rib", "1", "-1"),
     ("Ausschluss einer Klavikulafraktur.", "clavicle", "0", "-1"),
     ("Interval plate and screw fixation", "rib", "1", "-1"),
+    ("Fracture deformity of the left 6th rib", "rib", "1", "-1"),
+    ("The apparent break in the clavicle", "rib", "-1", "0"),
+    ("The apparent break in the clavicle", "clavicle", "0", "-1"),
+    ("Rippen, soweit abgrenzbar, intakt.", "rib", "0", "-1"),
+    ("in zwei Ebenen erfolgt.", "clavicle", "0", "-1"),
     ("7th ribs with fluffy callus.", "rib", "1", "-1"),
     ("Post-operative radiograph right clavicle.", "clavicle", "1", "-1"),
     ("fracture with bridging callus now evident", "clavicle", "1", "-1"),
 }
 
 
-@pytest.mark.parametrize("name", ["sentences_siblings", *OTHER_HAND])
+@pytest.mark.parametrize(
+    "name", ["sentences_siblings", "sentences_heldback", *OTHER_HAND]
+)
 def test_no_positive_or_negative_of_another_hand_is_read_wrong(name):
     """Silence is unknown here, as it is to that hand."""
     with Path(__file__).with_name(f"{name}.csv").open(encoding="utf-8") as stream:

@@ -250,7 +250,7 @@ class _Listing:
         gap = report[self._end : start]
         goes_on = gap.count("\n") < 2 and ("\n" in gap or ";" in gap)
         self._end = end
-        if match := self._begins.search(sentence):
+        if ":" in sentence and (match := self._begins.search(sentence)):
             rest = sentence[match.end() :].strip()
             is_empty = rest and not any(m.verdict == AFFIRMED for m in read.mentions)
             self._start = "" if is_empty else sentence[: match.end()].lstrip() + " "
