@@ -72,11 +72,13 @@ def lines(path: Path) -> Iterator[Sequence[Any] | Noted]:
     if others:
         text = f"{others} more sheets hold cells; keep one, or name it {path.stem}"
         yield Noted(fault=text, is_row=False)
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    with contextlib.closing(book):
-        cells = book[sheet.name]
-        cells.reset_dimensions()  # some programs state too few rows
-        yield from _with_notes(cells.iter_rows(values_only=True), facts)
+    # openpyxl leaves a file open that it can't read, if it has opened it itself
+    with path.open("rb") as stream:
+        book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
+        with contextlib.closing(book):
+            cells = book[sheet.name]
+            cells.reset_dimensions()  # some programs state too few rows
+            yield from _with_notes(cells.iter_rows(values_only=True), facts)
 
 
 def unescape(text: str) -> str:
