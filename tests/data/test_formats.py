@@ -383,3 +383,13 @@ def test_an_id_that_stands_for_none_joins_no_box_to_an_image(tmp_path, nobody):
     path = coco(tmp_path / "t.json", box, {**box, "image_id": 2}, images=images)
     table, faults, _ = scan(path)
     assert faults == [(2, "table")] and table.rows[1]["image"] == "b.png"
+
+
+@pytest.mark.parametrize(
+    ("ids", "is_told"), [((1, 9999), True), ((9998, 9999), False), ((9999,), False)]
+)
+def test_an_id_of_nines_is_told_unless_others_are_next_to_it(tmp_path, ids, is_told):
+    images = [{"id": i, "file_name": f"{i}.png"} for i in ids]
+    box = {"image_id": ids[0], "category_id": 1, "bbox": [1, 2, 3, 4]}
+    _, faults, _ = scan(coco(tmp_path / "t.json", box, images=images))
+    assert faults == [(None, "table")] * is_told

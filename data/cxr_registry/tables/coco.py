@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.cxr_registry.tables import patients
 from data.cxr_registry.tables.limits import Noted, UnreadableTable
 
 HEADER = ("image", "site", "x0", "y0", "x1", "y1", "image_width", "image_height")
@@ -43,6 +44,12 @@ def lines(path: Path) -> Iterator[Sequence[Any] | Noted]:
                 "nobody knows whose the boxes are; give each its own id"
             )
             yield Noted(fault=text, is_row=False)
+    if patients.stand_for_none(images):
+        text = (
+            "an image has an id such as 9999 or 0000, which stands for none, and no id "
+            "next to it is in the file; give it another one"
+        )
+        yield Noted(fault=text, is_row=False)
     for item in items:
         try:
             yield _row(item, images, sites)

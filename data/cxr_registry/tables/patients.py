@@ -71,7 +71,7 @@ def identify(
     """
     numbers = {row: cells["patient_id"] for row, cells in rows}
     rounded = _are_cut(numbers.values())
-    filled, slips = _filled(numbers.values()), _slips(numbers.values())
+    filled, slips = stand_for_none(numbers.values()), _slips(numbers.values())
     first: dict[str, tuple[str, int]] = {}  # bare number -> first spelling and its row
     patient_of = {}
     for row, cell in numbers.items():
@@ -127,10 +127,13 @@ def _bare(cell: str) -> str:
     return re.sub(r"^0+(?=\d+$)", "", text) or cell
 
 
-def _filled(cells: Iterable[str]) -> set[str]:
+def stand_for_none(cells: Iterable[str]) -> set[str]:
     """Numbers such as 9999 that no other number of the table is next to.
 
     Where patients are numbered one by one, 9998 or 10000 is there, and 9999 is one.
+
+    >>> stand_for_none(["7", "12", "9999"]), stand_for_none(["9998", "9999"])
+    ({'9999'}, set())
     """
     found = {cell: match for cell in set(cells) if (match := _NUMBER.fullmatch(cell))}
     have = {(match[1], int(match[2])) for match in found.values()}
