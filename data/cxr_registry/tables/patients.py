@@ -23,7 +23,8 @@ _NONE = frozenset(_WORDS.split())
 _ROUNDED = re.compile(r"\d[.,]\d+E\+?\d+|\dE\+\d+", re.IGNORECASE)
 _BRACKETS = re.compile(r"^[\[(<{](.*)[\])>}]$")
 # a spreadsheet's error in any language, #REF! and #BEZUG!; a name taken out, XXXX
-_SIGNS = re.compile(r"#[\xa1\xbf]?[^\W_/]+(?:/0)?[!?]|x{3,}")
+# and -9, -99 of statistics' programs
+_SIGNS = re.compile(r"-(?:\d|9+)(?:[.,]0+)?|#[\xa1\xbf]?[^\W_/]+(?:/0)?[!?]|x{3,}")
 # what a spreadsheet or a typist puts around a number to keep it as text
 _MARKS = re.compile("^=|['\"\u0301`\u2018\u2019\u201c\u201d\u200b\ufeff]")
 # 2-Jan and Jan-45 were 1-2 and 1-45; and a day is no patient's number
@@ -37,11 +38,13 @@ _DAY = re.compile(
 _DASHES = re.compile("[\u2010-\u2015\u2212]")
 _EXACT = 15  # digits that a spreadsheet keeps of a number
 # numbers that programs and people fill in for none: 999, 9999, 0000, 11111111, 1234567
-_FILLED = re.compile(r"9{3,}|0{3,}|(\d)\1{5,}|0?123456(?:7(?:8(?:90?)?)?)?|9876543\d*")
+_FILLED = re.compile(
+    r"9{3,}|0{3,}|7{4,}|8{4,}|(\d)\1{5,}|0?123456(?:7(?:8(?:90?)?)?)?|9876543\d*"
+)
 _NUMBER = re.compile(r"([^\d.,]*)(\d{1,19})(?:[.,]0+)?")  # with the letters before it
 # 1.234.567 of a spreadsheet; 1.000 is 1
 _GROUPS = re.compile(r"(?!\d+[.,]0+\Z)\d{1,3}(?:[.,'\u2019 ]\d{3})+")
-_SPLIT = re.compile(r"\d+(?: \d+)+")
+_SPLIT = re.compile(r"(?=.*\d)\S+(?:\s+\S+)+")
 _MOST_SPLIT = 0.1  # share of numbers with a blank within, from which it is no slip
 
 
@@ -151,12 +154,14 @@ def stand_for_none(cells: Iterable[str]) -> set[str]:
 
 
 def _slips(cells: Iterable[str]) -> set[str]:
-    """Numbers with a blank within, where few of the table have one."""
+    """Ids with digits and a blank within, where few of the table have one."""
     different = {cell for cell in cells if not is_missing(cell)}
     split = {
         cell
         for cell in different
-        if _SPLIT.fullmatch(cell) and not _GROUPS.fullmatch(cell)
+        if _SPLIT.fullmatch(cell)
+        and not _DAY.fullmatch(cell)
+        and not _GROUPS.fullmatch(unicodedata.normalize("NFKC", cell))
     }
     return split if len(split) <= max(1, _MOST_SPLIT * len(different)) else set()
 
