@@ -413,3 +413,18 @@ def test_codes_in_a_column_that_is_not_read_leave_no_negative(tmp_path, cell, la
     assert not faults and [s.labels["rib"] for s in found.studies] == [label, 0]
     kind = "codes of the finding in a column that is not read"
     assert found.unclear.get(kind, ()) == (2,) * (label < 0)
+
+
+@pytest.mark.parametrize(
+    ("impression", "label"),
+    [("Left rib fracture.", -1), ("No rib fracture.", 0), ("", 0), ("NA", 0)],
+)
+def test_a_part_of_the_report_that_is_not_read_leaves_no_negative(
+    tmp_path, impression, label
+):
+    rows = [("a.png", "1", "", "Lungs are clear.", impression, impression)]
+    head = ["report", "Impression", "remarks"]
+    found, faults, _ = scan(tmp_path, head, rows)
+    assert not faults and found.studies[0].labels["rib"] == label
+    kind = "a finding in a part of the report that is not read"
+    assert found.unclear.get(kind, ()) == (2,) * (label < 0)

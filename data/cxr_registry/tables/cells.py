@@ -13,6 +13,11 @@ from data.cxr_registry.tables import formats, own_labels, siblings
 LABELS = words.accepted(words.Reader.COLUMN)
 COUNT = "_count"  # ends the name of the column with a finding's number of lesions
 _LONGEST_CODES = 200  # characters of a cell of codes; a longer one is text
+# Columns beside `report` that hold another part of it, in English and German.
+_PARTS = frozenset(
+    {"findings", "impression", "conclusion", "interpretation", "addendum"}
+    | {"final_report", "report_2", "befund", "beurteilung", "nachtrag"}
+)
 MOST_LESIONS = 100  # a larger number is not a count but a year, a record number
 Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each row
 
@@ -82,6 +87,7 @@ class Cells:
         self._system = codes.System.UNCLEAR
         # (finding, row) of codes that stand in a column that is not read
         self._elsewhere: set[tuple[str, int]] = set()
+        self._told_elsewhere: set[tuple[str, int]] = set()  # and of parts of a report
         self.disagreements: list[settling.Disagreement] = []
         self.unclear: dict[str, dict[int, None]] = collections.defaultdict(dict)
         self.comparisons: list[Comparison] = []
@@ -120,7 +126,13 @@ class Cells:
                 read = sources.report[name].label
                 self.comparisons.append(Comparison(row, name, read, own.label))
         elif name in sources.report and name in self._by_report:
-            statements.append(_reported(sources.report[name]))
+            read = sources.report[name]
+            if (name, row) in self._told_elsewhere and read.label == 0:
+                self._doubt(row, "a finding in a part of the report that is not read")
+                why = f"{read.evidence}, but another column affirms it"
+                statements.append(_doubted("report", why))
+            else:
+                statements.append(_reported(read))
         count = self._count(row, cells, name, statements)
         statements += [_counted(count)] if count >= 0 else []
         label, why = settling.settle(statements)
@@ -151,6 +163,18 @@ class Cells:
                 options=self._options,
                 workers=workers,
             )
+
+    def compare_texts(self, rows: Rows, unread: Sequence[str]) -> None:
+        """Notes rows whose report is in several columns, of which one is read."""
+        for column in unread if self._reader else ():
+            if column.casefold() not in _PARTS:
+                continue
+            for row, cells in rows:
+                self._told_elsewhere.update(
+                    (name, row)
+                    for name, read in self._report(cells[column]).items()
+                    if read.label > 0
+                )
 
     def compare_rows(
         self,
