@@ -131,8 +131,10 @@ def test_the_side_of_clavicles_is_in_the_sixth_character(codes_of_side, side):
 
 
 @pytest.mark.parametrize(
-    "cell", ["81.0", "8.07", "80", "rib", "S22.4.1", "S22-41", "S22.41XAXX", "22.41XA"]
-)
+    "cell",
+    ["000", "0000", "9999", "99999", "81.0", "8.07", "80", "rib", "S22.4.1", "S22-41",
+     "S22.41XAXX", "22.41XA"],
+)  # fmt: skip
 def test_a_cut_or_broken_code_is_no_code(cell):
     good, bad = codes.split_codes(cell)
     assert not good and len(bad) == 1
@@ -303,3 +305,18 @@ def test_what_is_no_icd_code_is_refused_and_named_where_known(cell, named):
 def test_a_word_for_nothing_in_a_list_is_no_code_of_nothing():
     assert codes.split_codes("[]") == ([], [])
     assert codes.split_codes("[None]") == ([], ["NONE"])
+
+
+@pytest.mark.parametrize(
+    ("code", "finding"),
+    [("P13.4", "clavicle"), ("S42.0", "clavicle"), ("S22.3", "rib"), ("S22.5", "rib")],
+)
+def test_letters_behind_any_code_say_how_sure_it_is(code, finding):
+    for letter, label in (("G", 1), ("V", -1), ("Z", -1), ("A", 0)):
+        for cell in (f"{code}{letter}", f"{code} {letter}", f"{code} {letter} R"):
+            found, bad = codes.split_codes(cell)
+            assert not bad
+            read_as = codes.read_codes(
+                found, finding, keep_non_acute=False, system=codes.System.GM
+            )
+            assert read_as.label == label, cell

@@ -324,6 +324,14 @@ def coded(value: str) -> Items:
         ({"PatientOrientation": ["F", "P"]}, "", True),
         ({"PatientOrientation": ["L", "F"]}, "", False),
         ({}, "", False),
+        ({"SeriesDescription": "Thorax seitl."}, "LATERAL", True),
+        ({"SeriesDescription": "CANARY", "ProtocolName": "Chest LAT"}, "LATERAL", True),
+        ({"ViewPosition": "", "StudyDescription": "Torax L-L"}, "LATERAL", True),
+        ({"AcquisitionDeviceProcessingDescription": "CHEST,LATERAL"}, "LATERAL", True),
+        ({"SeriesDescription": "pa", "StudyDescription": "PA + seitl."}, "PA", False),
+        ({"StudyDescription": "CHEST PA/LAT"}, "", False),
+        ({"ViewPosition": "PA", "SeriesDescription": "Thorax seitl."}, "PA", False),
+        ({"SeriesDescription": "Rippen schräg rechts"}, "OBLIQUE", False),
     ],
 )
 def test_view_comes_from_position_code_or_orientation(
@@ -372,12 +380,20 @@ def test_an_object_without_pixels_is_told_by_its_kind(tmp_path, name, words, has
     [
         ("LATERAL", ["Lateral view", "Thorax seitl.", "seitlich", "LLAT", "R-LAT",
                      "left lateral", "Lat.", "profil", "Perfil", "Rx laterale", "側面",
-                     "胸部侧位", "\uff2c\uff2c", "chest lat"]),
+                     "胸部侧位", "\uff2c\uff2c", "chest lat", "THORAX_LAT", "stl.",
+                     "Seitaufnahme", "Thorax 2. Ebene", "thorax de profil",
+                     "zijdelings", "sidobild", "boczne", "bo\u010dn\u00ed", "боковая",
+                     "nghiêng",
+                     "흉부 측면", "oldalirányú", "Torax latero-laterale"]),
+        ("OBLIQUE", ["oblique", "Rippen schräg", "RIBS LPO 45", "oblicua", "obliqua",
+                     "schuin", "ribs obl", "skośne", "斜位", "SCHRAEG"]),
         ("AP", ["ap", "A.P.", "AP supine", "portable AP", "Thorax a.p."]),
         ("PA", ["pa", "p.a.", "Chest PA", "PA (frontal)"]),
         # two views in one cell, a frontal film of one who lies on the side, names
         ("", ["PA + LAT", "AP LATERAL", "Lateral decubitus", "Seitenlage",
-              "frontal", "正面", "L", "R", "2 Ebenen", "PAUL", "LATIMER", "APOLLO"]),
+              "frontal", "正面", "L", "R", "2 Ebenen", "PAUL", "LATIMER", "APOLLO",
+              "face + profil", "胸部正侧位", "pa und schräg", "bilateral", "LEFT SIDE",
+              "laterality L", "lateral third of the clavicle"]),
     ],
 )  # fmt: skip
 def test_views_as_people_write_them(term, cells):

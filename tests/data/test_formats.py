@@ -10,7 +10,7 @@ import zipfile
 import pytest
 
 from data.cxr_registry.guard import checks
-from data.cxr_registry.tables import formats
+from data.cxr_registry.tables import formats, limits
 
 HEAD = "image,patient_id,report"
 ROWS = [
@@ -249,6 +249,38 @@ def test_hidden_rows_are_told_and_counted_when_allowed(tmp_path):
         assert faults == [(3, "hidden_row")] and len(table.rows) == 3
 
 
+def test_hidden_columns_are_told_and_read_when_allowed(tmp_path):
+    def hide(sheet):
+        sheet.column_dimensions["B"].hidden = True
+        sheet.column_dimensions["F"].hidden = True  # holds nothing
+
+    def flatten(xml):
+        hidden = '<cols><col min="2" max="3" width="0"/></cols>'
+        return xml.replace("<sheetData>", hidden + "<sheetData>")
+
+    for path, named in (
+        (book(tmp_path / "t.xlsx", CODES, hide), "columns 2 are"),
+        (book(tmp_path / "flat.xlsx", CODES, patch=flatten), "columns 2, 3 are"),
+    ):
+        table, faults, problems = scan(path)
+        assert faults == [(None, "hidden_column")] and len(table.rows) == 3
+        assert problems[0].text.startswith(named)
+    assert not scan(book(tmp_path / "seen.xlsx", CODES))[1]
+
+
+@pytest.mark.parametrize("line", ["\n", "\r\n", ",,\n", " , \n", '""\n'])
+def test_a_file_of_empty_rows_is_refused_at_the_limit(tmp_path, line, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_EMPTY", 200)
+    path = tmp_path / "t.csv"
+    path.write_text("image,patient_id,study_date\n" + line * 200 + "a.png,1,\n")
+    table, faults, _ = scan(path)
+    assert not faults and table.rows[-1]["image"] == "a.png"
+    path.write_text("image,patient_id,study_date\n" + line * 1_000)
+    table, faults, problems = scan(path)
+    assert faults == [(None, "table")] and len(table.rows) == 200
+    assert "empty rows" in problems[0].text
+
+
 def test_a_stated_size_that_is_too_small_hides_no_row(tmp_path):
     def shrink(xml):
         return xml.replace('ref="A1:C4"', 'ref="A1:B2"')
@@ -324,3 +356,40 @@ def test_repeated_ids_are_refused_with_the_boxes_that_they_leave_open(tmp_path, 
     path = coco(tmp_path / "r.json", BOX, other, **{what: twice})
     table, faults, _ = scan(path)
     assert faults == [(None, "table"), (2, "table")] and table.rows[1]["x0"] == "10.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("image,patient_id,,codes\na,1,S22.3,J93\nb,2,,J93\n", "3"),
+        ("image,patient_id,\na,1,\nb,2,\n", ""),
+        (",image,patient_id\n0,a,1\n1,b,2\n7,c,3\n", ""),  # a data frame's index
+        (",image,patient_id\n8070,a,1\n810,b,2\n", "1"),
+        (",image,patient_id\nrib,a,1\n", "1"),
+    ],
+)
+def test_a_column_without_a_name_is_told_if_it_holds_anything(tmp_path, text, places):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    _, faults, problems = scan(path)
+    assert faults == [(None, "table")] * bool(places)
+    assert all(p.text.startswith(f"column {places} has") for p in problems)
+
+
+@pytest.mark.parametrize("nobody", [None, "", -1, "-1"])
+def test_an_id_that_stands_for_none_joins_no_box_to_an_image(tmp_path, nobody):
+    images = [{"id": nobody, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}]
+    box = {"image_id": nobody, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    path = coco(tmp_path / "t.json", box, {**box, "image_id": 2}, images=images)
+    table, faults, _ = scan(path)
+    assert faults == [(2, "table")] and table.rows[1]["image"] == "b.png"
+
+
+@pytest.mark.parametrize(
+    ("ids", "is_told"), [((1, 9999), True), ((9998, 9999), False), ((9999,), False)]
+)
+def test_an_id_of_nines_is_told_unless_others_are_next_to_it(tmp_path, ids, is_told):
+    images = [{"id": i, "file_name": f"{i}.png"} for i in ids]
+    box = {"image_id": ids[0], "category_id": 1, "bbox": [1, 2, 3, 4]}
+    _, faults, _ = scan(coco(tmp_path / "t.json", box, images=images))
+    assert faults == [(None, "table")] * is_told

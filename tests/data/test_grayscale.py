@@ -402,6 +402,33 @@ MISSED = {
 }
 
 
+@pytest.mark.parametrize("border", [False, True])
+@pytest.mark.parametrize("stored_bits", [14, 15, 16])
+@pytest.mark.parametrize("width", [65535, 65536])
+@pytest.mark.parametrize("center", [32767, 32767.5, 32768])
+def test_a_window_of_sixteen_bits_gives_way_on_values_of_fourteen(
+    tmp_path, center, width, stored_bits, border
+):
+    stored = chest(14, border=border)  # whatever the header says of its bits
+    window = {"WindowCenter": center, "WindowWidth": width}
+    image = reader.read_radiograph(
+        write(tmp_path / "a", stored, bits=stored_bits, **window)
+    )
+    assert image.source == "image_range_window_missed"
+    np.testing.assert_allclose(image.pixels, own_range(stored), atol=1e-6)
+
+
+def test_a_ramp_table_of_more_bits_gives_way_as_a_window_does(tmp_path):
+    stored = chest(12)
+    ramp = registry_files.lut(
+        count=1 << 14, first=0, bits=14, data=list(range(1 << 14))
+    )
+    path = write(tmp_path / "a", stored, bits=14, VOILUTSequence=ramp)
+    image = reader.read_radiograph(path)
+    assert image.source == "image_range_voi_lut_missed"
+    np.testing.assert_allclose(image.pixels, own_range(stored), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", MISSED)
 def test_what_shows_next_to_nothing_gives_way_to_the_own_range(tmp_path, name):
     stored = chest(12)

@@ -43,7 +43,7 @@ def of_patients(root, *numbers, **options):
     "word",
     ["NULL", "nan", "NA", "N/A", "#N/A", "None", "-", "?", "unknown", "<NA>", "#REF!",
      "anonymous", "不明", "\u3000", "(null)", "[NULL]", "#BEZUG!", "#WERT!", "#NV",
-     "#¡REF!", "k. A.", "no ID", "XXXX", "-1", "dummy", "未填"],
+     "#¡REF!", "k. A.", "no ID", "XXXX", "-1", "dummy", "未填", "-9", "-99", "-8.0"],
 )  # fmt: skip
 def test_a_word_for_nobody_is_no_patient(tmp_path, word):
     found, faults, problems = of_patients(tmp_path, "1", word, "NADIA")
@@ -78,6 +78,7 @@ def test_numbers_cut_after_fifteen_digits_are_told_if_all_are(tmp_path):
         "\u2019123",
         '="123"',
         "123,00",
+        "1 23",
         "\uff11\uff12\uff13",
     ],
 )
@@ -87,6 +88,49 @@ def test_two_spellings_of_a_number_are_one_patient_and_told(tmp_path, other):
     found, faults, _ = of_patients(tmp_path, "123", "a7", other, allow=["patient_id"])
     assert not faults
     assert [study.patient for study in found.studies] == ["123", "a7", "123"]
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["7777", "8888", "9999", "999", "0000", "99999999.0", "009999", "88888888",
+     "123456", "1234567890", "0", "9876543210"],
+)  # fmt: skip
+def test_a_number_that_stands_for_none_is_told(tmp_path, number):
+    _, faults, problems = of_patients(tmp_path, "40713", number, "51288")
+    assert faults == [(3, "patient_id")]
+    assert f" {number} " not in problems.standing[0].text
+
+
+@pytest.mark.parametrize(
+    "cell", ["2-Jan", "Jan-45", "1-M\u00e4r", "02.01.2020", "1990-01-02", "3. Okt"]
+)
+def test_a_day_is_no_patient(tmp_path, cell):
+    assert of_patients(tmp_path, "40713", cell, "MAY-7")[1] == [(3, "patient_id")]
+
+
+@pytest.mark.parametrize("neighbour", ["9998", "10000", "010000.0"])
+def test_nines_are_a_number_where_patients_are_numbered_up_to_it(tmp_path, neighbour):
+    assert not of_patients(tmp_path, neighbour, "9999", "7")[1]
+    assert of_patients(tmp_path, neighbour, "P9999")[1] == [(3, "patient_id")]
+
+
+def test_a_blank_within_a_number_is_a_slip_unless_many_have_one(tmp_path):
+    for cell in ("12 3", "12\u00a03", "12\t3", "A 12"):
+        assert of_patients(tmp_path, "40713", cell, "7")[1] == [(3, "patient_id")]
+    assert not of_patients(tmp_path, "Smith John", "Ng", "7")[1]
+    assert not of_patients(tmp_path, "40 713", "12 3", "71 4")[1]
+    _, faults, _ = of_patients(tmp_path, "123", "12 3", "7")
+    assert faults == [(3, "patient_id")]  # told once, as another spelling
+    found, *_ = of_patients(tmp_path, "123", "12 3", "7", allow=["patient_id"])
+    assert [study.patient for study in found.studies] == ["123", "123", "7"]
+
+
+@pytest.mark.parametrize(
+    "grouped", ["1.234.567", "1,234,567", "1 234 567", "1'234'567"]
+)
+def test_a_number_in_groups_is_that_number(tmp_path, grouped):
+    _, faults, _ = of_patients(tmp_path, "1234567", grouped, "1234568")
+    assert faults == [(3, "patient_id")]
 
 
 def test_other_numbers_stay_other_patients(tmp_path):
@@ -346,3 +390,41 @@ def test_another_unicode_form_of_a_name_is_told(tmp_path, on_disk, in_table):
     (tmp_path / unicodedata.normalize(on_disk, name)).touch()
     text = explained(tmp_path, unicodedata.normalize(in_table, name))
     assert "Unicode" in text and "ntgen" not in text
+
+
+@pytest.mark.parametrize(
+    ("cell", "label"),
+    [
+        ("S22.41XA", -1),
+        ("J93.9; S22.3 G", -1),
+        ("J93.9", 0),
+        ("S22.41XA seen", 0),
+        ("", 0),
+    ],
+)
+def test_codes_in_a_column_that_is_not_read_leave_no_negative(tmp_path, cell, label):
+    rows = [
+        ("a.png", "1", "", "J18.9", cell, "810"),
+        ("b.png", "2", "", "J18.9", "", ""),
+    ]
+    columns = ["diagnosis_codes", "secondary", "room"]
+    found, faults, _ = scan(tmp_path, columns, rows, findings=["rib", "clavicle"])
+    assert [s.labels["clavicle"] for s in found.studies] == [0, 0]
+    assert not faults and [s.labels["rib"] for s in found.studies] == [label, 0]
+    kind = "codes of the finding in a column that is not read"
+    assert found.unclear.get(kind, ()) == (2,) * (label < 0)
+
+
+@pytest.mark.parametrize(
+    ("impression", "label"),
+    [("Left rib fracture.", -1), ("No rib fracture.", 0), ("", 0), ("NA", 0)],
+)
+def test_a_part_of_the_report_that_is_not_read_leaves_no_negative(
+    tmp_path, impression, label
+):
+    rows = [("a.png", "1", "", "Lungs are clear.", impression, impression)]
+    head = ["report", "Impression", "remarks"]
+    found, faults, _ = scan(tmp_path, head, rows)
+    assert not faults and found.studies[0].labels["rib"] == label
+    kind = "a finding in a part of the report that is not read"
+    assert found.unclear.get(kind, ()) == (2,) * (label < 0)

@@ -342,7 +342,7 @@ def test_counts_by_finding(tmp_path):
 def test_picture_files_serve_as_images(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 30), np.uint8))
     table(tmp_path / "studies.csv", [(*STUDIES_HEAD, "rib"), ("a.png", "1", "", "1")])
-    box = [REGIONS_HEAD, ("a.png", "rib", 0, 0, 30, 40)]
+    box = [REGIONS_HEAD, ("a.png", "rib", 0, 0, 30, 20)]
     table(tmp_path / "regions.csv", box)
     assert len(read(tmp_path).studies[0].regions) == 1
 

@@ -13,11 +13,13 @@ from tests.support.registry_files import REGIONS_HEAD, STUDIES_HEAD, table
 SHAPE = (60, 48)  # rows, columns of every image
 
 
-def scan(root, boxes, *, head=REGIONS_HEAD, images=("img/a.png",), allow=()):
+def scan(
+    root, boxes, *, head=REGIONS_HEAD, images=("img/a.png",), allow=(), shape=SHAPE
+):
     """Boxes of each image as they are read, and (row, check) of the faults."""
     for name in images:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(root / name), np.zeros(SHAPE, np.uint8))
+        cv2.imwrite(str(root / name), np.zeros(shape, np.uint8))
     rows = [(name, str(i), "", 1) for i, name in enumerate(images)]
     table(root / "studies.csv", [(*STUDIES_HEAD, "rib"), *rows])
     if isinstance(boxes, dict):
@@ -40,9 +42,11 @@ def scan(root, boxes, *, head=REGIONS_HEAD, images=("img/a.png",), allow=()):
         (0.1, 10, 0.9, 20),
         (5, 5, 5.5, 20),
         (5, 5, 20, 5.5),
+        (0, 0, 48, 60),
+        (0, 1, 47, 60),
     ],
 )
-def test_a_box_of_less_than_a_pixel_is_none(tmp_path, corners):
+def test_a_box_of_less_than_a_pixel_or_of_all_is_none(tmp_path, corners):
     boxes, faults, _ = scan(tmp_path, [("img/a.png", "rib", *corners)])
     assert boxes == [[]] and faults == [(2, "box_outside")]
 
@@ -142,3 +146,44 @@ def test_a_name_without_its_folder_means_the_only_file_of_that_name(tmp_path):
     images = ("img/a.png", "more/a.png")
     boxes, faults, _ = scan(tmp_path, coco("a.png", 48, 60), images=images)
     assert boxes == [[], []] and faults == [(2, "box_without_study")]
+
+
+@pytest.mark.parametrize(
+    ("shape", "corners", "are_percent"),
+    [
+        ((1300, 1100), [(25, 30, 50, 60)], True),
+        ((1300, 1100), [(25, 30, 50, 60), (400, 300, 500, 600)], True),
+        ((600, 500), [(25, 30, 50, 60), (40, 20, 99.5, 31), (1, 2, 9, 8)], True),
+        ((600, 500), [(25, 30, 50, 60), (40, 20, 99.5, 31)], False),
+        ((600, 500), [(25, 30, 50, 60)], False),  # may lie at the acromion
+        ((600, 500), [(25, 30, 50, 60), (40, 20, 101, 31), (1, 2, 9, 8)], False),
+        ((480, 600), [(25, 30, 50, 60), (40, 20, 99.5, 31), (1, 2, 9, 8)], False),
+    ],
+)
+def test_percent_on_a_large_film_are_told(tmp_path, shape, corners, are_percent):
+    rows = [("img/a.png", "rib", *box) for box in corners]
+    boxes, faults, _ = scan(tmp_path, rows, shape=shape)
+    small = [row for row, box in enumerate(corners, start=2) if max(box) <= 100]
+    assert faults == [(row, "box_scale") for row in small] * are_percent
+    assert boxes == [list(corners)]  # and the numbers stay, if that is allowed
+    assert not scan(tmp_path, rows, shape=shape, allow=["box_scale"])[1]
+
+
+def test_percent_of_a_point_are_told(tmp_path):
+    rows = [("img/a.png", "rib", 80, 95)]
+    head = ("image", "site", "x", "y")
+    assert scan(tmp_path, rows, head=head, shape=(1300, 1100))[1] == [(2, "box_scale")]
+
+
+@pytest.mark.parametrize(("number", "farthest"), [(20, 0.5), (19, 0.5), (20, 0.51)])
+def test_many_boxes_all_in_a_quarter_are_of_a_smaller_copy(tmp_path, number, farthest):
+    names = [f"img/{i}.png" for i in range(number)]
+    rows = [(name, "rib", 4, 5, 24, 6 + i) for i, name in enumerate(names)]
+    rows[-1] = (names[-1], "rib", 4, 5, 48 * farthest, 20)
+    faults = scan(tmp_path, rows, images=names)[1]
+    told = number >= 20 and farthest <= 0.5
+    assert faults == [(row, "box_scale") for row in range(2, number + 2)] * told
+    # a box that says of which size its copy is needs no guess
+    head = (*REGIONS_HEAD, "image_width", "image_height")
+    sized = [(*row, 96, 120) for row in rows]
+    assert scan(tmp_path, sized, images=names, head=head)[1] == []

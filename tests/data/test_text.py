@@ -17,8 +17,9 @@ from tests.support import datasets
 from tests.support.registry_files import REGIONS_HEAD, one_image, registry, table
 
 FINDINGS = ("rib", "clavicle")
+ANYTHING = ...  # a label that does not matter
 SPLITS = ("dev", "test")
-OTHER_HAND = [f"{kind}_hand_{s}" for kind in ("sentences", "reports") for s in "ab"]
+OTHER_HAND = [f"{kind}_hand_{s}" for kind in ("sentences", "reports") for s in "abc"]
 
 
 @pytest.fixture(scope="module")
@@ -166,16 +167,31 @@ def test_development_and_test_texts_are_apart_and_many():
         assert len(first) >= number and len(second) >= number and not first & second
 
 
-# Definitions in which the other hand differs, see docs/labels.md: a template's "no
-# fracture" beside an affirmed one, "no displaced fracture" beside a doubt.
+# Definitions in which another hand differs, see docs/labels.md: a template's "no
+# fracture" beside an affirmed one, "no displaced fracture" beside a doubt; fractures of
+# unknown age, with callus, and just fixed; a noun that may be a request. And what is
+# still read as unknown: the deformity of a fresh fracture, a break that is none.
 EXPECTED = {
     ("Bones: Intact, no fracture.", "rib", "-1", "1"),
     ("Four views of the ribs were obtained.", "clavicle", "-1", "0"),
     ("OTHER: Comminuted fracture of the left clavicle.", "clavicle", "-1", "1"),
+    ("rib fracture, age indeterminate;", "rib", "1", "-1"),
+    ("Ausschluss einer Klavikulafraktur.", "clavicle", "0", "-1"),
+    ("Interval plate and screw fixation", "rib", "1", "-1"),
+    ("Fracture deformity of the left 6th rib", "rib", "1", "-1"),
+    ("The apparent break in the clavicle", "rib", "-1", "0"),
+    ("The apparent break in the clavicle", "clavicle", "0", "-1"),
+    ("Rippen, soweit abgrenzbar, intakt.", "rib", "0", "-1"),
+    ("in zwei Ebenen erfolgt.", "clavicle", "0", "-1"),
+    ("7th ribs with fluffy callus.", "rib", "1", "-1"),
+    ("Post-operative radiograph right clavicle.", "clavicle", "1", "-1"),
+    ("fracture with bridging callus now evident", "clavicle", "1", "-1"),
 }
 
 
-@pytest.mark.parametrize("name", ["sentences_siblings", *OTHER_HAND])
+@pytest.mark.parametrize(
+    "name", ["sentences_siblings", "sentences_heldback", *OTHER_HAND]
+)
 def test_no_positive_or_negative_of_another_hand_is_read_wrong(name):
     """Silence is unknown here, as it is to that hand."""
     with Path(__file__).with_name(f"{name}.csv").open(encoding="utf-8") as stream:
@@ -192,7 +208,7 @@ def test_no_positive_or_negative_of_another_hand_is_read_wrong(name):
         for finding, read in strict[line["language"]]
         .labels(line["text"], FINDINGS)
         .items()
-        if str(read.label) != line[finding]
+        if line[finding] not in ("", str(read.label))  # "": that hand does not say
     }
     for text, *rest in wrong:
         assert any(part in text and rest == told for part, *told in EXPECTED), text
@@ -217,6 +233,71 @@ def test_no_positive_or_negative_of_another_hand_is_read_wrong(name):
 )
 def test_who_says_it_and_when_counts(reader, report, label):
     assert reader.labels(report, ["rib"])["rib"].label == label
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),  # rib, clavicle
+    [
+        # a sign that stands for a word
+        ("Rib fracture (-).", (0, None)),
+        ("Rib fracture (+), clavicle fracture (-).", (1, 0)),
+        ("Clavicle fracture: -", (None, 0)),
+        ("Ribs nil #.", (0, ANYTHING)),
+        ("[ ] Rib fracture [x] Clavicle fracture", (0, 1)),
+        ("\u2610 rib fracture \u2611 clavicle fracture", (0, 1)),
+        # a list without "and"
+        ("No rib, clavicle, scapula fractures seen.", (0, 0)),
+        ("Left rib, clavicle, scapula fractures.", (1, 1)),
+        ("Scapula fractures. Rib, clavicle: normal.", (0, 0)),
+        # a list that one phrase begins
+        ("The following fractures are seen: left clavicle; scapula; ribs 3-5.", (1, 1)),
+        ("Fractures:\n- left clavicle\n- T5", (None, 1)),
+        ("Fractures:\n1. Left clavicle.\n2. Left 3rd rib.", (1, 1)),
+        ("Healing fractures:\n- left 5th rib\n- right clavicle", (-1, -1)),
+        ("No fractures:\n- clavicle\n- ribs", (0, 0)),
+        ("Fractures: none.\nRibs\nClavicles", (0, 0)),
+        ("Fractures: left humerus\nRibs: unremarkable", (0, None)),
+        ("Fractures: left humerus\n\nRibs", (None, None)),
+        ("Fractures: left humerus; ribs normal; clavicle", (0, 1)),
+        # a line that is still seen, whatever has been done
+        ("Healing clavicle fracture, the fracture line is still visible.", (None, 1)),
+        ("ORIF of the clavicle fracture. Fracture line remains visible.", (None, 1)),
+        ("Healing rib fractures; no fracture line is visible.", (-1, ANYTHING)),
+        ("ORIF of the clavicle fracture. Fracture line not visible.", (ANYTHING, -1)),
+        ("Possible rib fracture. Persistent fracture line?", (-1, None)),
+        # the bone is named in other words
+        ("The ribs are without evidence of acute injury.", (0, None)),
+        ("Clavicle fracture with no involvement of the ribs.", (0, 1)),
+        ("Scapula fracture, the ribs are not involved.", (0, None)),
+        ("The clavicle is radiographically normal.", (None, 0)),
+        ("No fracture of the thoracic vertebral bodies.", (None, None)),
+        ("The lucency of the left rib is confirmed as a fracture.", (1, None)),
+        (
+            "Thought to be a vessel, the rib line is now shown to be a fracture.",
+            (1, None),
+        ),
+    ],
+)
+def test_kinds_of_phrases_of_the_third_hand(reader, report, expected):
+    for found, right in zip(labels(reader, report), expected, strict=True):
+        assert right is ANYTHING or found == right
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ("Die Rippen sind allseits frakturfrei.", (0, None)),
+        ("Klavikula in Kontur und Struktur regelrecht.", (None, 0)),
+        ("Weder an der Klavikula noch an den Rippen Frakturzeichen.", (0, 0)),
+        ("Z.n. Osteosynthese der Klavikula, Frakturspalt noch abgrenzbar.", (None, 1)),
+        ("Z.n. Osteosynthese der Klavikula, kein Frakturspalt mehr.", (ANYTHING, -1)),
+        ("Frakturen:\n- Klavikula links\n- 3. Rippe rechts", (1, 1)),
+        ("Frakturen: keine.\nRippen\nKlavikula", (0, 0)),
+    ],
+)
+def test_the_same_kinds_in_german(readers, report, expected):
+    for found, right in zip(labels(readers["de"], report), expected, strict=True):
+        assert right is ANYTHING or found == right
 
 
 def test_no_clue_hides_a_mention(readers):
@@ -374,6 +455,9 @@ def test_how_the_sentences_of_a_report_make_one_label(reader, report, label):
         ("Bal oldalon bordatörés. Pneumothorax nincs.", report_text.UNREAD + "hu"),
         ("Fractură costală stânga, fără pneumothorax.", report_text.UNREAD + "ro"),
         ("Prijelom rebra lijevo. Pneumothorax: nema.", report_text.UNREAD + "hr"),
+        ("Fractura costal.", report_text.UNREAD + "es"),
+        ("Frattura costale.", report_text.UNREAD + "it"),
+        ("Heart normal, fratura.", report_text.UNREAD + "pt"),
         (
             "Fraktur iga kiri. Tidak tampak pneumothorax.",
             report_text.UNREAD + "id",

@@ -21,8 +21,9 @@ from data.cxr_registry.dicom import headers, lookup
 from data.cxr_registry.dicom.headers import UnreadableRadiograph
 
 _SAMPLE = 256  # pixels per side of the sample in which the contrast is looked at
-_LEAST_REACH = 1 / 4  # of the range, between all that the stored bits can be
-_LEAST_CONTRAST = 1 / 8  # of the range, between the 1st and the 99th percentile
+_LEAST_CONTRAST = 1 / 4  # of the grey levels, between the 1st and 99th percentile
+_LEAST_OF_RANGE = 1 / 8  # of the range, that the film without what lies far off has
+_FEW = 16  # values of a drawing, which is no film
 _MOST_CLIPPED = 0.9  # share of the pixels that may be black or white
 _MOST_ABOVE = 0.25  # share of the pixels that may lie above a window of fewer bits
 _AS_STATED = frozenset({"voi_lut", "window", "image_range", "file"})
@@ -181,8 +182,6 @@ class _Pixels:
 
     def shows(self, voi: _Voi) -> bool:
         """Whether the pixels, drawn so, have contrast."""
-        if np.ptp(voi.brightness) < _LEAST_REACH:
-            return False
         dark, bright = _percentiles(voi.brightness, self._sample)
         if bright - dark < _LEAST_CONTRAST:
             return False
@@ -195,8 +194,8 @@ class _Pixels:
         """Brightness from the lowest to the highest value of the film, and its source.
 
         Args:
-            instead_of: what shows no contrast; it is kept where each value has a level
-                of its own, as in an image of two values.
+            instead_of: what shows no contrast; it is kept where each of a few values
+                has a level of its own, as in an image of two values.
         """
         modality = self._modality
         if not (present := self._count(self._stored) > 0).any():
@@ -204,14 +203,14 @@ class _Pixels:
         low, high = modality[present].min(), modality[present].max()
         source = "image_range"
         near, far = _percentiles(modality, self._varied)
-        if 0 < far - near < _LEAST_CONTRAST * (high - low):
+        if 0 < far - near < _LEAST_OF_RANGE * (high - low):
             low, high, source = near, far, "image_range_without_outliers"
         brightness = np.clip((modality - low) / max(high - low, 1e-9), 0, 1)
         if instead_of is None:
             return brightness, source
         occurs = self._sample > 0
         levels = np.unique(_levels(instead_of.brightness)[occurs])
-        if len(levels) == np.count_nonzero(occurs):
+        if len(levels) == np.count_nonzero(occurs) <= _FEW:
             return instead_of.brightness, instead_of.source
         if instead_of.source == "file":
             return brightness, "file_range"

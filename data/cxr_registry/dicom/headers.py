@@ -26,6 +26,15 @@ RADIOGRAPHS = frozenset({"CR", "DX", "RG"})
 # two that say nothing, "other" and "secondary capture".
 USED_MODALITIES = frozenset({"DR", "XR", "OT", "SC"})
 
+# Words of the examination, the image's own first: views and portable films are looked
+# for in them, and nothing else is kept.
+DESCRIPTIONS = (
+    "SeriesDescription",
+    "ProtocolName",
+    "PerformedProcedureStepDescription",
+    "AcquisitionDeviceProcessingDescription",
+    "StudyDescription",
+)
 WHITELIST = (
     "Rows",
     "Columns",
@@ -56,17 +65,12 @@ WHITELIST = (
     "ViewCodeSequence",
     "PresentationIntentType",
     "BurnedInAnnotation",
+    *DESCRIPTIONS,
     "PixelData",
 )
 # Overlay Bit Position, of the 16 groups of overlays; it has no keyword of its own.
 _OVERLAY_BITS = tuple(Tag(0x60000102 + (group << 17)) for group in range(16))
 
-_DESCRIPTIONS = (
-    "StudyDescription",
-    "SeriesDescription",
-    "ProtocolName",
-    "PerformedProcedureStepDescription",
-)
 
 _INTEGERS = (
     "Rows",
@@ -208,8 +212,8 @@ def check_size(shape: tuple[int, int] | None) -> tuple[int, int]:
 def read_device(path: Path) -> tuple[str, str]:
     """Manufacturer, and what the header says in words of the examination.
 
-    They are for `makers` and nothing else: the fields are not on the whitelist, an
-    audit counts makers and portable films, but no dataset has the words.
+    They are for `makers` and nothing else: an audit counts makers and portable films,
+    but no dataset has the words.
 
     Args:
         path: a DICOM file that `decode` accepted; read up to the last of the fields.
@@ -217,7 +221,7 @@ def read_device(path: Path) -> tuple[str, str]:
     Returns:
         Two texts, "" where there is none.
     """
-    keywords = ("Manufacturer", *_DESCRIPTIONS)
+    keywords = ("Manufacturer", *DESCRIPTIONS)
     tags: list[BaseTag | int] = [Tag(keyword) for keyword in keywords]
     with quiet_pydicom(), path.open("rb") as stream:
         try:

@@ -249,13 +249,19 @@ def _directions(orientation: Any) -> tuple[str, str]:
 
 
 def _view(header: Any) -> str:
-    """The term of View Position, else of the view's code; "" where neither is known."""
+    """The term of View Position, else of the view's code, else of a description.
+
+    "" where none is known; of the descriptions the first that names one view decides.
+    """
     view = views.known(str(header.get("ViewPosition") or ""))
     if view:
         return view
     for item in header.get("ViewCodeSequence") or ():
-        return _VIEW_CODES.get(str(item.get("CodeValue")), "")
-    return ""
+        if view := _VIEW_CODES.get(str(item.get("CodeValue")), ""):
+            return view
+        break
+    words = (views.known(str(header.get(name) or "")) for name in headers.DESCRIPTIONS)
+    return next(filter(None, words), "")
 
 
 def _spacing(header: Any) -> float | None:

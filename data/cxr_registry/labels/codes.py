@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 # Full-length patterns over codes in upper case without dots.
 POSITIVE = {
-    "rib": re.compile(r"807[014]\d?|S22[345]\w*|M96A[234]|NA82[345]\w?"),
+    "rib": re.compile(r"807[014]\d?|S22[345]\w*|M96A[234]\w{0,2}|NA82[345]\w?"),
     "clavicle": re.compile(r"810\d{0,2}|S420\w*|7672|P134|NC120\w?|KA455"),
 }
 # Pathological, stress and badly healed fractures, and those at an implant, where the
@@ -30,7 +30,8 @@ _ANY_BONE = (
 UNKNOWN = {
     "rib": re.compile(
         r"807|S22|S229\w*|NA82[YZ]?"  # the category alone, the thorax without a bone
-        r"|809[01]?|819[01]?|828[01]?|829[01]?|T02[1789]\d?|T142\d?|M96A9?"  # regions
+        r"|809[01]?|819[01]?|828[01]?|829[01]?|T02[1789]\d?|T142\d?"  # regions
+        r"|M96A(?:9\w{0,2})?"
         r"|9051|T912"  # late effects
         r"|7673|P13[89]?|KA453"  # at birth
         # ICD-10's site 8 has the ribs, but M80.x8X is -CM's vertebra; 0 and 9 leave it
@@ -47,7 +48,7 @@ UNKNOWN = {
 }
 # ICD-10-CM's last character: subsequent encounter (D, G, K, P) or sequela (S). Codes
 # whose placeholder X was forgotten are read the same way.
-_NOT_ACUTE = re.compile(r"S\d\w*[DGKPS]")
+_NOT_ACUTE = re.compile(r"(?:S\d|M96A)\w*[DGKPS]")
 # ICD-10-GM: certainty and side, in either order, behind a code of digits.
 # A hyphen stands where the letters stood apart, which a seventh character never does.
 _GM = re.compile(r"([A-Z]\d{2,4})-?(?:([AVZG])([RLB]?)|([RLB])([AVZG]?))")
@@ -65,10 +66,11 @@ _SIDES |= {"XK9K": _SIDES["R"], "XK8G": _SIDES["L"], "XK9J": _SIDES["B"]}  # ICD
 # The dot has a fixed place: 81.0 is 081.0 (typhus) cut by a spreadsheet, not 810. No
 # ICD has the letters I and O behind its first character: they are mistyped digits.
 # 710xx without a dot are procedures (CPT 71045, a chest film): ICD-9's 710 is shorter.
+# 000 is no code, and 9999 without a dot stands for none more often than for 999.9.
 _CODE = re.compile(
     r"[A-Z]\d[0-9A-HJ-NP-Z](?:\.?[0-9A-HJ-NP-Z]{1,4})?"
     r"|[A-Z]\d\d(?:\.?\d{1,2})?-[AVZGRLB]{1,2}"  # ICD-10-GM
-    r"|(?!710\d\d)\d{3}(?:\.?\d{1,2})?|E\d{3}(?:\.?\d)?"
+    r"|(?!710\d\d|000|9999)\d{3}(?:\.?\d{1,2})?|E\d{3}(?:\.?\d)?"
     r"|[0-9A-HJ-NP-Z][A-HJ-NP-Z]\d[0-9A-HJ-NP-Z](?:\.?[0-9A-HJ-NP-Z]{1,2})?"  # ICD-11
     r"|X[A-HJ-NP-Z]\d[0-9A-HJ-NP-Z]{1,3}"  # its extensions
 )
@@ -190,7 +192,7 @@ def read_codes(
     hits = {
         code: _standing(code, system)
         for code in codes
-        if POSITIVE[finding].fullmatch(code.replace("-", ""))
+        if any(POSITIVE[finding].fullmatch(c) for c in (code, _bare(code)))
     }
     later = [code for code, standing in hits.items() if standing is _Standing.LATER]
     acute = [code for code, standing in hits.items() if standing is _Standing.ACUTE]

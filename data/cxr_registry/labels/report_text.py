@@ -34,10 +34,12 @@ from data.cxr_registry.labels import (
 
 READ = ("auto", "always", "never")
 SILENCE = {"negative": 0, "unknown": -1}
+VISIBLE = "visible"  # the rule by which an old or fixed fracture is still one
 AFFIRMED, NEGATED, DOUBTFUL, IGNORED = "affirmed", "negated", "doubtful", "ignored"
-VERSION = 3  # of the code that reads; raise it when equal rules give other labels
+VERSION = 4  # of the code that reads; raise it when equal rules give other labels
 # full-width signs, letters and digits, which East Asian keyboards write
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+_BULLET = re.compile(r"\A\s*(?:[-*+>\u2022\u2013]|\d{1,2}[.)])\s*")
 _BATCH = 250  # reports per task of the pool: about a second
 _TIMEOUT_S = 600.0  # for a batch: only a pattern that never ends takes so long
 
@@ -162,6 +164,7 @@ class Reader:
         about_image = anatomy = missing = False
         unread = ""
         before = 0  # where the mentions of the sentence before begin
+        listing = _Listing(self.rules)
         for section, start, end in text_split.sections(report, self.rules):
             for first, last in text_split.sentences(report, start, end, self.rules):
                 if last <= valid_from:
@@ -170,6 +173,10 @@ class Reader:
                 asked = self.rules.whole["asked"].match(sentence)
                 part = "request" if asked else section
                 read = self._cached_sentence(sentence, part)
+                if item := listing.item(report, first, last, read, sentence):
+                    told = self._cached_sentence(item, part).mentions
+                    own = _of_item(told, len(item) - len(sentence))
+                    read = dataclasses.replace(read, mentions=own)
                 unread = unread or read.unread
                 missing |= read.empty
                 if part != "request" and not read.unread and not read.empty:
@@ -190,7 +197,7 @@ class Reader:
                 ]
         if not unread:  # no sentence alone may be long enough to tell
             text = report[valid_from:]
-            unread = text_language.foreign_by_words(text, self.rules.languages)
+            unread = text_language.foreign_report(text, self.rules.languages)
         return Mentions(tuple(mentions), about_image, anatomy, unread, missing)
 
     def _sentence(self, sentence: str, section: str) -> "_Sentence":
@@ -210,6 +217,9 @@ class Reader:
         refers = kinds.pop() if about else ()
         named = any(name != text_rules.ANY for _, name, *_ in places)
         mentions = _mentions(sentence, places, kinds, self.rules, section)
+        if _is_line_visible(sentence, places, kinds, self.rules):
+            mentions = tuple(_recalled(mention, (VISIBLE,)) for mention in mentions)
+            refers = (VISIBLE,)
         return _Sentence(
             mentions=mentions,
             refers=() if named or "negation" in refers else refers,
@@ -226,8 +236,73 @@ class _Sentence:
     refers: tuple[str, ...] = ()  # kinds of phrases said of what was named before
 
 
+class _Listing:
+    """Follows a list of fractures: "Fractures seen: left clavicle; ribs 3 to 5"."""
+
+    def __init__(self, rules: text_rules.Rules):
+        self._begins = rules.whole["listing"]
+        self._start, self._end = "", 0  # what it begins with; where it has come to
+
+    def item(
+        self, report: str, start: int, end: int, read: "_Sentence", sentence: str
+    ) -> str:
+        """A sentence that is an item, with what its list begins with; else ""."""
+        gap = report[self._end : start]
+        goes_on = gap.count("\n") < 2 and ("\n" in gap or ";" in gap)
+        self._end = end
+        if ":" in sentence and (match := self._begins.search(sentence)):
+            rest = sentence[match.end() :].strip()
+            is_empty = rest and not any(m.verdict == AFFIRMED for m in read.mentions)
+            self._start = "" if is_empty else sentence[: match.end()].lstrip() + " "
+            return ""
+        if not goes_on or ":" in sentence:
+            self._start = ""
+        if not self._start or read.mentions or read.empty:
+            return ""
+        # a dash or number before an item is no part of it
+        bare = _BULLET.sub(lambda mark: " " * len(mark[0]), sentence)
+        return self._start + bare
+
+
+def _of_item(mentions: Sequence[Mention], offset: int) -> tuple[Mention, ...]:
+    """The mentions of an item without those of what began its list."""
+    return tuple(
+        m._replace(start=max(m.start - offset, 0), end=m.end - offset)
+        for m in mentions
+        if m.end > offset and m.name != text_rules.ANY
+    )
+
+
+def _is_line_visible(
+    sentence: str,
+    places: Sequence[tuple[str, str, int, int]],
+    kinds: Sequence[tuple[str, ...]],
+    rules: text_rules.Rules,
+) -> bool:
+    """Whether it states that the line of a fracture is seen: "still visible"."""
+    match = rules.whole["visible"].search(sentence)
+    if not match:
+        return False
+    inside = [
+        phrases
+        for (*_, start, end), phrases in zip(places, kinds, strict=True)
+        if start < match.end() and match.start() < end
+    ]
+    return bool(inside) and not any(
+        phrase.startswith(("negation", "uncertain", "hypothetical", "family"))
+        for phrases in inside
+        for phrase in phrases
+    )
+
+
 def _recalled(mention: Mention, kinds: tuple[str, ...]) -> Mention:
     """A mention about which the next sentence says more: "These are old."."""
+    if VISIBLE in kinds:
+        weak = mention.verdict == DOUBTFUL and mention.kind in ("target", "doubt")
+        if weak and {*mention.rules} <= {"historical", "hardware"}:
+            rules = (*mention.rules, VISIBLE)
+            return mention._replace(verdict=AFFIRMED, rules=rules)
+        return mention
     if mention.verdict != AFFIRMED:
         return mention
     rules = (*mention.rules, *kinds)
@@ -254,7 +329,9 @@ def _mentions(
         if name != text_rules.ANY:
             listed = last and kind == last[-1].kind == "site"
             gap = sentence[last[-1].end : start] if last else ""
-            joined = not gap.strip(" ,/") or rules.grammar["and"].search(gap)
+            joined = not gap.strip(" ,/") or any(
+                rules.grammar[word].search(gap) for word in ("and", "or")
+            )
             together = listed and bool(joined or "/" in gap)
             last = [*last, mention] if together else [mention]
             mentions += [mention] if kind != "site" else []

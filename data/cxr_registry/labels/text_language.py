@@ -40,6 +40,14 @@ def _vocabulary() -> Mapping[str, frozenset[str]]:
         }
 
 
+@functools.cache
+def _alone() -> Mapping[str, str]:
+    """Word that one needs to read to know of a fracture -> the code of its language."""
+    with TABLE.open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    return {word: line["language"] for line in lines for word in line["alone"].split()}
+
+
 def foreign(sentence: str, languages: Collection[str]) -> str:
     """The code of the language of a sentence that is in none of `languages`, or "".
 
@@ -59,8 +67,25 @@ def foreign(sentence: str, languages: Collection[str]) -> str:
     return foreign_by_words(sentence, languages)
 
 
+def foreign_report(text: str, languages: Collection[str]) -> str:
+    """As `foreign`, for a whole report: a single word for a fracture tells.
+
+    >>> foreign_report("Fractura costal.", ["en"]), foreign_report("Rib fx.", ["en"])
+    ('es', '')
+    """
+    if code := foreign_by_words(text, languages):
+        return code
+    known, alone = _vocabulary(), _alone()
+    if not all(code in known or code in _SCRIPTS for code in languages):
+        return ""
+    words = frozenset(_WORD.findall(text.lower()))
+    read = {word for code in languages for word in known.get(code, ())}
+    telling = {alone[word] for word in (words & alone.keys()) - read}
+    return min(telling - set(languages), default="")
+
+
 def foreign_by_words(text: str, languages: Collection[str]) -> str:
-    """As `foreign`, by frequent words alone; for a whole report of short sentences.
+    """As `foreign`, by frequent words alone.
 
     >>> foreign_by_words("Ribfractuur links. Geen pneumothorax.", ["en"])
     'nl'

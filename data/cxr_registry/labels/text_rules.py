@@ -61,8 +61,20 @@ GRAMMAR = (
 # that takes back all before it, a sentence about what the one before it named, anything
 # that an image of the chest shows, part of a word that every mention has (sentences
 # without a clue are not searched), how a sentence begins that is a request without a
-# heading, and the answer to a question that the report itself asks.
-WHOLE = ("missing", "retract", "anaphor", "anatomy", "clue", "asked", "answer")
+# heading, the answer to a question that the report itself asks, and a statement that a
+# fracture's line is seen on this film, which healing and hardware do not weaken, and
+# what begins a list of fractures, each in a line or between semicolons.
+WHOLE = (
+    "missing",
+    "retract",
+    "anaphor",
+    "anatomy",
+    "clue",
+    "asked",
+    "answer",
+    "visible",
+    "listing",
+)
 
 _NEVER = r"(?!)"  # matches nowhere
 # At the start of a line or sentence, or anywhere in capitals; before a colon, a dash or

@@ -12,6 +12,12 @@ from data.cxr_registry.tables import formats, own_labels, siblings
 
 LABELS = words.accepted(words.Reader.COLUMN)
 COUNT = "_count"  # ends the name of the column with a finding's number of lesions
+_LONGEST_CODES = 200  # characters of a cell of codes; a longer one is text
+# Columns beside `report` that hold another part of it, in English and German.
+_PARTS = frozenset(
+    {"findings", "impression", "conclusion", "interpretation", "addendum"}
+    | {"final_report", "report_2", "befund", "beurteilung", "nachtrag"}
+)
 MOST_LESIONS = 100  # a larger number is not a count but a year, a record number
 Rows = Sequence[tuple[int, Mapping[str, str]]]  # number and cells of each row
 
@@ -79,6 +85,9 @@ class Cells:
         self._others = siblings.Siblings()
         self._place: dict[int, tuple[str, int]] = {}  # row -> patient, days
         self._system = codes.System.UNCLEAR
+        # (finding, row) of codes that stand in a column that is not read
+        self._elsewhere: set[tuple[str, int]] = set()
+        self._told_elsewhere: set[tuple[str, int]] = set()  # and of parts of a report
         self.disagreements: list[settling.Disagreement] = []
         self.unclear: dict[str, dict[int, None]] = collections.defaultdict(dict)
         self.comparisons: list[Comparison] = []
@@ -117,7 +126,13 @@ class Cells:
                 read = sources.report[name].label
                 self.comparisons.append(Comparison(row, name, read, own.label))
         elif name in sources.report and name in self._by_report:
-            statements.append(_reported(sources.report[name]))
+            read = sources.report[name]
+            if (name, row) in self._told_elsewhere and read.label == 0:
+                self._doubt(row, "a finding in a part of the report that is not read")
+                why = f"{read.evidence}, but another column affirms it"
+                statements.append(_doubted("report", why))
+            else:
+                statements.append(_reported(read))
         count = self._count(row, cells, name, statements)
         statements += [_counted(count)] if count >= 0 else []
         label, why = settling.settle(statements)
@@ -149,12 +164,25 @@ class Cells:
                 workers=workers,
             )
 
+    def compare_texts(self, rows: Rows, unread: Sequence[str]) -> None:
+        """Notes rows whose report is in several columns, of which one is read."""
+        for column in unread if self._reader else ():
+            if column.casefold() not in _PARTS:
+                continue
+            for row, cells in rows:
+                self._told_elsewhere.update(
+                    (name, row)
+                    for name, read in self._report(cells[column]).items()
+                    if read.label > 0
+                )
+
     def compare_rows(
         self,
         rows: Rows,
         patient_of: Mapping[int, str],
         days: Mapping[int, int],
         boxed: Mapping[int, Collection[str]],
+        unread: Sequence[str],
     ) -> None:
         """Reads what the whole table says about the codes of a row.
 
@@ -163,6 +191,7 @@ class Cells:
             patient_of: row -> patient; "" unknown.
             days: row -> since the patient's first study; -1 undated.
             boxed: row -> findings that an expert drew.
+            unread: columns that are not read, and may hold codes.
         """
         if "diagnosis_codes" not in self._table.columns:
             return
@@ -184,7 +213,36 @@ class Cells:
                 is_boxed = name in boxed.get(row, ())
                 if is_coded or is_boxed or self._is_told(cells, name):
                     self._others.add(name, row, patient_of[row], days[row])
+        self._find_elsewhere(rows, unread)
         self._place = {row: (patient_of[row], days[row]) for row, _ in rows}
+
+    def _find_elsewhere(self, rows: Rows, unread: Sequence[str]) -> None:
+        """Notes codes of findings in columns beside diagnosis_codes.
+
+        Tables have a column for each of several diagnoses. Which of them count is not
+        for this program to say, but no row is negative against one of them.
+        """
+        for column in unread:
+            rows_of = collections.defaultdict(list)  # cell -> rows
+            for row, cells in rows:
+                rows_of[cells[column]].append(row)
+            rows_of.pop("", None)
+            split = {
+                cell: codes.split_codes(cell)
+                for cell in rows_of
+                if len(cell) < _LONGEST_CODES
+            }
+            coded = {cell: found for cell, (found, bad) in split.items() if not bad}
+            # 810 may be a room's number: some codes have letters
+            has_letters = any(map(str.isalpha, "".join(coded)))
+            if has_letters and 2 * len(coded) >= len(rows_of):
+                self._elsewhere |= {
+                    (name, row)
+                    for cell, found in coded.items()
+                    for name in codes.POSITIVE
+                    if self._read_codes(found, name).label > 0
+                    for row in rows_of[cell]
+                }
 
     def _is_told(self, cells: Mapping[str, str], name: str) -> bool:
         """Whether column, number or report says that there is or may be a finding."""
@@ -291,6 +349,9 @@ class Cells:
         elif coded.label < 0:
             self._doubt(row, "codes of an old, suspected or unnamed fracture")
             return _doubted("codes", evidence)
+        elif decides and (name, row) in self._elsewhere:
+            self._doubt(row, "codes of the finding in a column that is not read")
+            return _doubted("codes", f"{evidence}, but another column has one")
         elif decides and (
             other := self._others.find(
                 name, row, *self._place[row], has_codes=has_codes

@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.cxr_registry.tables import patients
 from data.cxr_registry.tables.limits import Noted, UnreadableTable
 
 HEADER = ("image", "site", "x0", "y0", "x1", "y1", "image_width", "image_height")
+_NO_IDS = (None, "", -1, "-1")  # what programs write where there is none
 _SAME_AREA = 0.01  # relative difference of two areas that are one
 
 
@@ -42,6 +44,12 @@ def lines(path: Path) -> Iterator[Sequence[Any] | Noted]:
                 "nobody knows whose the boxes are; give each its own id"
             )
             yield Noted(fault=text, is_row=False)
+    if patients.stand_for_none(images):
+        text = (
+            "an image has an id such as 9999 or 0000, which stands for none, and no id "
+            "next to it is in the file; give it another one"
+        )
+        yield Noted(fault=text, is_row=False)
     for item in items:
         try:
             yield _row(item, images, sites)
@@ -68,10 +76,11 @@ def key(value: Any) -> str:
 
 
 def by_id(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Id, as `key` writes it -> its entries, one in a sound file."""
+    """Id, as `key` writes it -> its entries, one in a sound file; None is no id."""
     found = collections.defaultdict(list)
     for entry in entries:
-        found[key(entry["id"])].append(entry)
+        if entry["id"] not in _NO_IDS:
+            found[key(entry["id"])].append(entry)
     return dict(found)
 
 

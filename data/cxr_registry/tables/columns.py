@@ -90,6 +90,12 @@ def sites(table: formats.Table, findings: Sequence[str]) -> set[str]:
     return {*_free(table), *findings, *codes.POSITIVE}
 
 
+def unread(table: formats.Table, findings: Sequence[str]) -> list[str]:
+    """The columns that nothing is read of."""
+    described = _described(findings)
+    return [name for name in _free(table) if name not in described]
+
+
 def _described(findings: Sequence[str]) -> set[str]:
     """The columns that README.md describes, for these findings."""
     return {*RESERVED, *findings, *(name + cells.COUNT for name in findings)}

@@ -19,6 +19,9 @@ _NO_DATES = frozenset(
         (2099, 1, 1), (2099, 12, 31),
     )
 )  # fmt: skip
+_DATE = re.compile(
+    r"(\d{4})([-/]?)(\d{2})\2(\d{2})(?:[T ][\d:.]*(?:Z|[+-]\d\d:?\d\d)?)?"
+)
 _REMEDY = "write YYYY-MM-DD, or leave it empty"
 
 
@@ -37,7 +40,7 @@ def parse_date(cell: str) -> datetime.date | None:
     """
     if not cell:
         return None
-    match = re.fullmatch(r"(\d{4})([-/]?)(\d{2})\2(\d{2})(?:[T ][\d:.]*)?", cell)
+    match = _DATE.fullmatch(cell)
     if not match:
         raise ValueError(_why(cell))
     try:

@@ -129,19 +129,50 @@ def scan_table(path: Path, problems: checks.Problems) -> Table:
     columns: tuple[str, ...] | None = None
     rows: list[dict[str, str]] = []
     filled = set()
+    unnamed = _Unnamed()
     for line in _lines(path, add):
         note = line if isinstance(line, Noted) else Noted(line)
         number = len(rows) + 2
         if columns is None and note.is_row:
             columns = _columns(note, add)
+            unnamed.places = [at for at, name in enumerate(columns) if not name]
             continue
         if note.fault:
             add(number if note.is_row else None, note.fault, note.check)
         if note.is_row:
+            unnamed.note(note.cells)
             rows.append(_row(note.cells, columns or (), functools.partial(add, number)))
             filled |= {number} if note.is_filled else set()
+    for place in unnamed.filled:
+        text = f"column {place + 1} has cells and no name; name it, or delete it"
+        add(None, text)
     columns = tuple(dict.fromkeys(name for name in columns or () if name))
     return Table(path.name, columns, rows, frozenset(filled))
+
+
+class _Unnamed:
+    """Columns without a name: a first one that counts the rows is no loss."""
+
+    def __init__(self):
+        self.places: list[int] = []
+        self._filled: set[int] = set()
+        self._last, self._counts = -1, True
+
+    def note(self, cells: Sequence[Any]) -> None:
+        for place in self.places:
+            text = _text(cells[place]) if place < len(cells) else ""
+            if not text:
+                continue
+            self._filled.add(place)
+            if place == 0 and self._counts:
+                number = int(text) if text.isdecimal() and len(text) < 10 else -1
+                self._counts = number > self._last
+                self._last = number
+
+    @property
+    def filled(self) -> list[int]:
+        """Places of those that hold cells, from 0."""
+        return sorted(self._filled - ({0} if self._counts else set()))
 
 
 def _columns(

@@ -15,6 +15,7 @@ MAX_BYTES = 1 << 30  # size of the file
 MAX_UNPACKED = 512 << 20  # bytes that a zip's members or Parquet's columns claim
 MAX_CELLS = 10_000_000  # 400,000 rows of 25 columns, some 10 s to read
 _ROW = 10  # cells that each row counts for at least: empty rows take memory too
+MAX_EMPTY = 200_000  # rows of empty cells; a program may leave a million of them
 _KINDS = {".csv": "CSV", ".parquet": "Parquet", ".xlsx": "Excel", ".json": "COCO"}
 
 
@@ -45,14 +46,22 @@ def lines_within_limits(
     Raises:
         UnreadableTable: the file can't be read or is over a limit.
     """
-    cells = 0
+    cells = empty = 0
     try:
         _check_claims(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl's quote cells
             for line in reader(path):
-                width = len(line.cells if isinstance(line, Noted) else line)
-                cells += max(width, _ROW)
+                found = line.cells if isinstance(line, Noted) else line
+                cells += max(len(found), _ROW)
+                empty += not any(
+                    cell is not None and str(cell).strip() for cell in found
+                )
+                if empty > MAX_EMPTY:
+                    raise UnreadableTable(
+                        f"holds over {MAX_EMPTY:,} empty rows; remove them: save the "
+                        "filled ones alone"
+                    )
                 if cells > MAX_CELLS:
                     raise UnreadableTable(
                         f"holds over {MAX_CELLS:,} cells; remove empty rows and "

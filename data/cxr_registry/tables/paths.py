@@ -145,7 +145,7 @@ class Paths:
 
 
 def _bare(name: str) -> str:
-    return unicodedata.normalize("NFC", " ".join(name.split())).casefold()
+    return unicodedata.normalize("NFC", "".join(name.split())).casefold()
 
 
 def _difference(cell: str, found: str) -> str:

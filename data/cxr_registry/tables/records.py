@@ -213,7 +213,9 @@ def scan_registry(
     boxed = {
         row: {box.site for box in row_boxes} for row, row_boxes in boxes.by_row.items()
     }
-    reader.compare_rows(lines, patient_of, days, boxed)
+    unread = columns.unread(table, findings)
+    reader.compare_texts(lines, unread)
+    reader.compare_rows(lines, patient_of, days, boxed, unread)
     studies = [
         _study(
             reader,

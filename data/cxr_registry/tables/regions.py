@@ -17,6 +17,12 @@ _SMALLEST = 1.0  # pixel; a smaller side is a share of the image's
 _ROUNDED = 2.0  # pixels of the smaller copy by which rounding may change its sides
 _SAME_BOX = 0.8  # overlap from which two boxes are one; two lesions never have it
 _SIZES = {"w", "h", "width", "height"}  # columns that make x and y a corner
+_PERCENT = 100.0  # the largest coordinate of boxes that are given in percent
+_PERCENT_SIDE = 5 * _PERCENT  # pixels of an image on which all boxes could not be so
+_SURE_SIDE = 11 * _PERCENT  # and of one on which not a single one could
+_PERCENT_BOXES = 3  # boxes from which on all of them tell
+_COPY_BOXES = 20  # boxes from which on one may tell that all lie in a quarter
+_WHOLE_AREA = 0.95  # share of the image from which a box says nothing of a place
 _MOST_TURNED = 0.1  # share of boxes whose second corner lies before the first
 
 _NO_NUMBERS = "its coordinates are not numbers; write them with a decimal point"
@@ -32,6 +38,15 @@ _OTHER_SHAPE = (
     "its image has other proportions than image_width and image_height say: the box "
     "was drawn on another image, or a turned or cut one; draw it on this one"
 )
+_AS_PERCENT = (
+    "its coordinates are below 100 on a film of {} pixels, as percent are; give stored "
+    "pixels"
+)
+_IN_QUARTER = (
+    "lies in the upper left quarter, as all {} boxes of the table do: are they of a "
+    "smaller copy? Give image_width and image_height of it, or stored pixels"
+)
+_WHOLE = "is the whole image, which no lesion is; draw the lesion, or remove the row"
 _NO_SIZE = "image_width and image_height must be numbers of pixels, or both empty"
 
 
@@ -43,6 +58,14 @@ class Region(NamedTuple):
     y0: float
     x1: float
     y1: float
+
+
+class _Place(NamedTuple):
+    """Where the table puts a box on its stored image."""
+
+    row: int  # of the regions table
+    corner: tuple[float, float]  # x, y of the farther corner, or of a point
+    shape: tuple[int, int]  # rows, columns of the image
 
 
 class Regions(NamedTuple):
@@ -81,6 +104,7 @@ def read_regions(
     _check_corners(table, problems)
     boxes_of: dict[int, list[tuple[int, Region]]] = {}
     scaled: dict[int, None] = {}
+    placed: list[_Place] = []
     shapes = _Shapes(studies.name, problems)
     for row, cells in table.numbered():
         path = images.find(cells["image"])
@@ -102,7 +126,11 @@ def read_regions(
             problems.add(table.name, row, text, check=check)
         elif study and shape and region.site in sites:
             boxes_of.setdefault(study, []).append((row, region))
-            scaled |= {study: None} if _scales(cells, shape) != (1, 1) else {}
+            if _scales(cells, shape) != (1, 1):
+                scaled[study] = None
+            else:
+                placed.append(_Place(row, _farthest(cells), shape))
+    _check_scale(placed, table.name, problems)
     by_row = {
         study: _distinct(boxes, table.name, problems)
         for study, boxes in boxes_of.items()
@@ -143,6 +171,37 @@ def _check_corners(table: formats.Table, problems: checks.Problems) -> None:
         problems.add(table.name, None, text, check="columns")
 
 
+def _farthest(cells: Mapping[str, str]) -> tuple[float, float]:
+    """x, y of a box's second corner, or of a point."""
+    x, y = ("x1", "y1") if cells.get("x0") else ("x", "y")
+    return float(cells[x]), float(cells[y])
+
+
+def _check_scale(
+    places: Sequence[_Place], file: str, problems: checks.Problems
+) -> None:
+    """Reports boxes in percent, and boxes that all lie in a corner of their films.
+
+    The corner of a film is air beside the shoulder: a lesion within a tenth of its
+    sides is none, and of many some lie on the other side of the patient.
+    """
+    are_small = len(places) >= _PERCENT_BOXES and all(
+        max(place.corner) <= _PERCENT and min(place.shape) >= _PERCENT_SIDE
+        for place in places
+    )
+    in_quarter = len(places) >= _COPY_BOXES and all(
+        2 * place.corner[0] <= place.shape[1] and 2 * place.corner[1] <= place.shape[0]
+        for place in places
+    )
+    for place in places:
+        text = _IN_QUARTER.format(len(places)) if in_quarter else ""
+        is_large = min(place.shape) >= _SURE_SIDE
+        if max(place.corner) <= _PERCENT and (is_large or are_small):
+            text = _AS_PERCENT.format(min(place.shape))
+        if text:
+            problems.add(file, place.row, text, check="box_scale")
+
+
 def _checked(
     cells: Mapping[str, str], shape: tuple[int, int] | None, point_radius: float
 ) -> tuple[Region | None, str]:
@@ -163,7 +222,12 @@ def _checked(
     site, x0, y0, x1, y1 = region
     if (across, down) != (1, 1):
         region = Region(site, x0 * across, y0 * down, x1 * across, y1 * down)
-    return _clip(region, shape or _UNBOUNDED, is_point=is_point), _OUTSIDE
+    clipped = _clip(region, shape or _UNBOUNDED, is_point=is_point)
+    if clipped and shape and not is_point:
+        area = (clipped.x1 - clipped.x0) * (clipped.y1 - clipped.y0)
+        if area >= _WHOLE_AREA * shape[0] * shape[1]:
+            return None, _WHOLE
+    return clipped, _OUTSIDE
 
 
 def _scales(

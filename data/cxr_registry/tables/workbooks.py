@@ -25,6 +25,8 @@ _FORMULA = re.compile(
     rb"<(?:\w+:)?c\b([^>]*)>\s*<(?:\w+:)?f\b(?:[^>]*/>|[^>]*>[^<]*</(?:\w+:)?f>)\s*"
     rb"(<(?:\w+:)?v\b(?:[^>]*/>|[^>]*>([^<]*)</(?:\w+:)?v>))?"
 )
+_COLUMN = re.compile(rb"<(?:\w+:)?col\b([^>]*)>")
+_FLAT = re.compile(r"0(?:\.0*)?")  # the height or width of what can't be seen
 _ROW = re.compile(rb"<(?:\w+:)?row\b([^>]*)>")
 _MERGED = re.compile(
     rb"<(?:\w+:)?mergeCell\b[^>]*\bref=[\"']([A-Z]+)(\d+):([A-Z]+)(\d+)[\"']"
@@ -44,6 +46,7 @@ class _Facts(NamedTuple):
 
     uncalculated: dict[int, set[int]]  # row -> columns of formulas without a value
     hidden: set[int]  # rows
+    hidden_columns: list[tuple[int, int]]  # first, last
     tall: dict[int, list[tuple[int, int]]]  # first row -> column, last row
     wide: list[tuple[int, int, int]]  # merged over columns: row, first, last column
 
@@ -69,11 +72,13 @@ def lines(path: Path) -> Iterator[Sequence[Any] | Noted]:
     if others:
         text = f"{others} more sheets hold cells; keep one, or name it {path.stem}"
         yield Noted(fault=text, is_row=False)
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    with contextlib.closing(book):
-        cells = book[sheet.name]
-        cells.reset_dimensions()  # some programs state too few rows
-        yield from _with_notes(cells.iter_rows(values_only=True), facts)
+    # openpyxl leaves a file open that it can't read, if it has opened it itself
+    with path.open("rb") as stream:
+        book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
+        with contextlib.closing(book):
+            cells = book[sheet.name]
+            cells.reset_dimensions()  # some programs state too few rows
+            yield from _with_notes(cells.iter_rows(values_only=True), facts)
 
 
 def unescape(text: str) -> str:
@@ -94,6 +99,17 @@ def _with_notes(
         text = "the header has merged cells; unmerge them, one name a column"
         yield Noted(fault=text, is_row=False)
     yield _unescaped(header)
+    unseen = [
+        place
+        for place in sorted(named)
+        if any(first <= place <= last for first, last in facts.hidden_columns)
+    ]
+    if unseen:
+        text = (
+            f"columns {', '.join(map(str, unseen))} are hidden: nobody sees what is "
+            "read of them; show them, or delete them"
+        )
+        yield Noted(fault=text, check="hidden_column", is_row=False)
     wide = {
         row for row, first, last in facts.wide if named & set(range(first, last + 1))
     }
@@ -194,18 +210,27 @@ def _is_stale(book: str) -> bool:
 
 def _scan(archive: zipfile.ZipFile, file: str, is_stale: bool) -> _Facts:
     """What a sheet's XML says of formulas, hidden rows and merged cells."""
-    facts = _Facts({}, set(), {}, [])
+    facts = _Facts({}, set(), [], {}, [])
     with archive.open(file) as stream:
         for part in _parts(stream):
             _note_formulas(part, facts, is_stale)
             for match in _ROW.finditer(part):
                 tag = match[1].decode("latin-1")
-                is_flat = re.fullmatch(r"0(?:\.0*)?", _attribute(tag, "ht"))
-                if is_flat or _attribute(tag, "hidden") in ("1", "true"):
+                if _is_hidden(tag, "ht"):
                     facts.hidden.add(int(_attribute(tag, "r") or 0))
+            for match in _COLUMN.finditer(part):
+                tag = match[1].decode("latin-1")
+                if _is_hidden(tag, "width"):
+                    first, last = _attribute(tag, "min"), _attribute(tag, "max")
+                    facts.hidden_columns.append((int(first or 0), int(last or 0)))
             for match in _MERGED.finditer(part):
                 _note_merged(match, facts)
     return facts
+
+
+def _is_hidden(tag: str, size: str) -> bool:
+    is_flat = _FLAT.fullmatch(_attribute(tag, size))
+    return bool(is_flat) or _attribute(tag, "hidden") in ("1", "true")
 
 
 def _note_formulas(part: bytes, facts: _Facts, is_stale: bool) -> None:
