@@ -116,17 +116,14 @@ def check_fields(config: Any) -> None:
 
 
 def check_divisible(config: Any, topology: devices.Topology | None = None) -> None:
-    """Raises ValueError for batches that don't split evenly over the devices, all
+    """Raises ValueError for batches that don't split evenly over hosts and devices, all
     there are or a topology's, and there into micro-batches."""
     accumulate = config.batch.accumulate
-    number_of_hosts = topology.hosts if topology else hosts.count()
-    for name in pipeline.STREAMS if accumulate > 1 else ():
-        if config.batch[name] % (number_of_hosts * accumulate):
-            raise ValueError(
-                f"batch.{name}={config.batch[name]} is not a multiple of the "
-                f"{number_of_hosts} hosts times batch.accumulate={accumulate}: every "
-                "micro-batch has the same mix of images"
-            )
+    pipeline.check_shares(
+        {name: config.batch[name] for name in pipeline.STREAMS},
+        topology.hosts if topology else hosts.count(),
+        accumulate=accumulate,
+    )
     labelled = config.batch.region + config.batch.negative
     devices.check_divisible(
         {
