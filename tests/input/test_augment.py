@@ -228,7 +228,7 @@ def test_normal_numbers_are_quantiles_of_the_generators_bits(seed, height, width
     for number in range(height * width):
         bits = int(words[number // 4]) >> 16 * (number % 4) & 0xFFFF
         expected = normal.inv_cdf((bits + 0.5) / 2**16)
-        np.testing.assert_allclose(got.flat[number], expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(got.flat[number], expected, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (0.4, 0.03), (-2.0, 0.5)])
