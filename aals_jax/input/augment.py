@@ -234,7 +234,7 @@ def normal_numbers(
 
     The bits choose one of 65,536 intervals that a normal number falls into equally
     often, and give the quantile in its middle; the largest is 4.3 deviations from the
-    mean. They take a fifth of the time of `rng.standard_normal` (docs/speed.md).
+    mean. They take a sixth of the time of `rng.standard_normal` (docs/speed.md).
 
     Args:
       rng: of a bit generator of 64 bits, as all of NumPy's but MT19937.
