@@ -1,7 +1,7 @@
 """A Slurm of this machine alone: jobs with two tasks, arrays, time limits, preemption.
 
     apt-get install slurm-wlm munge
-    python benchmarks/slurm.py [--only WORDS] [--steps 1200] [--keep DIR]
+    python benchmarks/slurm.py [--only WORDS] [--steps 1200] [--minutes 3] [--keep DIR]
 
 Starts munged, slurmctld and slurmd in a folder of their own, on loopback, and ends them
 again; needs root, as slurmd does. The jobs are the files of docs/slurm. Each line is a
@@ -172,6 +172,7 @@ class Stage:
     slurm: Cluster
     flags: list[str]
     long: dict[str, int]  # steps of both stages, more than a time limit leaves
+    minutes: int  # that limit
 
     def train(self, name: str, *more: str, options: Sequence[str] = ()) -> str:
         """The number of a job of two tasks that trains in the folder `name`."""
@@ -209,10 +210,10 @@ def preempted(stage: Stage) -> str:
 
 
 def time_over(stage: Stage) -> str:
-    """A limit of three minutes, of which the signal leaves one or two for work."""
+    """The signal comes one to two minutes before the limit."""
     long = [f"--config.{name}.steps={steps}" for name, steps in stage.long.items()]
     stage.undisturbed("long", *long)
-    job = stage.train("timed", *long, options=["--time=3"])
+    job = stage.train("timed", *long, options=[f"--time={stage.minutes}"])
     return stage.ended(job, "timed", "long")
 
 
@@ -236,6 +237,7 @@ def main() -> None:
         default=1200,
         help="of stage 1 in the scene of a time limit; fewer on a slow machine",
     )
+    parser.add_argument("--minutes", type=int, default=3, help="that limit")
     parser.add_argument("--keep", type=Path, help="work here and leave everything")
     options = parser.parse_args()
     base = options.keep or Path(tempfile.mkdtemp(prefix="slurm-"))
@@ -247,7 +249,7 @@ def main() -> None:
             name = play.__name__.replace("_", " ")
             if options.only in name:
                 long = {"pretrain": options.steps, "distill": options.steps // 3}
-                text = play(Stage(base, slurm, flags, long))
+                text = play(Stage(base, slurm, flags, long, options.minutes))
                 print(f"| {name} | {text} |", flush=True)
     if not options.keep:
         shutil.rmtree(base)
