@@ -203,7 +203,7 @@ def print_stages(dataset: Dataset, repeats: int) -> None:
     table = stream_tables(dataset)["region"]
     place = table.split[0], table.position[0]
     record = dataset.read(*place)
-    rng = np.random.default_rng(0)
+    rng = np.random.Generator(np.random.Philox(0))  # Grain's
     matrix = augment.sample_geometry(rng, RANGES, side=dataset.side)
     maps: Any = {"side": dataset.side, "map_side": dataset.side // views.MAP_STRIDE}
     image = views.to_float(record.image)
@@ -216,6 +216,9 @@ def print_stages(dataset: Dataset, repeats: int) -> None:
         "warp": functools.partial(augment.warp, image, matrix),
         "photometry": functools.partial(augment.photometry, image, rng, RANGES),
         "of it normal numbers": functools.partial(
+            augment.normal_numbers, rng, image.shape, mean=0.0, deviation=0.03
+        ),
+        "NumPy's normal numbers, in their place": functools.partial(
             rng.standard_normal, image.shape, dtype=np.float32
         ),
         "film's map": functools.partial(

@@ -2,9 +2,11 @@
 
     python benchmarks/kill_test.py [--signal KILL] [--rounds 4] [--seed 0] [--keep DIR]
     python benchmarks/kill_test.py --signal TERM
+    python benchmarks/kill_test.py --rounds 20 --phases training [--slow 10]
 
 One undisturbed run is the reference. Each round starts afresh (its own phantom, dataset
-and workdir) and gets the signal once in each phase, at a random moment; SIGKILL goes to
+and workdir) and gets the signal once in each phase, at a random moment; with `--phases
+training` in those from stage 1 on alone, with the reference's dataset. SIGKILL goes to
 all its processes, and after SIGTERM it has to end with code 75 within 30 s. Then it is
 left to finish. result.json must equal the reference's but for the commit, and every
 leaf of the kept states of both stages bit for bit.
@@ -37,6 +39,7 @@ PHASES = {  # a phase begins with the log line that holds its words
     "stage 2": "stage 2: distillation",
     "evaluation": "measuring",
 }
+TRAINING = ("stage 1", "stage 2", "evaluation")
 LONGEST = {"phantom": 2, "build": 5, "stage 1": 4, "stage 2": 4, "evaluation": 1.5}  # s
 SETTINGS = {
     "phantom.images": 120,
@@ -57,8 +60,8 @@ SETTINGS = {
 }
 
 
-def start(folder: Path) -> processes.Process:
-    fields = SETTINGS | {"data.dir": folder / "datasets"}
+def start(folder: Path, data: Path) -> processes.Process:
+    fields = SETTINGS | {"data.dir": data}
     command = [
         str(ROOT / "launch.py"),
         f"--config={ROOT / 'configs/clavicle.py'}",
@@ -69,11 +72,11 @@ def start(folder: Path) -> processes.Process:
 
 
 def stop_in(
-    folder: Path, phase: str, delay: float, number: signal.Signals
+    folder: Path, data: Path, phase: str, delay: float, number: signal.Signals
 ) -> str | None:
     """Sends a signal `delay` seconds into a phase; returns the last line that the run
     wrote, or None where it ended before."""
-    process = start(folder)
+    process = start(folder, data)
     if not process.wait_for(PHASES[phase]):
         return None
     time.sleep(delay)
@@ -87,8 +90,8 @@ def stop_in(
     return " ".join(process.lines[-1].split())
 
 
-def finish(folder: Path) -> None:
-    process = start(folder)
+def finish(folder: Path, data: Path) -> None:
+    process = start(folder, data)
     if process.end():
         raise RuntimeError(f"the run failed:\n{process.log}")
 
@@ -128,6 +131,10 @@ def compare(folder: Path, reference: Path) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--signal", choices=("KILL", "TERM"), default="KILL")
+    parser.add_argument("--phases", choices=("all", "training"), default="all")
+    parser.add_argument(
+        "--slow", type=float, default=1.0, help="times as long as on two quiet cores"
+    )
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="work here and leave everything")
@@ -137,17 +144,18 @@ def main() -> None:
     base = options.keep or Path(tempfile.mkdtemp(prefix="kill-test-"))
     reference = base / "reference"
     reference.mkdir(parents=True)
-    finish(reference)
+    finish(reference, reference / "datasets")
     kills, failures = 0, 0
     for number in range(options.rounds):
         folder = base / f"round{number}"
         folder.mkdir()
-        for phase in PHASES:
-            delay = rng.uniform(0.0, LONGEST[phase])
-            line = stop_in(folder, phase, delay, number_of_signal)
+        data = (folder if options.phases == "all" else reference) / "datasets"
+        for phase in PHASES if options.phases == "all" else TRAINING:
+            delay = options.slow * rng.uniform(0.0, LONGEST[phase])
+            line = stop_in(folder, data, phase, delay, number_of_signal)
             kills += line is not None
             print(f"round {number}: {phase}: {line or 'ended before'}", flush=True)
-        finish(folder)
+        finish(folder, data)
         differences = compare(folder, reference)
         failures += bool(differences)
         print(f"round {number}: {differences or 'equal, bit for bit'}", flush=True)

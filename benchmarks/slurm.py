@@ -1,7 +1,7 @@
 """A Slurm of this machine alone: jobs with two tasks, arrays, time limits, preemption.
 
     apt-get install slurm-wlm munge
-    python benchmarks/slurm.py [--only WORDS] [--keep DIR]
+    python benchmarks/slurm.py [--only WORDS] [--steps 1200] [--minutes 3] [--keep DIR]
 
 Starts munged, slurmctld and slurmd in a folder of their own, on loopback, and ends them
 again; needs root, as slurmd does. The jobs are the files of docs/slurm. Each line is a
@@ -171,6 +171,8 @@ class Stage:
     base: Path
     slurm: Cluster
     flags: list[str]
+    long: dict[str, int]  # steps of both stages, more than a time limit leaves
+    minutes: int  # that limit
 
     def train(self, name: str, *more: str, options: Sequence[str] = ()) -> str:
         """The number of a job of two tasks that trains in the folder `name`."""
@@ -208,10 +210,10 @@ def preempted(stage: Stage) -> str:
 
 
 def time_over(stage: Stage) -> str:
-    """A limit of two minutes, of which the signal leaves one for work."""
-    long = ("--config.pretrain.steps=1200", "--config.distill.steps=400")
+    """The signal comes one to two minutes before the limit."""
+    long = [f"--config.{name}.steps={steps}" for name, steps in stage.long.items()]
     stage.undisturbed("long", *long)
-    job = stage.train("timed", *long, options=["--time=2"])
+    job = stage.train("timed", *long, options=[f"--time={stage.minutes}"])
     return stage.ended(job, "timed", "long")
 
 
@@ -229,6 +231,13 @@ SCENES = (two_tasks_of_srun, preempted, time_over, array_of_four_trials)
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", default="", help="scenes with these words alone")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=1200,
+        help="of stage 1 in the scene of a time limit; fewer on a slow machine",
+    )
+    parser.add_argument("--minutes", type=int, default=3, help="that limit")
     parser.add_argument("--keep", type=Path, help="work here and leave everything")
     options = parser.parse_args()
     base = options.keep or Path(tempfile.mkdtemp(prefix="slurm-"))
@@ -239,7 +248,8 @@ def main() -> None:
         for play in SCENES:
             name = play.__name__.replace("_", " ")
             if options.only in name:
-                text = play(Stage(base, slurm, flags))
+                long = {"pretrain": options.steps, "distill": options.steps // 3}
+                text = play(Stage(base, slurm, flags, long, options.minutes))
                 print(f"| {name} | {text} |", flush=True)
     if not options.keep:
         shutil.rmtree(base)

@@ -63,6 +63,7 @@ class Command:
         self.required = tuple(required)
         self.alone = tuple(alone)
         self.on_failure: Callable[[str], None] = lambda text: None
+        self.end: Callable[[int], NoReturn] = sys.exit  # with an exit code, not 0
         self._held = contextlib.ExitStack()
         self.values = flags.FlagValues()
         self.groups: list[Group] = []
@@ -106,7 +107,7 @@ class Command:
         hosts.join(joining)
         hosts.announce(joining)
         stopping.start()
-        self.on_failure = stopping.fail
+        self.on_failure, self.end = stopping.fail, stopping.end
 
     def own(self, folder: Path, *, private: bool = False) -> None:
         """Takes the folder that the mode writes into, until the mode ends.
@@ -408,6 +409,7 @@ def _call(module: Any) -> None:
         else:
             log.error("%s", text)
             module.COMMAND.on_failure(text)
-        sys.exit(code)
+        module.COMMAND.release()
+        module.COMMAND.end(code)
     finally:
         module.COMMAND.release()

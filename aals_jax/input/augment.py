@@ -6,9 +6,11 @@ image is sampled, a box drawn and the film's edge found by the same matrix.
 """
 
 import dataclasses
+import functools
 
 import cv2
 import numpy as np
+from scipy import special
 
 _HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 
@@ -213,18 +215,47 @@ def photometry(
     contrast = np.exp(rng.uniform(-1, 1) * np.log1p(ranges.contrast))
     shift = rng.uniform(-1, 1) * ranges.intensity
     noise = rng.uniform(0, 1) * ranges.noise
-    mean = float(image.mean())
+    added = (1.0 - contrast) * float(image.mean()) + shift
     # in place: a new array for each step costs as much as the step
-    changed = image - np.float32(mean)
-    changed *= np.float32(contrast)
-    changed += np.float32(mean + shift)
+    changed = image * np.float32(contrast)
     if noise:
-        normal = rng.standard_normal(image.shape, dtype=np.float32)
-        normal *= np.float32(noise)
-        changed += normal
+        changed += normal_numbers(rng, changed.shape, mean=added, deviation=noise)
+    else:
+        changed += np.float32(added)
     if ranges.erase:
         changed[_rectangle(rng, changed.shape, ranges.erase)] = changed.mean()
     return np.clip(changed, 0.0, 1.0, out=changed)
+
+
+def normal_numbers(
+    rng: np.random.Generator, shape: tuple[int, int], *, mean: float, deviation: float
+) -> np.ndarray:
+    """Independent normal numbers, looked up by 16 random bits each.
+
+    The bits choose one of 65,536 intervals that a normal number falls into equally
+    often, and give the quantile in its middle; the largest is 4.3 deviations from the
+    mean. They take a sixth of the time of `rng.standard_normal` (docs/speed.md).
+
+    Args:
+      rng: of a bit generator of 64 bits, as all of NumPy's but MT19937.
+      shape: (H, W) of the result.
+      mean: of the numbers.
+      deviation: their standard deviation, >= 0.
+
+    Returns:
+      f32[H, W]
+    """
+    count = shape[0] * shape[1]
+    words = rng.bit_generator.random_raw(-(-count // 4))
+    bits = words.view(np.uint16)[:count].reshape(shape)
+    return cv2.LUT(bits, _quantiles() * np.float32(deviation) + np.float32(mean))
+
+
+@functools.cache
+def _quantiles() -> np.ndarray:
+    """f32[65536], ascending, with mean 0 and variance 0.99998."""
+    count = 2**16
+    return special.ndtri((np.arange(count) + 0.5) / count).astype(np.float32)
 
 
 def _rectangle(

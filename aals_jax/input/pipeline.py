@@ -61,16 +61,13 @@ def batches(
     Raises:
       ValueError: a count is not a multiple of the hosts.
     """
+    check_shares({name: counts[name] for name in streams}, hosts)
     cv2.setNumThreads(1)  # the threads are Grain's
     memory.keep()  # batches are of one size: a third less CPU time
     shares = []
     for number, name in enumerate(STREAMS):
         if name not in streams:
             continue
-        if counts[name] % hosts:
-            raise ValueError(
-                f"batch.{name}={counts[name]} is not a multiple of the {hosts} hosts"
-            )
         make = makers[name]
         stream_seed = int(np.random.SeedSequence([*seed, number]).generate_state(1)[0])
         stream = (
@@ -85,6 +82,27 @@ def batches(
     joined = grain.experimental.ZipMapDataset(shares)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4)
     return iter(joined.map(_to_batch)[start_step:].to_iter_dataset(options))
+
+
+def check_shares(counts: Mapping[str, int], hosts: int, *, accumulate: int = 1) -> None:
+    """Raises one ValueError for all streams that hosts can't share evenly.
+
+    Args:
+      counts: images of each stream in a batch, over all hosts.
+      hosts: that share them.
+      accumulate: micro-batches into which each host's share is split.
+    """
+    times = f" times batch.accumulate={accumulate}" if accumulate > 1 else ""
+    uneven = [
+        f"batch.{name}={count} is not a multiple of the {hosts} hosts{times}"
+        for name, count in counts.items()
+        if count % (hosts * accumulate)
+    ]
+    if uneven:
+        whose = "micro-batch" if accumulate > 1 else "host's share"
+        raise ValueError(
+            f"{'; '.join(uneven)}: every {whose} has the same mix of images"
+        )
 
 
 def _to_batch(parts: Sequence[Any]) -> Batch:

@@ -19,7 +19,7 @@ from flax import linen as nn
 
 from aals_jax.models import detector
 from aals_jax.models.convolution import Conv
-from aals_jax.models.norm import BatchNorm
+from aals_jax.models.norm import norms
 from aals_jax.models.parts import BACKBONE, STEM, Frozen, rematerialised
 from aals_jax.models.pooling import max_pool
 
@@ -127,14 +127,9 @@ class DenseNet(nn.Module):
             kernel_init=nn.initializers.he_normal(),
         )
 
-        def norm_of(part: int) -> Any:
-            return partial(
-                BatchNorm,
-                use_running_average=not train or self.frozen.keeps_statistics(part),
-                dtype=self.dtype,
-                axis_name=self.axis_name,
-            )
-
+        norm_of = norms(
+            self.frozen, train=train, dtype=self.dtype, axis_name=self.axis_name
+        )
         remat = self.remat and train
         make_layer: Any = rematerialised(DenseLayer) if remat else DenseLayer
         make_transition: Any = rematerialised(Transition) if remat else Transition

@@ -6,6 +6,7 @@ the same formulas takes more passes, and memory is what a CPU waits for.
 Reference: Ioffe and Szegedy, Batch Normalization, ICML 2015.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from flax import linen as nn
 from jax import lax
 
 from aals_jax.models import varying
+from aals_jax.models.parts import Frozen
 
 
 class BatchNorm(nn.Module):
@@ -57,6 +59,22 @@ class BatchNorm(nn.Module):
             mean.value = share * mean.value + (1 - share) * batch_mean
             var.value = share * var.value + (1 - share) * batch_var
         return y
+
+
+def norms(frozen: Frozen, *, train: bool, **options: Any) -> Callable[[int], Any]:
+    """Part of a net -> what makes its BatchNorm, see `parts`.
+
+    Args:
+      frozen: which parts keep their running statistics in training.
+      train: normalise by the batch's statistics in all other parts.
+      options: further fields of BatchNorm.
+    """
+
+    def of_part(part: int) -> Any:
+        running = not train or frozen.keeps_statistics(part)
+        return partial(BatchNorm, use_running_average=running, **options)
+
+    return of_part
 
 
 def normalise(

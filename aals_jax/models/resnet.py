@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from aals_jax.models.convolution import Conv
-from aals_jax.models.norm import BatchNorm
+from aals_jax.models.norm import norms
 from aals_jax.models.parts import STEM, Frozen, rematerialised
 from aals_jax.models.pooling import max_pool
 
@@ -95,14 +95,9 @@ class ResNet(nn.Module):
             kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
         )
 
-        def norm_of(part: int) -> Any:
-            return partial(
-                BatchNorm,
-                use_running_average=not train or self.frozen.keeps_statistics(part),
-                dtype=self.dtype,
-                axis_name=self.axis_name,
-            )
-
+        norm_of = norms(
+            self.frozen, train=train, dtype=self.dtype, axis_name=self.axis_name
+        )
         x = conv(self.width, (7, 7), strides=2, padding=3, name="conv1")(x)
         x = max_pool(norm_of(STEM)(name="bn1")(x), relu=True)
         block = rematerialised(Block) if self.remat and train else Block

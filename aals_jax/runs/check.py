@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from aals_jax import types
@@ -118,30 +119,40 @@ def check_fields(config: Any) -> None:
 
 
 def check_divisible(config: Any, topology: devices.Topology | None = None) -> None:
-    """Raises ValueError for batches that don't split evenly over the devices, all
-    there are or a topology's, and there into micro-batches."""
+    """Raises one ValueError for all batches that don't split evenly over hosts and over
+    devices, all there are or a topology's, and there into micro-batches."""
     accumulate = config.batch.accumulate
-    number_of_hosts = topology.hosts if topology else hosts.count()
-    for name in pipeline.STREAMS if accumulate > 1 else ():
-        if config.batch[name] % (number_of_hosts * accumulate):
-            raise ValueError(
-                f"batch.{name}={config.batch[name]} is not a multiple of the "
-                f"{number_of_hosts} hosts times batch.accumulate={accumulate}: every "
-                "micro-batch has the same mix of images"
-            )
     labelled = config.batch.region + config.batch.negative
-    devices.check_divisible(
-        {
-            "batch.region + batch.negative": labelled,
-            "batch.image_level": config.batch.image_level,
-        },
-        topology.count if topology else devices.device_count(),
-        accumulate=accumulate,
+    checks = (
+        partial(
+            pipeline.check_shares,
+            {name: config.batch[name] for name in pipeline.STREAMS},
+            topology.hosts if topology else hosts.count(),
+            accumulate=accumulate,
+        ),
+        partial(
+            devices.check_divisible,
+            {
+                "batch.region + batch.negative": labelled,
+                "batch.image_level": config.batch.image_level,
+            },
+            topology.count if topology else devices.device_count(),
+            accumulate=accumulate,
+        ),
+        partial(
+            devices.check_divisible,
+            {"evaluation.batch_size": config.evaluation.batch_size},
+            len(topology.of_one_host) if topology else devices.local_device_count(),
+        ),
     )
-    devices.check_divisible(
-        {"evaluation.batch_size": config.evaluation.batch_size},
-        len(topology.of_one_host) if topology else devices.local_device_count(),
-    )
+    problems = []
+    for check in checks:
+        try:
+            check()
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(problems))
 
 
 def _cell_problems(config: Any) -> Iterator[str]:

@@ -16,7 +16,8 @@ from aals_jax.runtime import weights
 # Version of the computation. Raise it whenever the same config gives other bytes, such
 # as other last bits of the initial weights: no run is then continued in a workdir that
 # another version began. 2: see runtime.devices.jit_for_one_call. 3: the faster step.
-VERSION = 3
+# 4: augmentation's noise by `augment.normal_numbers`.
+VERSION = 4
 
 # Fields that say where and how fast, not what: they may differ between two calls.
 MACHINE_FIELDS = (

@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from aals_jax.input import pipeline
 from aals_jax.report import plan as page
 from aals_jax.runs import check, identity
 from aals_jax.runs.lowering import Lowering, images_of, make_stages
@@ -60,7 +59,6 @@ def plan(config: Any, names: list[str], options: Options) -> dict[str, Any]:
     for topology in topologies:
         try:
             check.check_divisible(config, topology)
-            _check_hosts(config, topology)
         except ValueError as error:
             if len(topologies) == 1:
                 raise
@@ -79,15 +77,6 @@ def plan(config: Any, names: list[str], options: Options) -> dict[str, Any]:
         "versions": provenance.versions_of(COMPILERS),
         "topologies": planned,
     }
-
-
-def _check_hosts(config: Any, topology: Topology) -> None:
-    for name in pipeline.STREAMS:
-        count = config.batch[name]
-        if count % topology.hosts:
-            raise ValueError(
-                f"batch.{name}={count} is not a multiple of the {topology.hosts} hosts"
-            )
 
 
 def _head(topology: Topology) -> dict[str, Any]:

@@ -143,14 +143,37 @@ def _launcher(environ: Mapping[str, str]) -> Any:
     return None
 
 
+# Launchers whose variables don't say where process 0 is: their number of tasks, the
+# variable of a task's own number, and what started it. Open MPI 5 is no ORTE any more,
+# by which JAX knows it.
+_UNKNOWN = {
+    "OMPI_COMM_WORLD_SIZE": ("OMPI_COMM_WORLD_RANK", "Open MPI"),
+    "PMI_SIZE": ("PMI_RANK", "MPI"),
+    "MV2_COMM_WORLD_SIZE": ("MV2_COMM_WORLD_RANK", "MVAPICH"),
+    "WORLD_SIZE": ("RANK", "torchrun"),
+}
+
+
 def _refuse_tasks_without_launcher(environ: Mapping[str, str]) -> None:
-    tasks = environ.get("SLURM_NTASKS", "1")
-    if tasks.isdigit() and int(tasks) > 1 and "SLURM_STEP_NODELIST" not in environ:
+    def several(variable: str) -> bool:
+        tasks = environ.get(variable, "1")
+        return tasks.isdigit() and int(tasks) > 1
+
+    if several("SLURM_NTASKS") and "SLURM_STEP_NODELIST" not in environ:
         raise ValueError(
-            f"Slurm gives this job {tasks} tasks, and this process was not started by "
-            "srun: put srun before the command to train on all of them, or give "
-            "--num_hosts=1 to train alone"
+            f"Slurm gives this job {environ['SLURM_NTASKS']} tasks, and this process "
+            "was not started by srun: put srun before the command to train on all of "
+            "them, or give --num_hosts=1 to train alone"
         )
+    for variable, (rank, name) in _UNKNOWN.items():
+        if several(variable):
+            tasks = environ[variable]
+            raise ValueError(
+                f"{name} started {tasks} tasks ({variable}={tasks}), whose variables "
+                "don't say where they meet: give each --coordinator=HOST:PORT of task "
+                f"0, --num_hosts={tasks} and --host={environ.get(rank, 'I')} (its "
+                f"{rank}), or --num_hosts=1 to train alone"
+            )
 
 
 def _own_device(environ: Mapping[str, str], local: int | None) -> int | None:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import NoReturn
 
 from aals_jax.runtime import hosts, log
 
@@ -106,7 +107,7 @@ class _Watch:
 
     def _on_signal(self, received: signal.Signals) -> None:
         if self._requested and received == signal.SIGINT:
-            _exit(128 + signal.SIGINT)
+            end(128 + signal.SIGINT)
         if self._requested:
             return
         log.warning("%s: the run ends, and saves what it has", received.name)
@@ -118,7 +119,7 @@ class _Watch:
         failure = hosts.seen("stopping/failure")
         if failure is not None:
             log.error("%s; this host ends too", failure)
-            _exit(1)
+            end(1)
         if not self._requested and (request := hosts.seen("stopping/request")):
             log.warning("%s: the run ends, and saves what it has", request)
             self._request()
@@ -136,7 +137,7 @@ class _Watch:
 
     def _end_now(self, why: str) -> None:
         log.warning("stopped: %s; the same command goes on", why)
-        _exit(EXIT_CODE)
+        end(EXIT_CODE)
 
 
 def _leave_to_thread(number: int, frame: FrameType | None) -> None:
@@ -160,11 +161,13 @@ def _positions(own: str) -> list[str]:
     return ["" if position == "none" else position for position in found]
 
 
-def _exit(code: int) -> None:
-    """Ends this process without JAX's last barrier, in which it would wait for others.
+def end(code: int) -> NoReturn:
+    """Ends this process at once, without the ends of the interpreter and of JAX.
 
-    Host 0 goes last, since the store ends with it: JAX aborts a process that loses the
-    store, also one that is about to end by itself.
+    The interpreter's end aborts a process (code 134) where a thread is in OpenCV's
+    code, as those of the input pipeline are; JAX's is a barrier, in which it would wait
+    for other hosts. Host 0 goes last, since the store ends with it: JAX aborts a
+    process that loses the store, also one that is about to end by itself.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -218,7 +221,7 @@ def fail(text: str) -> None:
         first = hosts.seen("stopping/failure")
         if first not in (None, own):
             log.error("the cause: %s", first)
-        _exit(1)
+        end(1)
 
 
 def leave() -> None:

@@ -124,6 +124,41 @@ assert modes == {"command_line", "score"}, modes
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 
 
+@pytest.mark.parametrize("error, code", [("Stopped", 75), ("OSError", 1)])
+def test_an_end_in_the_midst_of_decoding_has_its_own_code(error, code):
+    """Python's own end aborts where a thread is in OpenCV's code."""
+    script = f"""
+import sys, threading, time
+import cv2
+import numpy as np
+from aals_jax.commands import command_line
+from aals_jax.runtime.stopping import Stopped
+module = command_line.load("evaluate")
+image = np.zeros((256, 256), np.float32)
+def decode():
+    while True:
+        cv2.GaussianBlur(image, (0, 0), 3)
+def call():
+    module.COMMAND.start_devices()
+    for _ in range(4):
+        threading.Thread(target=decode, daemon=True).start()
+    time.sleep(0.3)
+    raise {error}("enough")
+module.call = call
+sys.argv = ["launch.py", "--mode=evaluate", "--workdir=nowhere"]
+command_line.main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == code, ended.stderr
+    assert ended.stderr.endswith("enough\n"), ended.stderr
+
+
 def test_scoring_imports_no_network():
     code = """
 import sys

@@ -1,6 +1,7 @@
 """Laws of augmentation: image, boxes and film go through one geometry."""
 
 import dataclasses
+import statistics
 
 import numpy as np
 import pytest
@@ -212,6 +213,54 @@ def test_photometry_without_noise_is_one_rising_curve_for_all_pixels(seed):
     assert all(len(values) == 1 for values in curve)
     assert np.all(np.diff(np.concatenate(curve)) >= 0)
     assert not np.array_equal(changed, image)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS, st.integers(1, 40), st.integers(1, 40))
+def test_normal_numbers_are_quantiles_of_the_generators_bits(seed, height, width):
+    """Of any shape, by the normal distribution of Python's own library."""
+    got = augment.normal_numbers(
+        np.random.default_rng(seed), (height, width), mean=0.0, deviation=1.0
+    )
+    assert got.shape == (height, width) and got.dtype == np.float32
+    words = np.random.default_rng(seed).bit_generator.random_raw(height * width)
+    normal = statistics.NormalDist()
+    for number in range(height * width):
+        bits = int(words[number // 4]) >> 16 * (number % 4) & 0xFFFF
+        expected = normal.inv_cdf((bits + 0.5) / 2**16)
+        np.testing.assert_allclose(got.flat[number], expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (0.4, 0.03), (-2.0, 0.5)])
+def test_normal_numbers_have_their_mean_and_deviation_and_no_neighbours(
+    mean, deviation
+):
+    """Within five standard errors; also next to each other, and of two calls."""
+    rng, count = np.random.default_rng(0), 512 * 512
+    calls = [
+        augment.normal_numbers(rng, (512, 512), mean=mean, deviation=deviation)
+        for _ in range(2)
+    ]
+    first, second = [(call.astype(np.float64) - mean) / deviation for call in calls]
+    error = 5 / np.sqrt(count)
+    assert abs(first.mean()) < error
+    assert abs(first.var() - 1) < np.sqrt(2) * error
+    assert abs((first**3).mean()) < np.sqrt(15) * error
+    assert abs((first**4).mean() - 3) < np.sqrt(96) * error
+    assert abs((first[1:] * first[:-1]).mean()) < 1.01 * error
+    assert abs((first[:, 1:] * first[:, :-1]).mean()) < 1.01 * error
+    assert abs((first[:, 4:] * first[:, :-4]).mean()) < 1.01 * error
+    assert abs((first * second).mean()) < error
+
+
+def test_noise_of_an_image_has_a_deviation_uniform_up_to_its_range():
+    """On a grey image away from both ends, by its own pixels."""
+    image = np.full((64, 64), 0.5, np.float32)
+    only = dataclasses.replace(OFF, noise=0.03)
+    rng = np.random.default_rng(0)
+    found = [augment.photometry(image, rng, only).std() for _ in range(400)]
+    np.testing.assert_allclose(np.max(found), 0.03, rtol=0.05)
+    np.testing.assert_allclose(np.mean(found), 0.015, rtol=0.1)
 
 
 def test_photometry_of_no_range_is_the_identity():

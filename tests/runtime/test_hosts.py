@@ -24,7 +24,16 @@ JAX = {
     "JAX_NUM_PROCESSES": "2",
     "JAX_PROCESS_ID": "1",
 }
-NAMES = (*SLURM, *OPEN_MPI, *JAX, "CUDA_VISIBLE_DEVICES", "KUBERNETES_SERVICE_HOST")
+OTHERS = ("PMI_SIZE", "PMI_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK",
+          "WORLD_SIZE", "RANK")  # fmt: skip
+NAMES = (
+    *SLURM,
+    *OPEN_MPI,
+    *JAX,
+    *OTHERS,
+    "CUDA_VISIBLE_DEVICES",
+    "KUBERNETES_SERVICE_HOST",
+)
 
 
 @pytest.fixture
@@ -112,6 +121,23 @@ def test_several_tasks_without_srun_are_refused(environ):
     with pytest.raises(ValueError, match="put srun before the command"):
         hosts.choose(environ(batch))
     assert hosts.choose(environ(batch), num_hosts=1).count == 1
+
+
+@pytest.mark.parametrize("size, rank, name", [
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "Open MPI"),  # from version 5 on
+    ("PMI_SIZE", "PMI_RANK", "MPI"),
+    ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", "MVAPICH"),
+    ("WORLD_SIZE", "RANK", "torchrun"),
+])  # fmt: skip
+def test_tasks_of_a_launcher_that_jax_can_t_read_never_train_alone(
+    environ, size, rank, name
+):
+    variables = environ({size: "4", rank: "2"})
+    with pytest.raises(ValueError, match=rf"{name} started 4 tasks.*--host=2 .*{rank}"):
+        hosts.choose(variables)
+    assert hosts.choose(variables, num_hosts=1).count == 1
+    assert hosts.choose(variables, coordinator="a:99", num_hosts=4, host=2).index == 2
+    assert hosts.choose(environ({size: "1", rank: "0"})) == hosts.ALONE
 
 
 def test_open_mpi_is_recognised(environ):

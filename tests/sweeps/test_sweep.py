@@ -230,8 +230,10 @@ def test_who_works_in_a_folder_is_told_to_the_next_one(tmp_path):
             caught.value
         )
         assert caught.value.exit_code == 3
-    with locks.owned(tmp_path):
-        pass
+    assert (tmp_path / ".owner").read_text() == ""
+    with pytest.raises(KeyError), locks.owned(tmp_path):
+        raise KeyError
+    assert (tmp_path / ".owner").read_text() == ""
 
 
 @pytest.mark.skipif(

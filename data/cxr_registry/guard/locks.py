@@ -76,8 +76,10 @@ def owned(folder: Path, *, wait: bool = False, mode: int = 0o777) -> Iterator[No
         stream.truncate(0)
         stream.write(json.dumps(owner))
         stream.flush()
-        yield
-        stream.truncate(0)
+        try:
+            yield
+        finally:
+            stream.truncate(0)  # the file stays: another process may have it open
 
 
 def _owner_in_words(text: str) -> str:
