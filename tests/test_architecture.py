@@ -21,7 +21,7 @@ FLOORS = (
     {"input"},
     {"evaluation"},
     {"runs"},
-    {"sweeps"},
+    {"handover", "sweeps"},
     {"study"},
     {"commands"},
 )

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from aals_jax.runtime import hosts
 
 PROGRAM = "launch.py"
-MODES = ("run", "build", "evaluate", "score", "audit", "sweep", "study", "plan")
+MODES = (
+    "run", "build", "evaluate", "score", "audit", "sweep", "study", "plan", "export",
+)  # fmt: skip
 EXIT_USAGE = 2  # as argparse and most programs have it; 1 is a mode's own failure
 EXIT_STOPPED = 75  # runtime.stopping.Stopped; 3 is locks.Busy
 _HELP = {"--help", "-help", "-h", "--helpshort", "--helpfull", "-?", "--?"}

@@ -32,6 +32,7 @@ FLAGS = {
     "sweep": ("sweep", "workdir", "list", "index", "cpus_per_trial", "retries"),
     "study": ("sweep", "results", "out", "workdir"),
     "plan": ("config", "topology", "topologies", "largest", "timed", "out", "cache"),
+    "export": ("workdir", "model", "data_dir", "out", "license"),
 }
 SHARED = {"mode", "traceback", "verbosity", "wait", "help"}
 
@@ -150,7 +151,7 @@ assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
             "--mode=run and --mode=build and --mode=plan",
         ),
         (("--index=3", f"--config={CLAVICLE}"), "--mode=sweep"),
-        (("--mode=build", "--model=teacher"), "--mode=evaluate"),
+        (("--mode=build", "--model=teacher"), "--mode=evaluate and --mode=export"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value)[:30],
 )
@@ -233,6 +234,7 @@ def test_choices_of_flags_are_those_of_what_they_set():
         return set(command_line.load(mode).COMMAND.values[name].parser.enum_values)
 
     assert choices("evaluate", "model") == types.MODELS.keys()
+    assert choices("export", "model") == types.MODELS.keys()
     assert choices("evaluate", "split") == set(records.SPLITS)
     assert choices("score", "hit_rule") == definitions.HITS.keys()
     assert choices("audit", "reports") == set(report_text.READ)
