@@ -33,6 +33,7 @@ FLAGS = {
     "study": ("sweep", "results", "out", "workdir"),
     "plan": ("config", "topology", "topologies", "largest", "timed", "out", "cache"),
     "export": ("workdir", "model", "data_dir", "out", "license"),
+    "predict": ("model", "input", "point", "allow", "out", "sr", "deterministic"),
 }
 SHARED = {"mode", "traceback", "verbosity", "wait", "help"}
 
@@ -151,7 +152,7 @@ assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
             "--mode=run and --mode=build and --mode=plan",
         ),
         (("--index=3", f"--config={CLAVICLE}"), "--mode=sweep"),
-        (("--mode=build", "--model=teacher"), "--mode=evaluate and --mode=export"),
+        (("--mode=build", "--model=teacher"), "--mode=evaluate and --mode=export and --mode=predict"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value)[:30],
 )
