@@ -21,7 +21,7 @@ FLOORS = (
     {"input"},
     {"evaluation"},
     {"runs"},
-    {"sweeps"},
+    {"handover", "sweeps"},
     {"study"},
     {"commands"},
 )
@@ -36,6 +36,7 @@ OUTSIDE = {
     "safetensors": {"aals_jax.runtime.weights"},
     "ml_collections": {"aals_jax.commands", "configs"},
     "pydicom": {"data"},
+    "highdicom": {"data.reading_room"},
     "apache_beam": {"data.cxr_registry.build.beam_shards"},
     "ray": {"aals_jax.sweeps.ray_engine"},
     "optuna": {"aals_jax.sweeps.ray_engine"},

@@ -384,7 +384,7 @@ def told(call, *arguments, **options) -> BaseException:
 def test_a_registry_full_of_faults_names_rows_and_nobody(registry, tmp_path):
     error = told(prepare, registry, tmp_path, allow=())
     assert "problem(s) in the registry" in str(error)
-    assert "studies.csv row 104: image leaves the registry's folder" in str(error)
+    assert "studies.csv row 105: image leaves the registry's folder" in str(error)
     assert not (tmp_path / "data").exists()
 
 

@@ -71,7 +71,7 @@ class Evaluator:
         else:
             outputs = self.predictor.outputs(model.variables, dataset, table)
             self._keep(path, outputs)
-        return self.predictor.prediction(outputs, table, side=dataset.side)
+        return self.predictor.prediction(outputs, table.content, side=dataset.side)
 
     def predict_together(
         self, model: TrainedModel, table: ImageTable, name: str

@@ -70,7 +70,7 @@ class Predictor:
     ) -> Prediction:
         """What the model with these weights says of a table's images; see `outputs`."""
         outputs = self.outputs(variables, dataset, table, together=together)
-        return self.prediction(outputs, table, side=dataset.side)
+        return self.prediction(outputs, table.content, side=dataset.side)
 
     def outputs(
         self,
@@ -98,20 +98,39 @@ class Predictor:
             host=share,
             hosts=hosts_,
         )
-        placed: Any = devices.replicate(variables)
+        placed = self.place(variables)
         rounds = []
         for images in batches:
             stopping.check()
-            own = devices.gather(self._step(placed, devices.shard(images)))
+            own = self.batch(placed, images)
             rounds.append(hosts.gather(own) if together else own[None])
         outputs = np.concatenate([batch for several in rounds for batch in several])
         return outputs[: len(table)]
 
+    def place(self, variables: Variables) -> Any:
+        """The weights on this host's devices, for `batch`."""
+        return devices.replicate(variables)
+
+    def batch(self, placed: Any, images: np.ndarray) -> np.ndarray:
+        """What `outputs` says of one batch.
+
+        Args:
+            placed: of `place`.
+            images: f32[batch_size, side, side, 1] in [0, 1].
+        """
+        return devices.gather(self._step(placed, devices.shard(images)))
+
     def prediction(
-        self, outputs: np.ndarray, table: ImageTable, *, side: int
+        self, outputs: np.ndarray, content: np.ndarray, *, side: int
     ) -> Prediction:
-        """The record of `outputs`; of boxes, those whose centre is on film."""
-        valid = film(table, side=side)
+        """The record of `outputs`; of boxes, those whose centre is on film.
+
+        Args:
+            outputs: of n images.
+            content: f32[n, 4] (x0, y0, x1, y1), their film, px of the square.
+            side: of the square, px.
+        """
+        valid = film(content, side=side)
         if not self._has_boxes:
             return Prediction(outputs * valid, valid, None)
         boxes = [_on_film(*pair) for pair in zip(outputs, valid, strict=True)]
@@ -158,17 +177,22 @@ def paint(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return values
 
 
-def film(table: ImageTable, *, side: int) -> np.ndarray:
-    """f32[n, side/4, side/4], 1 where a map's pixel lies on film."""
+def film(content: np.ndarray, *, side: int) -> np.ndarray:
+    """f32[n, side/4, side/4], 1 where a map's pixel lies on film.
+
+    Args:
+        content: f32[n, 4] (x0, y0, x1, y1), px of the square.
+        side: of the square, px.
+    """
     return np.stack(
         [
             augment.draw_content(
-                content,
+                rectangle,
                 augment.identity(),
                 side=side,
                 map_side=side // views.MAP_STRIDE,
             )
-            for content in table.content
+            for rectangle in content
         ]
     )
 
@@ -214,13 +238,13 @@ def read_prediction(
     return readings.read(
         truth,
         prediction.image_scores(detecting.pooling),
-        _detections(prediction, detecting),
+        detections(prediction, detecting),
         hit=HIT,
         area=area,
     )
 
 
-def _detections(prediction: Prediction, detecting: Detecting) -> list[np.ndarray]:
+def detections(prediction: Prediction, detecting: Detecting) -> list[np.ndarray]:
     """n of f[k, 5] boxes, as they are; or f[k, 3] points, the peaks of the map."""
     if prediction.boxes is not None:
         return [

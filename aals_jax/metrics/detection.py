@@ -74,6 +74,44 @@ def find_detections(
     return Detections(x[order], y[order], score[order])
 
 
+BOX_SHARE = 0.5  # of a peak's score: what is higher and around it is its box
+
+
+def peak_boxes(
+    probability_map: np.ndarray, peaks: np.ndarray, *, share: float = BOX_SHARE
+) -> np.ndarray:
+    """A box round each peak: the pixels around it that reach a share of its score.
+
+    They are connected with the peak (by sides and corners), and nearer to it than to
+    any other peak (of equally near ones the first has them), so that two peaks on one
+    hill have boxes of their own. A box holds its peak's pixel always.
+
+    Args:
+        probability_map: f[H, W], not negative.
+        peaks: f[k, 3], (x, y, score), as `Detections.rows` gives them.
+        share: in (0, 1].
+
+    Returns:
+        f64[k, 4], (x0, y0, x1, y1), whole pixels of the map.
+    """
+    values = np.asarray(probability_map)
+    rows, columns = values.shape
+    y, x = np.mgrid[:rows, :columns] + 0.5
+    if not len(peaks):
+        return np.zeros((0, 4))
+    near = np.stack([(x - px) ** 2 + (y - py) ** 2 for px, py, _ in peaks])
+    owner = near.argmin(axis=0)
+    boxes = []
+    for k, (px, py, score) in enumerate(peaks):
+        row, column = min(int(py), rows - 1), min(int(px), columns - 1)
+        high = (values >= share * score) & (owner == k)
+        high[row, column] = True
+        _, labels = cv2.connectedComponents(high.view(np.uint8), connectivity=8)
+        ys, xs = np.nonzero(labels == labels[row, column])
+        boxes.append([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+    return np.array(boxes, np.float64)
+
+
 def to_image(points: np.ndarray, transform: float | np.ndarray) -> np.ndarray:
     """Points of the map in coordinates of the image.
 

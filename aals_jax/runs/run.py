@@ -151,14 +151,20 @@ def make_evaluator(config: Any, data: Data, workdir: Path) -> Evaluator:
     return Evaluator(
         data=data,
         predictor=make_predictor(config),
-        detecting=model_maps.Detecting(
-            min_distance=settings.min_distance,
-            threshold=settings.threshold,
-            max_detections=settings.max_detections,
-            pooling=stages.pooling_of(config),
-        ),
+        detecting=detecting_of(config),
         bootstrap=Bootstrap(settings.replicates, settings.seed),
         cache=workdir / "predictions",
+    )
+
+
+def detecting_of(config: Any) -> model_maps.Detecting:
+    """How detections and image scores of a run's models are taken."""
+    settings = config.evaluation
+    return model_maps.Detecting(
+        min_distance=settings.min_distance,
+        threshold=settings.threshold,
+        max_detections=settings.max_detections,
+        pooling=stages.pooling_of(config),
     )
 
 

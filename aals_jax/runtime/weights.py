@@ -1,4 +1,4 @@
-"""Files of weights from elsewhere: `.safetensors` and `.npz`, and no pickle.
+"""Files of weights: `.safetensors` and `.npz`, and no pickle.
 
 A pickle is a program: reading one runs it. So one is refused by its name, and converted
 where PyTorch is at hand.
@@ -7,12 +7,18 @@ where PyTorch is at hand.
 import dataclasses
 import functools
 import hashlib
+import json
+import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import safetensors
+import safetensors.numpy
+
+from aals_jax.runtime import files
 
 KINDS = (".safetensors", ".npz")
 CONVERSION = """\
@@ -98,6 +104,27 @@ def read(path: Path) -> dict[str, np.ndarray]:
             f"{CONVERSION}"
         )
     return arrays
+
+
+def write(
+    path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
+    """Writes a `.safetensors` file, whole or not at all: same arrays, same bytes.
+
+    Args:
+      path: of the file.
+      arrays: by name.
+      metadata: texts, such as `source` and `license`, which `origin` reads.
+    """
+    plain = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    content = safetensors.numpy.save(plain)
+    # the library writes metadata in the order of a hash, which differs between calls
+    (size,) = struct.unpack_from("<Q", content)
+    header = json.loads(content[8 : 8 + size])
+    said = {name: metadata[name] for name in sorted(metadata)}
+    text = json.dumps({"__metadata__": said, **header}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # arrays begin at a multiple of 8
+    files.write_bytes(path, struct.pack("<Q", len(text)) + text + content[8 + size :])
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:

@@ -33,6 +33,8 @@ FLAGS = {
     "sweep": ("sweep", "workdir", "list", "index", "cpus_per_trial", "retries"),
     "study": ("sweep", "results", "out", "workdir"),
     "plan": ("config", "topology", "topologies", "largest", "timed", "out", "cache"),
+    "export": ("workdir", "model", "data_dir", "out", "license"),
+    "predict": ("model", "input", "point", "allow", "out", "sr", "deterministic"),
 }
 SHARED = {"mode", "traceback", "verbosity", "wait", "help"}
 
@@ -186,7 +188,7 @@ assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
             "--mode=run and --mode=build and --mode=plan",
         ),
         (("--index=3", f"--config={CLAVICLE}"), "--mode=sweep"),
-        (("--mode=build", "--model=teacher"), "--mode=evaluate"),
+        (("--mode=build", "--model=teacher"), "--mode=evaluate and --mode=export and --mode=predict"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value)[:30],
 )
@@ -325,6 +327,7 @@ def test_choices_of_flags_are_those_of_what_they_set():
         return set(command_line.load(mode).COMMAND.values[name].parser.enum_values)
 
     assert choices("evaluate", "model") == types.MODELS.keys()
+    assert choices("export", "model") == types.MODELS.keys()
     assert choices("evaluate", "split") == set(records.SPLITS)
     assert choices("score", "hit_rule") == definitions.HITS.keys()
     assert choices("audit", "reports") == set(report_text.READ)

@@ -57,7 +57,9 @@ class Placed(Evaluator):
         for values, image in zip(maps, table.image_id, strict=True):
             place = (3, 3) if image in self.hit else (6, 6)
             values[place] = 0.8 if model.name == "teacher" else 0.2
-        return model_maps.Prediction(maps, model_maps.film(table, side=SIDE), None)
+        return model_maps.Prediction(
+            maps, model_maps.film(table.content, side=SIDE), None
+        )
 
 
 def measured(image_level, hit, start="pretrained"):

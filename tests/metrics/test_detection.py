@@ -215,3 +215,80 @@ def test_bad_input_is_named():
     for stride in (0.0, -2.0):
         with pytest.raises(ValueError, match="stride > 0"):
             detection.to_image(np.zeros((1, 2)), stride)
+
+
+# --- boxes round the peaks of a map
+
+
+def peaks_of(values):
+    return detection.find_detections(values, min_distance=1, threshold=0.01).rows()
+
+
+def hills(seed, *, shape=(20, 24), count=3):
+    """Smooth hills of one height at random places."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    values = np.zeros(shape, np.float32)
+    for _ in range(count):
+        cx, cy = rng.uniform(2, shape[1] - 2), rng.uniform(2, shape[0] - 2)
+        hill = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / rng.uniform(4, 20))
+        values = np.maximum(values, np.float32(rng.uniform(0.3, 1)) * hill)
+    return values.astype(np.float32)
+
+
+def test_the_box_of_a_plateau_is_the_plateau():
+    values = np.zeros((12, 16), np.float32)
+    values[3:7, 5:14] = 0.8
+    np.testing.assert_array_equal(
+        detection.peak_boxes(values, peaks_of(values)), [[5, 3, 14, 7]]
+    )
+
+
+def test_the_box_of_a_cone_ends_at_half_of_its_height():
+    y, x = np.mgrid[:21, :21]
+    values = np.maximum(0, 1 - np.maximum(abs(y - 10), abs(x - 10)) / 8)
+    np.testing.assert_array_equal(
+        detection.peak_boxes(values, peaks_of(values)), [[6, 6, 15, 15]]
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_boxes_turn_with_the_map_and_grow_with_it(seed):
+    values = hills(seed)
+    peaks = peaks_of(values)
+    boxes = detection.peak_boxes(values, peaks)
+    columns = values.shape[1]
+    mirrored = peaks * [-1, 1, 1] + [columns, 0, 0]
+    got = detection.peak_boxes(values[:, ::-1], mirrored)
+    expected = boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [columns, 0, columns, 0]
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(
+        detection.peak_boxes(values.T, peaks[:, [1, 0, 2]]), boxes[:, [1, 0, 3, 2]]
+    )
+    louder = peaks * [1, 1, 0.5]
+    np.testing.assert_array_equal(detection.peak_boxes(values / 2, louder), boxes)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_box_holds_its_peak_and_a_smaller_share_makes_it_no_smaller(seed):
+    values = hills(seed)
+    peaks = peaks_of(values)
+    boxes = detection.peak_boxes(values, peaks)
+    x, y, _ = peaks.T
+    assert np.all((boxes[:, 0] <= x) & (x <= boxes[:, 2]))
+    assert np.all((boxes[:, 1] <= y) & (y <= boxes[:, 3]))
+    wider = detection.peak_boxes(values, peaks, share=0.3)
+    assert np.all(wider[:, :2] <= boxes[:, :2]) and np.all(wider[:, 2:] >= boxes[:, 2:])
+
+
+def test_two_peaks_on_one_hill_have_boxes_of_their_own():
+    values = np.full((9, 21), 0.6, np.float32)
+    values[4, 4] = values[4, 16] = 1.0
+    boxes = detection.peak_boxes(values, peaks_of(values))
+    np.testing.assert_array_equal(
+        np.sort(boxes, axis=0), [[0, 0, 11, 9], [11, 0, 21, 9]]
+    )
+
+
+def test_no_peak_no_box():
+    assert detection.peak_boxes(np.zeros((4, 4)), np.zeros((0, 3))).shape == (0, 4)

@@ -125,7 +125,7 @@ def test_a_run_says_whether_sharpening_can_work(done, scratch):
     config, result = small_config(scratch / "data"), result_of(done)
     data = run.prepare.open_data(run.data_options.of(config))
     image_level = data.train.select(data.streams.image_level)
-    valid = model_maps.film(image_level, side=data.dataset.side)
+    valid = model_maps.film(image_level.content, side=data.dataset.side)
     found, splits = result["monitors"], result["data"]["splits"]
     assert found["peaks"].keys() == {"pretrained", "teacher"}
     for model, entries in found["peaks"].items():

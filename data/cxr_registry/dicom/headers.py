@@ -67,6 +67,7 @@ WHITELIST = (
     "BurnedInAnnotation",
     *DESCRIPTIONS,
     "PixelData",
+    "BodyPartExamined",
 )
 # Overlay Bit Position, of the 16 groups of overlays; it has no keyword of its own.
 _OVERLAY_BITS = tuple(Tag(0x60000102 + (group << 17)) for group in range(16))
@@ -91,6 +92,10 @@ _PIXEL_VRS = frozenset({"OB", "OW", "UN", None})  # None: implicit, the dictiona
 
 class UnreadableRadiograph(ValueError):
     """A file that is not a usable radiograph: reason and remedy, in one line."""
+
+
+class NoImage(UnreadableRadiograph):
+    """A file of another kind: a report, a text, a table of a folder."""
 
 
 class _LimitedReads(io.BytesIO):
@@ -145,11 +150,13 @@ def _without_pixels(
     kind = UID(str(header.get("SOPClassUID") or ""))
     if kind.type == "SOP Class" and "Image Storage" not in kind.name:
         text = f"is no image ({kind.name}); name the image itself, or remove its row"
-    elif has_preamble:
+        return NoImage(text)
+    if has_preamble:
         text = "is DICOM without pixels, or cut off before them; export the image"
-    else:
-        text = "is not a DICOM, PNG or JPEG file; remove its row or export it again"
-    return UnreadableRadiograph(text)
+        return UnreadableRadiograph(text)
+    return NoImage(
+        "is not a DICOM, PNG or JPEG file; remove its row or export it again"
+    )
 
 
 def _read_values(header: pydicom.Dataset) -> None:

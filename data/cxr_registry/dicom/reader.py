@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from data.cxr_registry.dicom import (
+    body_parts,
     codestream,
     decoding,
     grayscale,
@@ -44,6 +45,7 @@ class Radiograph:
     spacing_mm: float | None  # side of a pixel; None: unknown or not square
     view: str  # "PA", "AP", "LL", ...; "" unknown
     is_lateral: bool  # by its view, or by rows that run from front to back
+    body_part: str  # a term of body_parts.TERMS; "" unknown
     modality: str  # "CR", "DX", ...; "" for a PNG or JPEG
     burned_in: bool | None  # the header's burned-in annotation flag; None unknown
     source: str  # of the brightness, see grayscale.BrightnessTable
@@ -117,6 +119,7 @@ def _show(header: Any, stored: np.ndarray) -> Radiograph:
         spacing_mm=_spacing(header),
         view=view,
         is_lateral=view in LATERALS or not {*"AP"}.isdisjoint(directions),
+        body_part=body_parts.known(str(header.get("BodyPartExamined") or "")),
         modality=_token(header.get("Modality")),
         burned_in={"YES": True, "NO": False}.get(flag),
         source=table.source,
@@ -167,6 +170,28 @@ def map_boxes(affine: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([moved.min(1), moved.max(1)], axis=1)
 
 
+def inverse(affine: np.ndarray) -> np.ndarray:
+    """f64[2, 3], the way back of an affine map f64[2, 3]."""
+    return np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2]
+
+
+def composed(*affines: np.ndarray) -> np.ndarray:
+    """f64[2, 3], what affine maps f64[2, 3] do one after the other, the first first."""
+    whole = np.eye(3)
+    for affine in affines:
+        whole = np.vstack([affine, [0, 0, 1]]) @ whole
+    return whole[:2]
+
+
+def shrunk(pixels: np.ndarray, *, side: int) -> np.ndarray:
+    """An image f32[H, W] in [0, 1] as u8, its longer side at most `side` pixels."""
+    rows, columns = pixels.shape
+    scale = min(1.0, side / max(rows, columns))
+    size = max(1, round(columns * scale)), max(1, round(rows * scale))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return np.rint(255 * np.clip(small, 0, 1)).astype(np.uint8)
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
@@ -207,6 +232,7 @@ def _read_picture(data: bytes) -> Radiograph:
         spacing_mm=None,
         view="",
         is_lateral=False,
+        body_part="",
         modality="",
         burned_in=None,
         source=table.source,

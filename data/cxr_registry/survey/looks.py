@@ -7,7 +7,6 @@ import functools
 from collections.abc import Collection, Generator, Iterable
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from data.cxr_registry.build import encode
@@ -89,12 +88,9 @@ def picture(study: records.Study, *, side: int) -> Picture | None:
     if image.burned_in:
         return None
     rows, columns = image.pixels.shape
-    scale = min(1.0, side / max(rows, columns))
-    size = max(1, round(columns * scale)), max(1, round(rows * scale))
-    small = cv2.resize(image.pixels, size, interpolation=cv2.INTER_AREA)
+    pixels = reader.shrunk(image.pixels, side=side)
     boxes = np.array([region[1:] for region in study.regions], np.float64)
-    factors = np.tile([size[0] / columns, size[1] / rows], 2)
-    pixels = np.rint(255 * np.clip(small, 0, 1)).astype(np.uint8)
+    factors = np.tile([pixels.shape[1] / columns, pixels.shape[0] / rows], 2)
     return Picture(study.row, pixels, image.orient(boxes) * factors)
 
 

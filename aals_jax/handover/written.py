@@ -1,0 +1,143 @@
+"""What is written of one film, by a process that knows no JAX."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from aals_jax.report import overlay
+from aals_jax.runtime import files
+from data.cxr_registry.dicom import reader
+from data.cxr_registry.guard import atomic
+from data.reading_room import source
+from data.reading_room.films import Film, Refused
+
+FILMS = "films"
+
+
+class Answers(NamedTuple):
+    """How DICOM objects are made, for films that are DICOM."""
+
+    making: source.Making
+    version: str  # of this software
+
+
+class Job(NamedTuple):
+    """A film with its findings."""
+
+    film: Film
+    path: Path  # of its file
+    record: dict[str, Any]  # of findings.record
+    heat: np.ndarray  # f32[m, m], the map of the square
+    boxes: np.ndarray  # f64[k, 5], reported ones, px of the square
+
+
+def path_of(out: Path, number: int, ending: str) -> Path:
+    return out / FILMS / f"{number:06d}.{ending}"
+
+
+def write(job: Job | Refused, *, out: Path, answers: Answers | None) -> dict[str, Any]:
+    """Writes the film's files, the JSON last; returns what is in it.
+
+    Args:
+        job: the film.
+        out: the folder of all.
+        answers: None: no DICOM objects are made.
+    """
+    if isinstance(job, Refused):
+        return refuse(job, out=out)
+    try:
+        record = job.record | _files(job, out, answers)
+    except Exception as error:  # its text may hold a field of the header
+        reason = f"its findings could not be written ({type(error).__name__})"
+        return refuse(Refused(job.film.number, reason), out=out)
+    files.write_json(path_of(out, job.film.number, "json"), record)
+    return record
+
+
+def refuse(refused: Refused, *, out: Path) -> dict[str, Any]:
+    """Writes why a film has no findings; nothing of an earlier try stays."""
+    for ending in ("png", "sr.dcm", "sc.dcm"):
+        path_of(out, refused.number, ending).unlink(missing_ok=True)
+    record = {
+        "film": refused.number,
+        "refused": refused.reason,
+        "is_other_kind": refused.is_other,
+    }
+    files.write_json(path_of(out, refused.number, "json"), record)
+    return record
+
+
+def _files(job: Job, out: Path, answers: Answers | None) -> dict[str, Any]:
+    """`files`: kind -> name of each file written, from `out`; and `no_dicom`: why there
+    are no DICOM objects, where they were asked for."""
+    image = None if job.film.picture is None else drawing(job)
+    written: dict[str, Path] = {}
+    said: dict[str, Any] = {}
+    if image is not None:
+        written["overlay"] = path_of(out, job.film.number, "png")
+        files.write_bytes(written["overlay"], overlay.png(image))
+    if answers is not None and job.film.is_dicom:
+        try:
+            written |= _objects(job, image, out, answers)
+        except source.NoSource as error:
+            said["no_dicom"] = str(error)
+    names = {kind: path.relative_to(out).as_posix() for kind, path in written.items()}
+    return {"files": names, **said}
+
+
+def _objects(
+    job: Job, image: np.ndarray | None, out: Path, answers: Answers
+) -> dict[str, Path]:
+    """Writes SR and Secondary Capture, which name the patient; kind -> path."""
+    # an extra: imported where it is needed
+    from data.reading_room import capture, report
+
+    options: Any = {"making": answers.making, "version": answers.version}
+    written = {}
+    with source.quiet():
+        header = source.read(job.path)
+        objects = {"sr": report.make(header, job.record, **options)}
+        if image is not None:
+            frontal = (
+                bool(header.get("PatientOrientation"))
+                and not job.record["flags"]["lateral"]
+            )
+            objects["sc"] = capture.make(header, image, frontal=frontal, **options)
+        for kind, made in objects.items():
+            written[kind] = path_of(out, job.film.number, f"{kind}.dcm")
+            with atomic.replacing(written[kind]) as draft:
+                made.save_as(draft, enforce_file_format=True)
+    return written
+
+
+def drawing(job: Job) -> np.ndarray:
+    """u8[h, w, 3], the overlay of a film whose picture may be shown."""
+    film, record = job.film, job.record
+    assert film.picture is not None
+    height, width = film.picture.shape
+    # the map as it lies under the picture: px of the picture -> px of the map
+    side = len(film.square)
+    shrink = np.array([[len(job.heat) / side, 0, 0], [0, len(job.heat) / side, 0]])
+    half = np.array(
+        [[1, 0, 0.5], [0, 1, 0.5]]
+    )  # OpenCV's pixels have their centres at 0
+    way = reader.composed(
+        half, reader.inverse(film.to_picture), shrink, reader.inverse(half)
+    )
+    heat = cv2.warpAffine(
+        job.heat,
+        way,
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    boxes = np.concatenate(
+        [reader.map_boxes(film.to_picture, job.boxes[:, :4]), job.boxes[:, 4:]], axis=1
+    )
+    lines = [f"film {film.number}: score {record['score']:.3f} for {record['finding']}"]
+    if record["warnings"]:
+        raised = [name for name, flag in record["flags"].items() if flag]
+        lines.append(f"FLAGGED: {', '.join(raised).replace('_', ' ')}")
+    return overlay.draw(film.picture, heat, boxes, lines=lines)

@@ -1,0 +1,1 @@
+"""Films from outside of any registry: found, read for a net, and answered in DICOM."""
