@@ -6,7 +6,7 @@
 
 Calling it again goes on where it was interrupted, and says so when all is done. Each
 mode is a module of aals_jax/commands: run (the default), build, evaluate, score, audit,
-sweep, study, plan, export, predict.
+sweep, study, plan, power, export, predict.
 """
 
 from data.cxr_registry.guard import memory
