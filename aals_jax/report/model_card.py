@@ -42,8 +42,7 @@ def text(facts: Mapping[str, Any]) -> str:
         "## Limits",
         "\n".join(f"- {line}" for line in _limits(facts)),
         "## How to use it",
-        "    python launch.py --mode=predict --model THIS_FOLDER --input FILES "
-        "--out DIR",
+        """    python launch.py --mode=predict --model MODEL --input FILES --out DIR""",
         _programs(facts),
         "## How it was made",
         markdown.table(("", ""), _made(facts)),

@@ -68,8 +68,9 @@ def test_a_perfect_map_scores_one_everywhere():
     test = make_set()
     measured = metrics(peaks(test), test)
     assert values(measured) == pytest.approx(dict.fromkeys(NAMES, 1.0))
-    for name in NAMES:
-        assert measured[name]["low"] == measured[name]["high"] == pytest.approx(1.0)
+    for name in NAMES:  # of five patients with a fracture none is sure of anything
+        low, high = measured[name]["low"], measured[name]["high"]
+        assert (low is None and measured[name]["reason"]) or low < 0.9 < high == 1
     found = read(peaks(test), test).detections
     assert [len(each) for each in found] == [0] * 8 + [2] * 6 + [1] * 4
 

@@ -62,7 +62,8 @@ def test_labels_and_scores_are_enough(tmp_path):
     written = page + json.dumps(result)
     for word in (
         "FROC",
-        "false positives",
+        "false positives an image",
+        "false positives per image",
         "film1",
         "person1",
         "? les",

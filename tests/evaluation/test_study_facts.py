@@ -142,7 +142,7 @@ def test_the_command_writes_the_template_alone_and_never_over_a_file(tmp_path):
     again = launch("--mode=score", "--study_template=study.toml", cwd=tmp_path)
     assert again.returncode == 1 and "name a new file" in again.stderr
     without = launch("--mode=score", "--title=x", cwd=tmp_path)
-    assert without.returncode == 2 and "needs --lesions" in without.stderr
+    assert without.returncode == 2 and "needs --out" in without.stderr
 
 
 def test_dates_of_toml_are_written_as_dates():
