@@ -152,7 +152,10 @@ assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
             "--mode=run and --mode=build and --mode=plan",
         ),
         (("--index=3", f"--config={CLAVICLE}"), "--mode=sweep"),
-        (("--mode=build", "--model=teacher"), "--mode=evaluate and --mode=export and --mode=predict"),
+        (
+            ("--mode=build", "--model=teacher"),
+            "--mode=evaluate and --mode=export and --mode=predict",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value)[:30],
 )
