@@ -54,7 +54,10 @@ def record(
     probability, reason = None, model.calibration_reason
     if model.calibration is not None:
         probability = float(model.calibration(np.array([score]))[0])
-    flagged = [name for name, raised in film.flags.items() if raised]
+    # a model that was trained on lateral films knows them
+    known = {"lateral"} & {*model.preprocessing.allow}
+    flagged = [n for n, raised in film.flags.items() if raised and n not in known]
+    beyond = [name for name in flagged if name in films.OUT_OF_DISTRIBUTION]
     return {
         "format": FORMAT,
         "disclaimer": provenance.DISCLAIMER,
@@ -80,9 +83,8 @@ def record(
         "unit": "px of the stored image: pixel i covers [i, i + 1), x to the right",
         "stored_shape": list(film.stored_shape),
         "flags": dict(film.flags),
-        "in_distribution": not any(
-            name in films.OUT_OF_DISTRIBUTION for name in flagged
-        ),
+        "beyond_model": beyond,
+        "in_distribution": not beyond,
         "warnings": [films.FLAGS[name] for name in flagged],
     }
 

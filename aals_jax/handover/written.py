@@ -137,7 +137,6 @@ def drawing(job: Job) -> np.ndarray:
         [reader.map_boxes(film.to_picture, job.boxes[:, :4]), job.boxes[:, 4:]], axis=1
     )
     lines = [f"film {film.number}: score {record['score']:.3f} for {record['finding']}"]
-    if record["warnings"]:
-        raised = [name for name, flag in record["flags"].items() if flag]
-        lines.append(f"FLAGGED: {', '.join(raised).replace('_', ' ')}")
+    if record["beyond_model"]:
+        lines.append(f"FLAGGED: {', '.join(record['beyond_model']).replace('_', ' ')}")
     return overlay.draw(film.picture, heat, boxes, lines=lines)

@@ -9,6 +9,7 @@ from aals_jax.report import pictures
 
 BURNED_IN = "RESEARCH ONLY, NOT A MEDICAL DEVICE"
 _FOUND = (255, 176, 0)  # RGB
+LEAST_SIDE = 512  # px; a smaller film is enlarged, so that the words can be read
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -28,8 +29,14 @@ def draw(
         lines: words below the film, ASCII; BURNED_IN comes first.
 
     Returns:
-        u8[h + strip, w, 3], RGB.
+        u8[n h + strip, n w, 3], RGB; n > 1, each pixel as n x n, of a film whose longer
+        side is below LEAST_SIDE.
     """
+    factor = max(1, -(-LEAST_SIDE // max(picture.shape)))
+    if factor > 1:
+        picture = _enlarged(picture, factor)
+        heat = None if heat is None else _enlarged(heat, factor)
+        boxes = boxes * [factor, factor, factor, factor, 1]
     height, width = picture.shape
     drawn = np.repeat(picture[..., None], 3, axis=2)
     if heat is not None:
@@ -51,6 +58,10 @@ def draw(
         fitted = scale * min(1.0, width / size)
         _write(words, line, (round(unit), step * number), fitted, 1)
     return np.concatenate([drawn, words])
+
+
+def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _write(

@@ -1,8 +1,11 @@
 """The film with findings drawn into it, as a Secondary Capture for any viewer."""
 
+from typing import Any
+
 import highdicom as hd
 import numpy as np
 import pydicom
+from pydicom import uid
 from pydicom.sr.codedict import codes
 
 from data.reading_room.source import Making, date
@@ -29,7 +32,7 @@ def make(
     """
     instance = str(source.SOPInstanceUID)
     now = making.now(source)
-    made = hd.sc.SCImage.from_ref_dataset(
+    made: Any = hd.sc.SCImage.from_ref_dataset(
         source,
         pixel_array=np.ascontiguousarray(image),
         photometric_interpretation=hd.PhotometricInterpretationValues.RGB,
@@ -41,7 +44,7 @@ def make(
         instance_number=1,
         manufacturer="aals_jax",
         patient_orientation=("L", "F"),
-        transfer_syntax_uid=pydicom.uid.ExplicitVRLittleEndian,
+        transfer_syntax_uid=uid.ExplicitVRLittleEndian,
         software_versions=version,
         series_description="RESEARCH ONLY: findings drawn into the film",
         content_date=now.date(),

@@ -60,7 +60,7 @@ def make(
             f"reported from {record['reported_from']}",
         ],
     )
-    groups = [_film(source, record, making, algorithm)]
+    groups: list[Any] = [_film(source, record, making, algorithm)]
     reported = [box for box in record["boxes"] if box["reported"]]
     for number, box in enumerate(reported, start=1):
         groups.append(_finding(source, record, box, number, making, algorithm))
@@ -176,8 +176,7 @@ def _film(
                     name.upper().replace("_", "")[:16], SCHEME, name.replace("_", " ")
                 ),
             )
-            for name, raised in record["flags"].items()
-            if raised
+            for name in record["beyond_model"]
         ),
     ]
     return hd.sr.MeasurementsAndQualitativeEvaluations(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom import uid
+from pydicom import config, uid
 from pydicom.valuerep import DA, DT, TM, validate_value
 
 from data.cxr_registry.dicom import headers
@@ -145,7 +145,7 @@ def _is_valid(element: pydicom.DataElement) -> bool:
     values = value if element.VM > 1 else [value]
     try:
         for one in values:
-            validate_value(element.VR, str(one), pydicom.config.RAISE)
+            validate_value(element.VR, str(one), config.RAISE)
             _PARSED.get(element.VR, str)(str(one))
     except (ValueError, TypeError):
         return False

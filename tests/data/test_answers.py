@@ -29,7 +29,8 @@ SAMPLE = {
         {"x0": 0.0, "y0": 0.0, "x1": 48.0, "y1": 60.0, "score": 0.5, "reported": True},
         {"x0": 1.0, "y0": 1.0, "x1": 2.0, "y1": 2.0, "score": 0.1, "reported": False},
     ],
-    "flags": {"lateral": True, "inverted": None, "other_body_part": False},
+    "flags": {"lateral": True, "inverted": None, "burned_in": True},
+    "beyond_model": ["lateral"],
 }
 PATIENT = {
     "PatientName": "Quörlington^Wenzeslava",

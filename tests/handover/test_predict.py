@@ -1,6 +1,7 @@
 """Laws of films through a model: the run's scores, one film's fault is its own, nobody
 is named, and a second call goes on."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -109,6 +110,22 @@ def test_a_lateral_film_is_flagged_in_record_picture_and_page(asked):
     assert "a lateral film" in (asked / predict.PAGE).read_text()
 
 
+def test_a_model_that_knows_lateral_films_does_not_call_them_strange(exported, films):
+    model = folder.load(exported.model, load_config=ConfigDict)
+    knows = dataclasses.replace(model.preprocessing, allow=("lateral",))
+    reading = predict.films.Reading(side=64, bits=8, allow=(), timeout_s=60)
+    path = predict.inputs.Source(films / "x-lateral.dcm", is_named=True)
+    film = predict.films.read((1, path), reading=reading)
+    for one, beyond in (
+        (model, True),
+        (dataclasses.replace(model, preprocessing=knows), False),
+    ):
+        point = findings.point_named(one, "")
+        got = findings.record(film, one, score=0.5, boxes=np.zeros((0, 5)), point=point)
+        assert ("lateral" in got["beyond_model"]) is beyond
+        assert got["flags"]["lateral"] is True
+
+
 def test_boxes_lie_on_the_stored_image_and_reach_their_points(exported, asked):
     points = json.loads((exported.model / folder.POINTS).read_text())
     thresholds = {p["name"]: p["threshold"] for p in points if p["level"] == "lesion"}
@@ -156,18 +173,34 @@ def test_the_page_has_the_worst_film_first(asked):
     assert "Research only, not a medical device." in page
 
 
-def test_the_overlay_is_upright_and_says_what_it_is(asked, monkeypatch):
+def test_the_overlay_has_the_boxes_and_says_what_it_is(asked, monkeypatch):
     image = cv2.imread(str(written.path_of(asked, 1, "png")))
-    assert image.shape[0] > 128 and image.shape[2] == 3
+    assert image.shape[0] > overlay.LEAST_SIDE and image.shape[2] == 3
     said = []
     monkeypatch.setattr(overlay, "_write", lambda _, text, *rest: said.append(text))
-    boxes = np.array([[10.0, 10, 30, 20, 0.5]])
-    picture = np.full((100, 80), 100, np.uint8)
+    boxes = np.array([[100.0, 100, 300, 200, 0.5]])
+    picture = np.full((1000, 800), 100, np.uint8)
     drawn = overlay.draw(picture, None, boxes, lines=["film 1"])
     assert said == ["0.50", overlay.BURNED_IN, "film 1"]
-    changed = np.argwhere((drawn[:100] != 100).any(axis=2))
-    (top, left), (bottom, right) = changed.min(axis=0), changed.max(axis=0)
-    assert abs(np.array([top, left, bottom, right]) - [10, 10, 19, 29]).max() <= 3
+    changed = np.argwhere((drawn[:1000] != 100).any(axis=2))
+    edges = np.array([changed.min(axis=0), changed.max(axis=0)])
+    np.testing.assert_allclose(edges, [[100, 100], [199, 299]], atol=6)
+
+
+def test_the_words_on_a_small_film_can_be_read():
+    """They are as on the film enlarged, and its pixels are as they were."""
+    small = np.random.default_rng(0).integers(0, 255, (60, 48)).astype(np.uint8)
+    boxes, none = np.array([[8.0, 12, 20, 24, 0.9]]), np.zeros((0, 5))
+    drawn = overlay.draw(small, None, boxes, lines=[])
+    large = overlay.draw(
+        np.kron(small, np.ones((9, 9), np.uint8)),
+        None,
+        boxes * [9, 9, 9, 9, 1],
+        lines=[],
+    )
+    np.testing.assert_array_equal(drawn, large)
+    strip = overlay.draw(small, None, none, lines=[])[540:].max(axis=(1, 2)) > 200
+    assert strip.sum() >= 7  # rows that letters take
 
 
 def test_more_processes_write_the_same_bytes(exported, films, asked, tmp_path):
