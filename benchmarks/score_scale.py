@@ -53,8 +53,7 @@ def cpu_time(
     command += ["--hit_rule=iou", f"--replicates={replicates}"]
     command += [f"--out={folder / 'out'}"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(command, cwd=tree, check=True, **quiet)
+    subprocess.run(command, cwd=tree, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
 
