@@ -1,5 +1,6 @@
 """`--mode=score`: metrics and a page for anybody's detections, as tables."""
 
+import os
 from typing import Any
 
 from aals_jax.commands.command_line import Command
@@ -225,6 +226,10 @@ def _faults() -> list[str]:
 
 
 def call() -> None:
+    # Before NumPy is imported: its products are small here, and threads that wait for
+    # their share of one cost CPU time and save none.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     from aals_jax.evaluation import score, study_facts, submissions
     from aals_jax.metrics import draws
     from aals_jax.report import result_tables

@@ -10,7 +10,7 @@ from aals_jax.evaluation import examples, model_maps
 from aals_jax.input import views
 from aals_jax.input.dataset import Data, ImageTable
 from aals_jax.metrics import measurement, operating
-from aals_jax.metrics.draws import Bootstrap
+from aals_jax.metrics.draws import Bootstrap, TruthDraws
 from aals_jax.metrics.measurement import Measurement
 from aals_jax.metrics.readings import Reading, Truth
 from aals_jax.runtime import digest, files, hosts
@@ -46,7 +46,7 @@ class Evaluator:
             reading,
             points=points,
             chosen_on=same or "validation",
-            bootstrap=self.bootstrap,
+            draws=TruthDraws(truth, self.bootstrap),
             hit=model_maps.HIT,
         )
 

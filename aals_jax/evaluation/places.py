@@ -259,6 +259,8 @@ def _row(
     if len(texts) != wanted:
         return [], f"needs {wanted} numbers, and has {len(texts)}"
     raw, value = list(map(as_number, texts)), as_number(score)
+    if math.isfinite(sum(raw, value)):  # so is each of them
+        return [(raw, value)], ""
     bad = [
         name if len(name) < _LONGEST else "a coordinate"
         for name, number in zip(columns, raw, strict=False)

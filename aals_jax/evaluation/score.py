@@ -63,6 +63,8 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     _check_comparison(submission, options)
     submission, dropped = without_ignored(submission, options.hit)
     names = submission.names
+    test = submission.truth.select(_rows(submission, "test"))
+    draws = TruthDraws(test, options.bootstrap)  # of all systems
     with log.progress("scoring") as update:
         measurements = {}
         for number, name in enumerate(names):
@@ -70,16 +72,17 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
             def tick(done: int, total: int, number: int = number) -> None:
                 update(number * total + done, len(names) * total)
 
-            measurements[name] = _measure(submission, number, options, tick)
+            measurements[name] = _measure(submission, number, options, draws, tick)
     first = measurements[names[0]]
     figures = {
         name: further.measure(
             one.truth,
             one.reading,
             points=one.operating_points,
-            draws=TruthDraws(one.truth, options.bootstrap),
+            draws=draws,
             hit=options.hit,
             wanted=options.wanted,
+            at_rates=one.at_rates,
         )
         for name, one in measurements.items()
     }
@@ -182,6 +185,7 @@ def _measure(
     submission: submissions.Submission,
     number: int,
     options: ScoreOptions,
+    draws: TruthDraws,
     progress: Callable[[int, int], None],
 ) -> Measurement:
     """One system, on the test rows; thresholds come from the validation rows."""
@@ -206,8 +210,9 @@ def _measure(
         test,
         points=chosen,
         chosen_on=chosen_on,
-        bootstrap=options.bootstrap,
+        draws=draws,
         hit=options.hit,
+        rates=options.wanted.fp_rates,
         progress=progress,
     )
     counted = likelihood.extend(

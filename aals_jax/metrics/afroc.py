@@ -18,6 +18,7 @@ Reference: Chakraborty and Zhai 2016, doi:10.1118/1.4950885; Chakraborty and Ber
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -76,9 +77,36 @@ def figure_of_merit(
     Returns:
         f64[...], 0 .. 1; nan where no lesion or no image without one has weight.
     """
-    weights = roc.check_weights(weights, data.num_images)
-    own = np.take(weights, data.image, axis=-1) * data.weight
-    return roc.auroc(data.score, data.label, weights=own)
+    return figures_of_merit([data], weights=weights)[..., 0]
+
+
+def figures_of_merit(
+    several: Sequence[AfrocData], *, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """`figure_of_merit` of each of some collections of one match, in one search.
+
+    Args:
+        several: s of them, which differ in the weights of the lesions alone.
+        weights: as in `figure_of_merit`.
+
+    Returns:
+        f64[..., s].
+    """
+    first = several[0]
+    pairs = roc.Pairs(first.score, first.label)
+    lesion, without = (first.image[p] for p in (pairs.positives, pairs.negatives))
+    shares = [data.weight[pairs.positives] for data in several]
+
+    def merits(rows: np.ndarray) -> np.ndarray:
+        twice, total = pairs.twice_won(np.take(rows, without, axis=1))
+        often, found = np.take(rows, lesion, axis=1), []
+        for share in shares:
+            own = often * share
+            won = np.einsum("rp,rp->r", own, twice) / 2.0
+            found.append(roc.ratio(won, own.sum(axis=1) * total))
+        return np.stack(found, axis=-1)
+
+    return roc.by_block(merits, roc.check_weights(weights, first.num_images))
 
 
 def undefined_reason(data: AfrocData) -> str:

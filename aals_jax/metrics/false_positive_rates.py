@@ -50,7 +50,8 @@ def sensitivities(
     """Sensitivity at each rate and, last, the mean of them.
 
     Each replicate takes its own thresholds, so that the choice of a threshold is in
-    the interval. No interpolation: see `froc.sensitivity_at`.
+    the interval. No interpolation: see `froc.sensitivity_at`. Where the curve is drawn
+    too, `measurement.curves` has the same replicates from one pass: see `with_mean`.
 
     Args:
         data: of n images, with a lesion.
@@ -60,14 +61,14 @@ def sensitivities(
     Returns:
         l + 1 values with their replicates.
     """
+    blocks = [froc.sensitivity_at(data, rates, weights=weights) for weights in draws]
+    return with_mean(froc.sensitivity_at(data, rates), np.concatenate(blocks))
 
-    def with_mean(at_rates: np.ndarray) -> np.ndarray:
-        return np.append(at_rates, at_rates.mean(axis=-1, keepdims=True), axis=-1)
 
-    value = with_mean(froc.sensitivity_at(data, rates))
-    blocks = [
-        with_mean(froc.sensitivity_at(data, rates, weights=weights))
-        for weights in draws
-    ]
-    replicates = np.concatenate(blocks)
+def with_mean(value: np.ndarray, replicates: np.ndarray) -> list[Drawn]:
+    """Each of l values f64[l] with its replicates f64[r, l]; last, the mean of them."""
+    value, replicates = (
+        np.append(part, part.mean(axis=-1, keepdims=True), axis=-1)
+        for part in (value, replicates)
+    )
     return [Drawn(float(value[k]), replicates[:, k]) for k in range(len(value))]

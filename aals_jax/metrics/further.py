@@ -56,6 +56,7 @@ class _Case:
     draws: TruthDraws
     hit: Hit
     wanted: Wanted
+    at_rates: Sequence[Drawn]
 
     @property
     def seed(self) -> int:
@@ -82,6 +83,7 @@ def measure(
     draws: TruthDraws,
     hit: Hit,
     wanted: Wanted,
+    at_rates: Sequence[Drawn] = (),
 ) -> dict[str, dict[str, Any]]:
     """All figures of one system on one set, as metrics.json holds them.
 
@@ -91,12 +93,14 @@ def measure(
         draws: of its patients.
         hit: when a detection hits.
         wanted: what is asked for.
+        at_rates: `false_positive_rates.sensitivities` of `wanted.fp_rates` on these
+            draws, where they are known (`Measurement.at_rates`); else they are drawn.
 
     Returns:
         Figure name -> `title`, `definition`, `level`, `rows`; where it is undefined
         `rows` is empty and `reason` says why.
     """
-    case = _Case(truth, reading, points, draws, hit, wanted)
+    case = _Case(truth, reading, points, draws, hit, wanted, at_rates)
     rule = definitions.HITS[hit.rule].format(**dataclasses.asdict(hit))
     found = {}
     for name, figure in FIGURES.items():
@@ -116,7 +120,7 @@ def measure(
 
 def _sensitivities(case: _Case) -> list[Row]:
     rates = case.wanted.fp_rates
-    drawn = false_positive_rates.sensitivities(
+    drawn = case.at_rates or false_positive_rates.sensitivities(
         case.reading.count, rates, draws=case.draws.judged_images
     )
     names = [f"{rate:g}" for rate in rates] + ["mean"]
@@ -205,26 +209,26 @@ def _afroc_data(case: _Case, name: str) -> afroc.AfrocData:
 
 
 def _afroc_rows(case: _Case) -> list[Row]:
-    statistics = {
-        name: partial(_merit, _afroc_data(case, name)) for name in afroc.NAMES
-    }
-    drawn = intervals.draw(case.draws.judged_images, statistics)
+    merits = partial(
+        afroc.figures_of_merit, [_afroc_data(case, name) for name in afroc.NAMES]
+    )
+    value = merits()
+    replicates = np.concatenate(
+        [merits(weights=weights) for weights in case.draws.judged_images]
+    )
     titles = {"wafroc": "wAFROC", "jafroc": "JAFROC"}
     has_lesion = ~negative_share.is_without(case.reading.count)
     patient = case.draws.judged_images.patient
     pairs = proportions.independent_pairs(has_lesion, patient)
     rows = []
-    for name, one in drawn.items():
+    for k, name in enumerate(afroc.NAMES):
+        one = Drawn(float(value[k]), replicates[:, k])
         interval = _shared(
             case, one, level="lesion", needs=("lesion", "negative"), trials=pairs
         )
         merit = definitions.entry(interval)
         rows.append(_row(titles[name], {"figure_of_merit": merit}))
     return rows
-
-
-def _merit(data: afroc.AfrocData, weights: np.ndarray) -> np.ndarray:
-    return afroc.figure_of_merit(data, weights=weights)
 
 
 def _coco_rows(case: _Case) -> list[Row]:

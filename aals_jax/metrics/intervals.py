@@ -297,7 +297,11 @@ def patient_band(
         low, high: f64[points] each, of the replicates that have a value there; nan
             where none has.
     """
-    values = np.concatenate([statistic(weights) for weights in draws])
+    return band(np.concatenate([statistic(weights) for weights in draws]), level=level)
+
+
+def band(values: np.ndarray, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """`patient_band` of replicates f64[r, points] that are there already."""
     defined = ~np.isnan(values).all(axis=0)
     bounds = np.full((2, values.shape[1]), np.nan)
     tails = (50 * (1 - level), 50 * (1 + level))

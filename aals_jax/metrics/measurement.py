@@ -12,6 +12,7 @@ from aals_jax.metrics import (
     calibration,
     definitions,
     delong,
+    false_positive_rates,
     froc,
     intervals,
     operating,
@@ -36,6 +37,7 @@ class Measurement:
     drawn: Mapping[str, Drawn]  # metric -> its value and replicates
     metrics: dict[str, Entry]  # the same with intervals, as result.json holds them
     curves: dict[str, Any]  # fields of report.curve_figures.ModelCurves
+    at_rates: list[Drawn]  # `false_positive_rates.sensitivities`; [] where not asked
     calibration: dict[str, Any]
     operating_points: list[dict[str, Any]]
     subgroups: list[dict[str, Any]]
@@ -47,28 +49,31 @@ def measure(
     *,
     points: Sequence[operating.Point],
     chosen_on: str,
-    bootstrap: Bootstrap,
+    draws: TruthDraws,
     hit: Hit,
+    rates: Sequence[float] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Measurement:
-    """Measures one system on one set; its patients are drawn once for all numbers.
+    """Measures one system on one set, all numbers on the same draws of its patients.
 
     Args:
         truth, reading: of the set.
         points: thresholds of `operating.choose` on the set named by `chosen_on`.
         chosen_on: words for the page, "validation" say.
-        bootstrap: of all intervals.
+        draws: of the patients of the set, for all intervals. Systems on one set may
+            share them.
         hit: when a detection hits a lesion.
+        rates: false positives per image at which sensitivity is asked for.
         progress: called with (parts done, parts in all).
     """
-    draws = TruthDraws(truth, bootstrap)
+    bootstrap = draws.bootstrap
     progress(0, 5)
     drawn = definitions.draw_metrics(truth, reading, draws=draws)
     metrics = definitions.metric_entries(
         drawn, truth, reading, seed=bootstrap.seed, hit=hit
     )
     parts: Mapping[str, Callable[[], Any]] = {
-        "curves": lambda: curves(truth, reading, draws=draws),
+        "curves": lambda: curves(truth, reading, draws=draws, rates=rates),
         "calibration": lambda: reliability(truth, reading, draws=draws),
         "operating_points": lambda: operating.apply(
             points, truth, reading, chosen_on=chosen_on, draws=draws
@@ -82,7 +87,17 @@ def measure(
         progress(done, 5)
         measured_parts[name] = part()
     progress(5, 5)
-    return Measurement(truth, reading, bootstrap, drawn, metrics, **measured_parts)
+    lines, at_rates = measured_parts.pop("curves")
+    return Measurement(
+        truth,
+        reading,
+        bootstrap,
+        drawn,
+        metrics,
+        curves=lines,
+        at_rates=at_rates,
+        **measured_parts,
+    )
 
 
 def differences(
@@ -194,9 +209,22 @@ FALSE_POSITIVES_PER_IMAGE = np.geomspace(0.05, 8.0, 60)
 ACTIVATED_SHARES = np.linspace(0.0, 0.2, 81)
 
 
-def curves(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[str, Any]:
-    """The fields of `report.curve_figures.ModelCurves`: name -> (x, y), name_band ->
-    (x, low, high)."""
+def curves(
+    truth: Truth, reading: Reading, *, draws: TruthDraws, rates: Sequence[float] = ()
+) -> tuple[dict[str, Any], list[Drawn]]:
+    """Curves with their bands, and what the count's replicates say at some rates.
+
+    Args:
+        truth, reading: of the set.
+        draws: of its patients.
+        rates: false positives per image.
+
+    Returns:
+        The fields of `report.curve_figures.ModelCurves`: name -> (x, y), name_band ->
+        (x, low, high); and `false_positive_rates.sensitivities` of the rates, from the
+        same pass over the draws: [] where there are no rates or no FROC.
+    """
+    at_rates: list[Drawn] = []
     lines: dict[str, Any] = {"roc": None, "froc_count": None, "froc_area": None}
     if not roc.undefined_reason(truth.label):
         exact = roc.roc_curve(reading.score, truth.label)
@@ -219,12 +247,18 @@ def curves(truth: Truth, reading: Reading, *, draws: TruthDraws) -> dict[str, An
             continue
         points = froc.froc_curve(data)
         lines[data.definition] = points.false_rate, points.sensitivity
-        statistic = partial(froc.sensitivity_at, data, grid)
-        low_high = intervals.patient_band(
-            draws.judged_images, lambda w, f=statistic: f(weights=w)
+        asked = rates if data is reading.count else ()
+        every = np.append(grid, asked)
+        replicates = np.concatenate(
+            [froc.sensitivity_at(data, every, weights=w) for w in draws.judged_images]
         )
-        lines[f"{data.definition}_band"] = (grid, *low_high)
-    return lines
+        band = intervals.band(replicates[:, : len(grid)])
+        lines[f"{data.definition}_band"] = (grid, *band)
+        if len(asked):
+            at_rates = false_positive_rates.with_mean(
+                froc.sensitivity_at(data, asked), replicates[:, len(grid) :]
+            )
+    return lines, at_rates
 
 
 INTERVAL_OF_BINS = f"95 % {proportions.WILSON}{proportions.EFFECTIVE}"

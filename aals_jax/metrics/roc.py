@@ -56,24 +56,54 @@ def auroc(
 
     Reference: Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747.
     """
-    scores, positive = check(scores, labels)
-    order = np.argsort(scores, kind="stable")
-    positives, negatives = order[positive[order]], order[~positive[order]]
-    below, upto = (
-        np.searchsorted(scores[negatives], scores[positives], side=side)
-        for side in ("left", "right")
-    )
+    pairs = Pairs(scores, labels)
 
     def area(rows: np.ndarray) -> np.ndarray:
-        wins = np.zeros((len(rows), len(negatives) + 1))  # by negatives passed
-        np.cumsum(np.take(rows, negatives, axis=1), axis=1, out=wins[:, 1:])
-        own = np.take(rows, positives, axis=1)
-        # Half the ones below, half the ones not above: each product is exact.
-        twice = np.take(wins, below, axis=1) + np.take(wins, upto, axis=1)
+        twice, total = pairs.twice_won(np.take(rows, pairs.negatives, axis=1))
+        own = np.take(rows, pairs.positives, axis=1)
         won = np.einsum("rp,rp->r", own, twice) / 2.0
-        return ratio(won, own.sum(axis=1) * wins[:, -1])
+        return ratio(won, own.sum(axis=1) * total)
 
-    return _by_block(area, check_weights(weights, len(scores)))
+    return by_block(area, check_weights(weights, len(pairs)))
+
+
+class Pairs:
+    """Positives against negatives by their scores, as `auroc` compares them."""
+
+    def __init__(self, scores: np.ndarray, labels: np.ndarray):
+        """Scores f[n] and labels [n] as in `auroc`."""
+        scores, positive = check(scores, labels)
+        order = np.argsort(scores, kind="stable")
+        self.positives = order[positive[order]]  # i64[p], ascending by score
+        self.negatives = order[~positive[order]]  # i64[q], ascending by score
+        self._below, upto = (
+            np.searchsorted(scores[self.negatives], scores[self.positives], side=side)
+            for side in ("left", "right")
+        )
+        self._tied = np.flatnonzero(upto > self._below)
+        self._upto = upto[self._tied]
+        self._size = len(scores)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def twice_won(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Twice the weight of the negatives that each positive is above, ties half.
+
+        Args:
+            weight: f64[r, q], of `negatives`.
+
+        Returns:
+            f64[r, p] of `positives`; f64[r], the weight of all negatives.
+        """
+        passed = np.zeros((len(weight), weight.shape[1] + 1))
+        np.cumsum(weight, axis=1, out=passed[:, 1:])
+        # Those below and those not above: a sum without halves is exact.
+        twice = np.take(passed, self._below, axis=1)
+        not_above = twice.copy()
+        not_above[:, self._tied] = np.take(passed, self._upto, axis=1)
+        twice += not_above
+        return twice, passed[:, -1]
 
 
 def average_precision(
@@ -111,7 +141,7 @@ def average_precision(
         has_both = _last(called) > _last(true)
         return np.where(has_both, ratio(total, _last(true)), np.nan)
 
-    return _by_block(step_sum, check_weights(weights, len(scores)))
+    return by_block(step_sum, check_weights(weights, len(scores)))
 
 
 def roc_curve(scores: np.ndarray, labels: np.ndarray) -> RocCurve:
@@ -239,16 +269,18 @@ def _counts(
     return true, false, threshold[starts]
 
 
-def _by_block(
+def by_block(
     statistic: Callable[[np.ndarray], np.ndarray], weights: np.ndarray
 ) -> np.ndarray:
-    """Weights f64[..., n] -> f64[...], a few rows f64[r, n] at a time."""
+    """Weights f64[..., n] -> f64[..., *k], some rows f64[r, n] -> f64[r, *k] each."""
     num_images, shape = weights.shape[-1], weights.shape[:-1]
     rows = weights.reshape(int(np.prod(shape)), num_images)
     block = max(1, _BLOCK // (num_images + 1))
-    starts = range(0, len(rows), block)
-    values = [statistic(rows[start : start + block]) for start in starts]
-    return np.concatenate([np.empty(0), *values]).reshape(shape)[()]
+    starts = range(0, max(1, len(rows)), block)
+    values = np.concatenate(
+        [statistic(rows[start : start + block]) for start in starts]
+    )
+    return values.reshape((*shape, *values.shape[1:]))[()]
 
 
 def _last(cumulative: np.ndarray) -> np.ndarray:

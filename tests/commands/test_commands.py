@@ -1,6 +1,7 @@
 """Laws of the command line: each mode answers for its own flags, and in one line."""
 
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
@@ -171,6 +172,32 @@ heavy |= {"scipy.stats", "scipy.ndimage", "pyarrow", "ml_collections"}
 assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "1"), ("3", "3")])
+def test_scoring_sets_its_threads_before_numpy_is_there(given, used, tmp_path):
+    path = tmp_path / "study.toml"
+    code = f"""
+import os, sys
+from aals_jax.commands import command_line
+before = []
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            before.append(os.environ.get("OPENBLAS_NUM_THREADS"))
+sys.meta_path.insert(0, Watch())
+sys.argv = ["launch.py", "--mode=score", "--study_template=" + {str(path)!r}]
+try:
+    command_line.main()
+except SystemExit as end:
+    assert not end.code, end.code
+assert before and set(before) == {{{used!r}}}, before
+"""
+    own = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    own |= {} if given is None else {"OPENBLAS_NUM_THREADS": given}
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60, env=own
+    )
 
 
 @pytest.mark.parametrize(

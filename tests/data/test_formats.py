@@ -5,6 +5,7 @@
 import csv
 import io
 import json
+import re
 import zipfile
 
 import pytest
@@ -393,3 +394,26 @@ def test_an_id_of_nines_is_told_unless_others_are_next_to_it(tmp_path, ids, is_t
     box = {"image_id": ids[0], "category_id": 1, "bbox": [1, 2, 3, 4]}
     _, faults, _ = scan(coco(tmp_path / "t.json", box, images=images))
     assert faults == [(None, "table")] * is_told
+
+
+def test_the_ends_of_a_cell_are_cut_the_same_for_every_character(tmp_path):
+    """Plain cells go a short way; it is the long one for all characters."""
+    points = [*range(1, 0x300), *range(0x2000, 0x2070), 0x3000, 0xFEFF, 0x5DE6]
+    characters = [chr(p) for p in points if chr(p) not in '\n\r"']
+    cells = [f" {c} a{c}b {c} " for c in characters]
+    text = "\n".join(["image,note", *(f'i{k},"{c}"' for k, c in enumerate(cells))])
+    path = tmp_path / "table.csv"
+    path.write_text(text + "\n", encoding="utf-8")
+    for row, cell in zip(formats.read_table(path).rows, cells, strict=True):
+        lines = re.sub("[\v\f\x85\u2028\u2029]", "\n", cell)
+        marks = "\ufeff\u200b\u200e\u200f"
+        assert row["note"] == lines.strip().strip(marks).strip()
+
+
+def test_an_escape_is_looked_for_within_cells_alone(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(",image,a,b\n0,i,x_x00,41_\n1,j,_x000A_,_x0009_z\n")
+    assert formats.read_table(path).rows == [  # the column without a name is none
+        {"image": "i", "a": "x_x00", "b": "41_"},
+        {"image": "j", "a": "", "b": "z"},
+    ]

@@ -41,7 +41,7 @@ def measured(skill: float, bootstrap: Bootstrap = BOOTSTRAP) -> Measurement:
         reading,
         points=operating.choose(truth, reading),
         chosen_on="validation",
-        bootstrap=bootstrap,
+        draws=TruthDraws(truth, bootstrap),
         hit=HIT,
     )
 
@@ -170,8 +170,9 @@ def test_patients_are_drawn_once_for_each_set_of_images(monkeypatch):
         system.reading,
         points=operating.choose(system.truth, system.reading),
         chosen_on="validation",
-        bootstrap=BOOTSTRAP,
+        draws=TruthDraws(system.truth, BOOTSTRAP),
         hit=HIT,
+        rates=(0.5, 1.0),
     )
     assert generators == [0, 0]
     draws = TruthDraws(system.truth, BOOTSTRAP)

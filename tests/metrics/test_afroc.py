@@ -97,3 +97,19 @@ def test_without_lesions_or_without_images_free_of_them_there_is_a_reason():
     assert np.isnan(afroc.figure_of_merit(full))
     with pytest.raises(ValueError, match="afroc"):
         afroc.collect(matching.match_images(spots, [BOXES] * 2), 2, name="froc")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_both_in_one_search_are_each_on_its_own_and_an_auroc_of_entries(seed):
+    spots, lesions, weights = random_case(seed)
+    match = matching.match_images(spots, lesions)
+    each = [afroc.collect(match, len(lesions), name=name) for name in afroc.NAMES]
+    found = afroc.figures_of_merit(each, weights=weights)
+    assert found.shape == (3, 2) and afroc.figures_of_merit(each).shape == (2,)
+    for k, data in enumerate(each):
+        own = afroc.figure_of_merit(data, weights=weights)
+        np.testing.assert_array_equal(found[:, k], own)
+        entries = weights[:, data.image] * data.weight
+        np.testing.assert_array_equal(
+            own, roc.auroc(data.score, data.label, weights=entries)
+        )

@@ -131,8 +131,12 @@ def scan_table(path: Path, problems: checks.Problems) -> Table:
     filled = set()
     unnamed = _Unnamed()
     for line in _lines(path, add):
-        note = line if isinstance(line, Noted) else Noted(line)
         number = len(rows) + 2
+        if columns is not None and not isinstance(line, Noted):  # nearly all of them
+            unnamed.note(line)
+            rows.append(_row(line, columns, functools.partial(add, number)))
+            continue
+        note = line if isinstance(line, Noted) else Noted(line)
         if columns is None and note.is_row:
             columns = _columns(note, add)
             unnamed.places = [at for at, name in enumerate(columns) if not name]
@@ -202,8 +206,9 @@ def _row(
         add("holds NUL characters: the file is damaged; export it again")
         cells = []
     cells += [""] * (len(columns) - len(cells))
-    pairs = zip(columns, cells, strict=False)
-    return {name: cell for name, cell in pairs if name}
+    found = dict(zip(columns, cells, strict=False))
+    found.pop("", None)  # columns without a name
+    return found
 
 
 def _lines(path: Path, add: Callable[[int | None, str], None]) -> Iterator[Any]:
@@ -231,6 +236,11 @@ def _unescaped(line: Any) -> Any:
     """A line without Excel's escapes of control characters."""
     if isinstance(line, Noted):
         return line
+    try:
+        if "_x00" not in "".join(line):
+            return line
+    except TypeError:  # a cell that is no text: each is looked at
+        pass
     return [
         _CONTROL.sub(lambda match: chr(int(match[1], 16)), cell)
         if isinstance(cell, str) and "_x00" in cell
@@ -242,6 +252,8 @@ def _unescaped(line: Any) -> Any:
 def _text(cell: Any) -> str:
     if cell is None:
         return ""
+    if type(cell) is str and cell.isascii() and cell.isprintable():
+        return cell.strip()  # a blank is all that can be at its ends
     text = str(cell)
     # one kind of line's end; what ends a cell and can't be seen goes
     text = (

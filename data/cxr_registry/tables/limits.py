@@ -54,9 +54,7 @@ def lines_within_limits(
             for line in reader(path):
                 found = line.cells if isinstance(line, Noted) else line
                 cells += max(len(found), _ROW)
-                empty += not any(
-                    cell is not None and str(cell).strip() for cell in found
-                )
+                empty += not any(map(_is_filled, found))
                 if empty > MAX_EMPTY:
                     raise UnreadableTable(
                         f"holds over {MAX_EMPTY:,} empty rows; remove them: save the "
@@ -76,6 +74,10 @@ def lines_within_limits(
             f"is not a valid {kind} file, or can't be opened "
             f"({type(error).__name__}); save it again"
         ) from None
+
+
+def _is_filled(cell: Any) -> bool:
+    return cell is not None and bool(str(cell).strip())
 
 
 def _check_claims(path: Path) -> None:
