@@ -61,7 +61,7 @@ _ALONE = frozenset(
         "study studies exam examination series instance sop case cases record "
         "visit encounter episode admission order no nr number num index row "
         "time day month year reference ref code serial barcode unnamed "
-        "acc rec sub hn chi urn uin cpf kis nhc fall owner who tag "
+        "acc rec sub hn chi urn uin cpf kis nhc fall owner who "
     )
 )
 # words that make a record's number of what stands before them
