@@ -18,7 +18,11 @@ from data.cxr_registry.tables.limits import UnreadableTable
 _BOX = ("x", "y", "width", "height")
 _WRAPPERS = ("annotations", "predictions", "detections", "results")
 IGNORED = "ignored"  # column of lesions: "crowd" or "ignore" for a region to ignore
-FLAGS = {"iscrowd": "crowd", "ignore": "ignore"}  # of an annotation -> that cell
+# Folded name of a flag of an annotation -> that cell
+FLAGS = {
+    **dict.fromkeys(("iscrowd", "crowd"), "crowd"),
+    **dict.fromkeys(("ignore", "ignored", "isignore", "isignored"), "ignore"),
+}
 _NO = frozenset(("none", "0", "0.0", "false", ""))  # values of a flag that is not set
 
 
@@ -102,7 +106,7 @@ def _lesions(
         box = _box(table, number, item, faults)
         image = _image(table, number, item, names, faults)
         if box is not None and image is not None:
-            flags = [word for flag, word in FLAGS.items() if _is_set(item.get(flag))]
+            flags = _flags(item)
             yield {
                 "entry": str(number),
                 "image": image,
@@ -302,6 +306,14 @@ def _box(
     else:
         return dict(zip(_BOX, map(repr, values), strict=True))
     return None
+
+
+def _flags(item: Mapping[str, Any]) -> list[str]:
+    """The flags that are set, a crowd first; tools write them among attributes, too."""
+    attributes = item.get("attributes")
+    given = {**(attributes if isinstance(attributes, dict) else {}), **item}
+    found = {FLAGS.get(layouts.fold(k)) for k, flag in given.items() if _is_set(flag)}
+    return [word for word in ("crowd", "ignore") if word in found]
 
 
 def _is_set(flag: Any) -> bool:

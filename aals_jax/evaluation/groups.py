@@ -31,6 +31,7 @@ _DATE = re.compile(
 )
 # three digits in a row are of a number that somebody was given (or of a year)
 _NUMBERED = re.compile(r"\d{3}|\d[.]\d+[.]\d")
+_CODED = re.compile(r"\d{2}")  # two are, where several values of a column have them
 _WRITTEN = re.compile(r"[@^]|[^\W\d_],\s*[^\W\d_]|https?:|[/\\]\S+\.\w+$")
 _LONGEST = 40  # characters of a value; a longer one is free text
 # words of a column's name that say what its cells are, whatever stands beside them
@@ -43,8 +44,15 @@ _NAMING = frozenset(
         "participant person pseudonym hash key path file filename url uri "
         "folder comment comments note notes report text impression remark "
         "remarks postcode zip zipcode reader radiologist physician doctor "
-        "annotator operator technician technologist referrer "
-        "姓名 生日 日期 檢查日期 身分證 "
+        "annotator operator technician technologist referrer author reporter "
+        "reviewer requester clinician consultant surgeon nurse attending resident "
+        "donor client by "
+        # the same in other languages, since a register's header is in its own
+        "nom prenom prénom nombre apellido apellidos cognome nome naam achternaam "
+        "voornaam navn namn fornavn etternavn kennung aktenzeichen geburtstag datum "
+        "fecha arzt befunder medico médico medecin médecin dossier expediente historia "
+        "cartella имя фамилия фио пациент 姓名 氏名 名前 生日 日期 檢查日期 身分證 "
+        "患者 病人 病案号 病歷號 住院号 "
     )
 )
 # words that name a record where nothing else stands beside them
@@ -53,10 +61,13 @@ _ALONE = frozenset(
         "study studies exam examination series instance sop case cases record "
         "visit encounter episode admission order no nr number num index row "
         "time day month year reference ref code serial barcode unnamed "
+        "acc rec sub hn chi urn uin cpf kis nhc fall owner who "
     )
 )
+# words that make a record's number of what stands before them
+_NUMBERS = frozenset(_split("no nr num"))
 # and ends of such words; steroid and valid end like them
-_GLUED = re.compile(r"(?:(?<!o)id|uid|date|name|number)$")
+_GLUED = re.compile(r"(?:(?<!o)id|uid|date|datum|name|number|nummer)$")
 _WORDS = frozenset(
     _split(
         "valid invalid solid fluid rapid hybrid covid grid mid acid lipid "
@@ -64,6 +75,8 @@ _WORDS = frozenset(
     )
 )
 _ATTRIBUTES = frozenset(_split("age sex gender race ethnicity weight height bmi type "))
+# words of a column whose cells are numbers that were measured, not given to somebody
+_MEASURED = _ATTRIBUTES | frozenset(_split("kv kvp ma mas dose size thickness spacing"))
 # words of a column that names no patient, though its cells are for nobody's eyes
 _NO_PEOPLE = frozenset(
     _split(
@@ -72,7 +85,9 @@ _NO_PEOPLE = frozenset(
         "notes report text impression remark remarks postcode zip zipcode "
         "reader radiologist physician doctor annotator operator technician "
         "technologist referrer address street device scanner site hospital "
-        "model machine"
+        "model machine author reporter reviewer requester clinician consultant surgeon "
+        "nurse attending resident by arzt befunder medico médico medecin médecin datum "
+        "geburtstag fecha"
     )
 )
 SPLIT_WORDS: Mapping[str, str] = {
@@ -107,7 +122,8 @@ def is_naming(column: str) -> bool:
     if set(words) & _ATTRIBUTES and not set(words) & {"id", "uid", "name", "date"}:
         return False
     glued = _GLUED.search(joined) and joined not in _WORDS
-    return bool(set(words) & _NAMING or set(words) <= _ALONE or glued)
+    numbered = words[-1] in _NUMBERS
+    return bool(set(words) & _NAMING or set(words) <= _ALONE or glued or numbered)
 
 
 def is_person(column: str) -> bool:
@@ -150,6 +166,17 @@ def names_somebody(values: Iterable[str]) -> bool:
     )
 
 
+def are_codes(column: str, values: Iterable[str]) -> bool:
+    """Whether a column's cells look like numbers that patients were given.
+
+    >>> are_codes("dossier 2", ("A17", "A18", "B20", "B21")), are_codes("site", "ABCD")
+    (True, False)
+    """
+    numbered = sum(bool(_CODED.search(value)) for value in set(values))
+    words = words_of(column)
+    return numbered > _FEW and not {*words, "".join(words)} & _MEASURED
+
+
 def is_split(values: Iterable[str]) -> bool:
     """Whether the cells of a column say which part an image belongs to."""
     found = {value.casefold() for value in values} - {""}
@@ -173,7 +200,8 @@ def of_columns(
     for name, cells in columns.items():
         values = ["" if patients.is_missing(cell) else cell for cell in cells]
         found = set(values) - {""}
-        if is_naming(name) or names_somebody({name, *found}) or len(found) > most:
+        names = is_naming(name) or names_somebody({name, *found})
+        if names or are_codes(name, found) or len(found) > most:
             left_out.append(name)
             continue
         held = collections.Counter(v for v, _ in set(zip(values, patient, strict=True)))

@@ -17,6 +17,8 @@ EDGE = 1.0  # unit of the coordinates by which a box may cross its image's borde
 _SHARE = 0.02  # of a side, by which it may, too: detectors don't clip
 _AGREES = 0.5  # overlap with the lesions from which a reading is believed
 _TIMES = 2.0  # how much better than the header's reading another one must be
+_EXACT = 0.9  # overlap that no reading but the right one reaches
+_NEARLY = 0.8  # overlap of the header's reading that leaves no doubt
 _LEAST_POINTS = 3  # lesions that points must hit before they tell x from y
 
 
@@ -108,14 +110,14 @@ def doubt(
             text = f"{np.sum(~good)} of {len(raw)} boxes have no area or reach beyond "
             text += f"their images, but all fit if read as {words}: write what they are"
             return text, int(np.flatnonzero(~good)[0])
-        if agreement * _TIMES >= 1:
+        may_be_exact = name is _as_given and agreement < _NEARLY
+        if agreement * _TIMES >= 1 and not may_be_exact:
             continue  # nothing can agree so much better
         better = beside.agreement(read)
-        if better >= _AGREES and agreement * _TIMES < better:
-            text = (
-                f"read as {form.value} the boxes hardly lie on the lesions, but read "
-            )
-            return text + f"as {words} they do: write what they are", 0
+        is_exact = may_be_exact and better >= _EXACT
+        if is_exact or (better >= _AGREES and agreement * _TIMES < better):
+            text = f"read as {form.value} the boxes lie on the lesions worse than "
+            return text + f"read as {words}: write what they are", 0
     return None
 
 

@@ -47,6 +47,7 @@ class EntryView:
     exact: str  # all digits, "" where there is no value
     interval: str
     others: tuple[str, ...]  # further intervals: `DeLong 0.88 to 0.94`
+    caveats: tuple[str, ...]  # what those take for granted, or why there is none
     reason: str  # never empty where there is no value
     rejected: str  # `3 of 2,000` replicates, "" where nobody counted
     num_rejected: int
@@ -96,14 +97,21 @@ def view(
     has_value = wording.is_number(value)
     rejected, replicates = cell.get("rejected"), cell.get("replicates")
     counted = wording.number(rejected, missing="?")
+    others = {
+        _name_of(cell[key], name): cell[key]
+        for key, name in OTHER_INTERVALS.items()
+        if isinstance(cell.get(key), Mapping)
+    }
     return EntryView(
         value=write(value),
         exact=repr(float(value)) if has_value else "",
         interval=_interval(cell, write),
-        others=tuple(
-            f"{name} {_interval(cell[key], write)}"
-            for key, name in OTHER_INTERVALS.items()
-            if isinstance(cell.get(key), Mapping)
+        others=tuple(f"{name} {_interval(o, write)}" for name, o in others.items()),
+        caveats=tuple(
+            f"{name}: {text}"
+            for name, other in others.items()
+            for key in ("note", "reason")
+            if (text := other.get(key)) and text != cell.get("reason")
         ),
         reason=str(cell.get("reason") or "")
         or ("" if has_value else "no value, and no reason was recorded"),
@@ -113,6 +121,11 @@ def view(
         num_rejected=int(rejected) if wording.is_number(rejected) else 0,
         bar=_bar(cell, scale),
     )
+
+
+def _name_of(other: Mapping, name: str) -> str:
+    """Of an interval: patients with several images have Obuchowski's."""
+    return "Obuchowski" if "Obuchowski" in str(other.get("interval")) else name
 
 
 def _interval(cell: Mapping, write: Callable[[object], str]) -> str:

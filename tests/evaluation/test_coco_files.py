@@ -80,7 +80,13 @@ def test_a_category_is_its_name_under_all_its_ids(tmp_path):
 
 def test_crowds_and_ignored_regions_are_neither_hit_nor_false(tmp_path):
     results = changed(RESULTS, "", 2, score=0.95)
-    for flags, label in (({"iscrowd": 1}, True), ({"ignore": True}, False)):
+    for flags, label in (
+        ({"iscrowd": 1}, True),
+        ({"isCrowd": "1"}, True),
+        ({"ignore": True}, False),
+        ({"isIgnore": 1, "ignore": 0}, False),
+        ({"attributes": {"ignored": True, "occluded": False}}, False),
+    ):
         truth = changed(TRUTH, "annotations", 2, **flags)
         found = scored(tmp_path, truth, results)
         assert found.truth.label[2] == label and found.truth.judged.all()

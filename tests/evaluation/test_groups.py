@@ -187,3 +187,30 @@ def test_labels_are_words_or_numbers(tmp_path, yes, no):
 def test_a_score_that_is_no_number_is_refused(tmp_path, cell, told):
     (text,) = faults(tmp_path, images=f"image,label,score\na,1,.5\nb,0,{cell}\n")
     assert text.startswith("images.csv row 3: score must be") and told in text
+
+
+FOREIGN = (
+    *("HospNo", "Acc No", "Kennung", "Fallnummer", "apellidos", "cognome", "Nachname"),
+    *("nom", "prénom", "reported_by", "Arzt", "consultant", "ФИО", "氏名", "病案号"),
+    *("Geburtsdatum", "fecha", "unit num"),
+)
+
+
+@pytest.mark.parametrize("column", FOREIGN)
+def test_names_of_people_in_other_words_are_no_subgroups(tmp_path, column):
+    rows = [f"f{i},Doe {i % 2},p{i},{i % 2},0.{i + 1}" for i in range(8)]
+    images = "\n".join([f"image,{column},patient,label,score", *rows]) + "\n"
+    found = read(tmp_path, images=images)
+    assert found.left_out == (column,) and found.truth.groups == {}
+
+
+def test_several_codes_are_no_subgroups_whatever_the_column_is_called():
+    def columns(name, cells):
+        return groups.of_columns({name: cells * 8}, [str(i) for i in range(8 * 5)])
+
+    codes = ["A17", "A18", "B20", "B21", "C11"]
+    assert columns("quux", codes) == ({}, ("quux",))
+    assert set(columns("quux", [*codes[:3], "", ""])[0]["quux"]) == {*codes[:3], ""}
+    assert not columns("age group", ["20-29", "30-39", "40-49", "50-59", "60+"])[1]
+    assert not columns("kVp", ["60", "65", "70", "75", "80"])[1]
+    assert not columns("site", ["A", "B", "C", "D", "E"])[1]

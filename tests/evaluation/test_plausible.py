@@ -94,3 +94,25 @@ def test_each_form_gives_the_same_corners():
         (Form.MIDDLE, [[30, 50, 40, 60]]),
     ):
         np.testing.assert_array_equal(plausible.to_boxes(form, np.array(raw)), box)
+
+
+def near_the_origin(side):
+    """Lesions as corners near the origin, where corners pass for sizes, and images."""
+    boxes = np.array([[5, 6, 5 + side, 6 + side], [8, 4, 8 + side, 4 + side]], float)
+    return boxes, np.arange(2), np.full((2, 2), 100.0), [box[None] for box in boxes]
+
+
+def test_a_reading_that_fits_the_lesions_exactly_is_the_right_one():
+    boxes, image, size, lesions = near_the_origin(20)
+    text, _ = plausible.doubt(Form.SIZES, boxes, image, size, lesions)
+    assert "two corners" in text
+    honest = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    assert plausible.doubt(Form.SIZES, honest, image, size, lesions) is None
+    assert plausible.doubt(Form.CORNERS, boxes, image, size, lesions) is None
+
+
+def test_a_reading_that_fits_a_little_better_is_no_doubt():
+    # overlaps of 0.34 as they are, 0.58 as corners: neither twice nor exactly
+    boxes, image, size, lesions = near_the_origin(20)
+    loose = boxes + np.array([2, 2, 4, 4])
+    assert plausible.doubt(Form.SIZES, loose, image, size, lesions) is None

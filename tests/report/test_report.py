@@ -774,6 +774,20 @@ def test_the_interval_of_delong_is_a_second_line(pages):
     assert "{" not in text
 
 
+def test_further_intervals_have_their_own_name_and_caveat():
+    cell = {"value": 0.8, "low": 0.7, "high": 0.9}
+    other = {"low": 0.6, "high": 0.95, "interval": "95 % DeLong", "note": "as if alone"}
+    shown = entries.view({**cell, "delong": other})
+    assert shown.others == ("DeLong 0.600 to 0.950",)
+    assert shown.caveats == ("DeLong: as if alone",)
+    clustered = other | {"interval": "95 % Obuchowski's variance over patients"}
+    shown = entries.view({**cell, "delong": clustered})
+    assert shown.others == ("Obuchowski 0.600 to 0.950",)
+    lost = {"low": None, "high": None, "interval": "none", "reason": "too few"}
+    assert entries.view({**cell, "delong": lost}).caveats == ("DeLong: too few",)
+    assert not entries.view({**cell, "reason": "too few", "delong": lost}).caveats
+
+
 def test_an_operating_point_says_where_it_was_chosen_and_what_it_lacks():
     points = make_operating_points(("a", "b"))
     points["b"][0] |= {"threshold": None, "measured": {}, "reason": ONE_CLASS}
