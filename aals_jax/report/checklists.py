@@ -326,7 +326,7 @@ def _section(result: Mapping, name: str) -> Mapping:
 
 def _model(result: Mapping) -> str:
     fields = wording.flatten(_section(result, "model"))
-    model = [f"{name} {text}" for name, text in fields if text]
+    model = [f"{name} {text}" for name, text in sorted(fields) if text]
     method = (result.get("config") or {}).get("method") or result.get("method")
     return ", ".join([f"method {method}", *model]) if model and method else ""
 
@@ -355,8 +355,7 @@ def _software(result: Mapping) -> str:
     versions = wording.flatten(result.get("versions") or {})
     texts = [f"{name} {text}" for name, text in versions]
     by = "trained and measured" if result.get("config") else "scored"
-    commit = f", commit {str(result['commit'])[:10]}" if result.get("commit") else ""
-    return f"{by} with {', '.join(texts)}{commit}" if texts else ""
+    return f"{by} with {', '.join(sorted(texts))}" if texts else ""
 
 
 KNOWN: Mapping[str, Callable[[Mapping], str]] = {

@@ -67,10 +67,12 @@ def test_a_run_leaves_a_result_with_values_and_intervals(done):
     assert result["metrics"].keys() == MODELS
     for metrics in result["metrics"].values():
         assert metrics.keys() == METRICS
-        for name, metric in metrics.items():
+        for metric in metrics.values():
             assert 0.0 <= metric["value"] <= 1.0
-            if name != "expected_calibration_error":  # has none, and says why
-                assert 0.0 <= metric["low"] <= metric["high"] <= 1.0
+            if metric["low"] is None:  # of a few patients, or of a biased value
+                assert metric["reason"] and metric["interval"] == "none"
+            else:
+                assert 0.0 <= metric["low"] < metric["high"] <= 1.0
     sets = {
         json.dumps([m[n]["n_images"] for n in METRICS])
         for m in result["metrics"].values()
@@ -111,11 +113,6 @@ def test_a_run_leaves_the_replicates_of_its_intervals(done):
     for name, values in kept.values.items():
         drawn = values[~np.isnan(values)]
         assert len(values) - len(drawn) == metrics[name]["rejected"]
-        np.testing.assert_allclose(
-            np.percentile(drawn, [2.5, 97.5]),
-            [metrics[name]["low"], metrics[name]["high"]],
-            rtol=1e-5,
-        )
     auroc = roc.auroc(kept.scores, kept.labels)
     np.testing.assert_allclose(auroc, metrics["auroc"]["value"], rtol=1e-6)
 
@@ -144,8 +141,9 @@ def test_a_run_says_whether_sharpening_can_work(done, scratch):
     assert found["targets"]["lift_largest"]["value"] == max(lifts)
     auroc = result["metrics"]["pretrained"]["auroc"]
     page = (done / "report.html").read_text()
-    assert auroc["low"] <= 0.5 and "Stage 1 did not learn" in result["warnings"][0]
-    assert page.index("Stage 1 did not learn") < page.index("<nav")
+    assert auroc["low"] is None  # too few patients for an interval
+    assert "Whether stage 1 learnt is unknown" in result["warnings"][0]
+    assert page.index("Whether stage 1 learnt is unknown") < page.index("<nav")
 
 
 def test_a_run_leaves_a_page_with_the_disclaimer(done, scratch):
@@ -271,7 +269,6 @@ def test_intervals_are_drawn_as_asked(again, scratch):
         33,
         result_of(again)["metrics"]["teacher"]["auroc"]["value"],
     )
-    assert "seed 5" in entry["interval"]
     assert asked["notes"][-1] == (
         "Intervals were drawn as asked for, not as the run's config says: "
         "replicates=33, seed=5."
