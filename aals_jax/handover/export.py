@@ -178,7 +178,7 @@ def _record_of(workdir: Path) -> dict[str, Any]:
 def _card_of(data_dir: Path, record: Mapping[str, Any]) -> str | None:
     """SHA-256 of the dataset's data card; None where it has none."""
     path = builds.find(data_dir, record["data"]["data_hash"]) / ledger.CARD_FILE
-    return folder.sha256(path) if path.is_file() else None
+    return files.sha256(path) if path.is_file() else None
 
 
 def _net(config: Any, arrays: Mapping[str, np.ndarray]) -> str:

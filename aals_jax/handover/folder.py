@@ -5,7 +5,6 @@ all of them first, and tells all that is wrong at once.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -64,11 +63,6 @@ class Model:
         return f"{self.finding}, {self.config.method} {self.name}"
 
 
-def sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     """Seals the folder: versions, and a digest of every file that is in it.
 
@@ -91,7 +85,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
             "commit": provenance.commit(),
             "files": {
                 name: {
-                    "sha256": sha256(folder / name),
+                    "sha256": files.sha256(folder / name),
                     "bytes": (folder / name).stat().st_size,
                 }
                 for name in names
@@ -136,7 +130,7 @@ def check(folder: Path) -> dict[str, Any]:
             problems.append("a name in the manifest leads out of the folder")
         elif not file.is_file():
             problems.append(f"{name}: is missing")
-        elif sha256(file) != expected:
+        elif files.sha256(file) != expected:
             problems.append(f"{name}: is not what was exported (SHA-256 differs)")
     if problems:
         raise NotWhole(f"{folder} is not whole; {_AGAIN}:\n- " + "\n- ".join(problems))
@@ -181,16 +175,17 @@ def load(folder: Path, *, load_config: Callable[[dict], Any]) -> Model:
     def read(name: str) -> Any:
         return json.loads((folder / name).read_text())
 
-    fitted = read(CALIBRATION)["fitted"]
+    calibration = read(CALIBRATION)
+    fitted = calibration["fitted"]
     return Model(
         name=manifest["model"],
-        digest=sha256(folder / MANIFEST),
+        digest=files.sha256(folder / MANIFEST),
         config=load_config(read(CONFIG)),
         variables=unflatten(weights.read(folder / WEIGHTS)),
         preprocessing=preprocessing.of_json(read(PREPROCESSING)),
         points=read(POINTS),
         calibration=None if fitted is None else Sigmoid(**fitted),
-        calibration_reason=read(CALIBRATION).get("reason", ""),
+        calibration_reason=calibration.get("reason", ""),
     )
 
 

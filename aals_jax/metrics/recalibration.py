@@ -10,11 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from aals_jax.metrics import calibration, intervals, roc
+from aals_jax.metrics import calibration, intervals, logistic, roc
 from aals_jax.metrics.intervals import Interval
 
 THRESHOLDS = tuple(k / 20 for k in range(1, 20))  # probabilities of a decision curve
-_ROUNDS, _CLOSE = 100, 1e-10  # of Newton's method
 _METHOD = "normal, variance over patients"
 
 
@@ -142,39 +141,19 @@ def _fit(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logistic regression: coefficients and standard errors, f64[c] each.
 
-    Steps are halved until the likelihood does not fall. nan where it has no maximum.
+    nan where the likelihood has no maximum.
     """
-    signs = np.where(labels, -1.0, 1.0)
-
-    def loss(coefficients: np.ndarray) -> float:
-        return float(np.sum(np.logaddexp(0, signs * (design @ coefficients + offset))))
-
-    coefficients = np.zeros(design.shape[1])
+    coefficients = logistic.fit(design, labels, offset=offset)
     missing = np.full(design.shape[1], np.nan)
-    for _ in range(_ROUNDS):
-        share = special.expit(design @ coefficients + offset)
-        gradient = design.T @ (labels - share)
-        hessian = (design * (share * (1 - share))[:, None]).T @ design
-        try:
-            step = np.linalg.solve(hessian, gradient)
-        except np.linalg.LinAlgError:
-            return missing, missing
-        while loss(coefficients + step) > loss(coefficients) and np.any(step):
-            step = step / 2
-        coefficients = coefficients + step
-        if np.max(np.abs(step)) <= _CLOSE * (1 + np.max(np.abs(coefficients))):
-            break
-    else:
-        return missing, missing  # no maximum: the classes are separated
     share = special.expit(design @ coefficients + offset)
-    if np.max(share * (1 - share)) < 1e-6:
-        return missing, missing
+    if np.isnan(share).any() or np.max(share * (1 - share)) < 1e-6:
+        return missing, missing  # no maximum: the classes are separated
     _, member = np.unique(patient, return_inverse=True)
     groups = int(member.max()) + 1
     if groups < 2:
         return coefficients, missing
     scores = np.zeros((groups, design.shape[1]))
     np.add.at(scores, member, design * (labels - share)[:, None])
-    bread = np.linalg.inv((design * (share * (1 - share))[:, None]).T @ design)
+    bread = np.linalg.inv(logistic.curvature(design, share))
     sandwich = bread @ (scores.T @ scores) @ bread * groups / (groups - 1)
     return coefficients, np.sqrt(np.diag(sandwich))

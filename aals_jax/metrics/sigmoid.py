@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from aals_jax.metrics import calibration, roc
+from aals_jax.metrics import calibration, logistic, roc
 
 _EDGE = 1e-6  # scores are kept so far from 0 and 1, where a logit is infinite
-_ITERATIONS = 100
-_STEPS = 40  # halvings of a step of Newton's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,39 +59,13 @@ def fit(scores: np.ndarray, labels: np.ndarray) -> Sigmoid:
     zeros = len(positive) - ones
     target = np.where(positive, (ones + 1) / (ones + 2), 1 / (zeros + 2))
     columns = np.stack([special.logit(_inside(scores)), np.ones(len(scores))], axis=1)
-    weights = np.array([0.0, special.logit(target.mean())])
-    for _ in range(_ITERATIONS):
-        p = special.expit(columns @ weights)
-        gradient = columns.T @ (p - target)
-        if np.abs(gradient).max() < 1e-10 * len(scores):
-            break
-        curvature = (columns.T * (p * (1 - p))) @ columns
-        step = np.linalg.solve(curvature + 1e-12 * np.eye(2), gradient)
-        weights = _downhill(weights, step, columns, target)
-    slope, intercept = weights.tolist()
+    slope, intercept = logistic.fit(columns, target).tolist()
     if not slope > 1e-9:
         raise ValueError(
             "scores of positives are not higher than those of negatives: no rising map "
             "makes probabilities of them"
         )
     return Sigmoid(slope, intercept, len(scores), ones / len(scores))
-
-
-def _downhill(
-    weights: np.ndarray, step: np.ndarray, columns: np.ndarray, target: np.ndarray
-) -> np.ndarray:
-    """A step of Newton's, halved until it does not lead uphill."""
-
-    def loss(w: np.ndarray) -> float:
-        z = columns @ w
-        return float((np.logaddexp(0, z) - target * z).sum())
-
-    before = loss(weights)
-    for _ in range(_STEPS):
-        if loss(weights - step) <= before:
-            return weights - step
-        step = step / 2
-    return weights
 
 
 def _inside(scores: np.ndarray) -> np.ndarray:

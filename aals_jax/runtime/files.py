@@ -1,6 +1,7 @@
 """Files of JSON, text, arrays and bytes: whole or absent, whenever a kill comes."""
 
 import contextlib
+import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -42,6 +43,12 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     keywords: dict[str, Any] = dict(arrays)
     np.savez_compressed(buffer, **keywords)
     write_bytes(path, buffer.getvalue())
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ where PyTorch is at hand.
 
 import dataclasses
 import functools
-import hashlib
 import json
 import struct
 import zipfile
@@ -64,8 +63,6 @@ def origin(path: Path) -> Origin:
 @functools.lru_cache
 def _origin(path: Path, size: int, changed_ns: int) -> Origin:
     """Hashed once for each state of the file."""
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     said: dict[str, str] = {}
     if path.suffix.lower() == ".safetensors":
         try:
@@ -73,7 +70,7 @@ def _origin(path: Path, size: int, changed_ns: int) -> Origin:
                 said = file.metadata() or {}
         except safetensors.SafetensorError as error:
             raise _damaged(path, error) from None
-    return Origin(sha256, said.get("source", ""), said.get("license", ""))
+    return Origin(files.sha256(path), said.get("source", ""), said.get("license", ""))
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
