@@ -52,10 +52,7 @@ def over_folds(folds: Mapping[int, Drawn]) -> Drawn:
     Raises:
         ValueError: folds with unequal numbers of replicates.
     """
-    drawn = [
-        np.random.default_rng(number).permutation(_replicates(fold))
-        for number, fold in folds.items()
-    ]
+    drawn = [_in_own_order(number, _replicates(fold)) for number, fold in folds.items()]
     _check_lengths(drawn)
     value = statistics.fmean(fold.value for fold in folds.values())
     return Drawn(value, np.mean(drawn, axis=0))
@@ -72,7 +69,9 @@ def within_seed(a: Drawn, b: Drawn) -> Interval:
     return _interval(differences, a.value - b.value, method)
 
 
-def across_seeds(a: Sequence[Drawn], b: Sequence[Drawn]) -> Interval:
+def across_seeds(
+    a: Sequence[Drawn], b: Sequence[Drawn], *, own_patients: bool = False
+) -> Interval:
     """Interval and p-value of the mean of a - b over seeds, by a two-level bootstrap.
 
     Replicate r draws as many seeds as there are, with replacement, and takes the mean
@@ -83,18 +82,77 @@ def across_seeds(a: Sequence[Drawn], b: Sequence[Drawn]) -> Interval:
     three to five of them this level is coarse and somewhat narrow: see `over_seeds`.
 
     Args:
-        a, b: one entry per seed, in the same order; the same draws of patients in all.
+        a, b: one entry per seed, in the same order; the same draws of patients in a
+            seed's two entries.
+        own_patients: whether each seed has a test set of its own, as worlds have, with
+            draws that are then made independent of the others'.
 
     Reference: Davison and Hinkley 1997, Bootstrap Methods and their Application, 3.8.
     """
-    differences = _subtract(a, b)
+    differences = _subtract(a, b, own_patients)
+    value = statistics.fmean(x.value - y.value for x, y in zip(a, b, strict=True))
+    return _interval(_means(differences), value, _two_levels(own_patients))
+
+
+def share_of_gap(
+    a: Sequence[Drawn],
+    low: Sequence[Drawn],
+    high: Sequence[Drawn],
+    *,
+    own_patients: bool = False,
+) -> Interval:
+    """How much of the way from `low` to `high` a system goes: 0 none of it, 1 all.
+
+    (mean a - mean low) / (mean high - mean low), means over seeds; seeds and patients
+    are drawn as in `across_seeds`, the same for all three. A ratio means nothing where
+    `high` is not above `low`: a replicate where it is not counts as rejected, and where
+    more than 2.5 % are, there is no interval. The p-value is not given; the one of
+    a - low answers whether there is any gain.
+
+    Args:
+        a, low, high: one entry per seed, as in `across_seeds`.
+        own_patients: as there.
+    """
+    gains = _means(_subtract(a, low, own_patients))
+    gaps = _means(_subtract(high, low, own_patients))
+    value = np.nan
+    gap = statistics.fmean(x.value - y.value for x, y in zip(high, low, strict=True))
+    if gap > 0:
+        gain = statistics.fmean(x.value - y.value for x, y in zip(a, low, strict=True))
+        value = gain / gap
+    positive = gaps > 0  # nan is not
+    rejected = int(len(gaps) - positive.sum())
+    ends, reason = (np.nan, np.nan), ""
+    if rejected > (1 - LEVEL) / 2 * len(gaps) or np.isnan(value):
+        reason = f"there is no gap in {rejected} of {len(gaps)} replicates"
+    else:
+        shares = gains[positive] / gaps[positive]
+        ends = np.percentile(shares, (50 * (1 - LEVEL), 50 * (1 + LEVEL)))
+    return Interval(
+        value=value,
+        low=float(ends[0]),
+        high=float(ends[1]),
+        rejected=rejected,
+        replicates=len(gaps),
+        level=LEVEL,
+        method=_two_levels(own_patients),
+        reason=reason,
+    )
+
+
+def _two_levels(own_patients: bool) -> str:
+    own = "each seed's own " if own_patients else ""
+    return f"two-level bootstrap over seeds and {own}patients"
+
+
+def _means(differences: np.ndarray) -> np.ndarray:
+    """Means over drawn seeds, f64[seeds, r] -> f64[r]; nan: rejected."""
     count, replicates = differences.shape
     chosen = np.random.default_rng(0).integers(count, size=(replicates, count))
     means = differences[chosen, np.arange(replicates)[:, None]].mean(axis=1)
     # not of the drawn seeds alone: a rejected draw of patients is so for all of them
     means[np.isnan(differences).any(axis=0)] = np.nan
-    value = statistics.fmean(x.value - y.value for x, y in zip(a, b, strict=True))
-    return _interval(means, value, "two-level bootstrap over seeds and patients")
+    return means
 
 
 def over_seeds(differences: Sequence[float]) -> Interval:
@@ -157,11 +215,22 @@ def _check_lengths(drawn: Sequence[np.ndarray]) -> None:
         )
 
 
-def _subtract(a: Sequence[Drawn], b: Sequence[Drawn]) -> np.ndarray:
+def _in_own_order(number: int, replicates: np.ndarray) -> np.ndarray:
+    """Replicates of a test set in an order that depends on its number alone."""
+    return np.random.default_rng(number).permutation(replicates)
+
+
+def _subtract(
+    a: Sequence[Drawn], b: Sequence[Drawn], own_patients: bool = False
+) -> np.ndarray:
     """f64[seeds, r]: a - b."""
     both = [_replicates(drawn) for drawn in (*a, *b)]
     _check_lengths(both)
-    return np.stack(both[: len(a)]) - np.stack(both[len(a) :])
+    differences = np.stack(both[: len(a)]) - np.stack(both[len(a) :])
+    if own_patients:
+        ordered = [_in_own_order(*entry) for entry in enumerate(differences)]
+        differences = np.stack(ordered)
+    return differences
 
 
 def _interval(differences: np.ndarray, value: float, method: str) -> Interval:

@@ -1,4 +1,5 @@
-"""Figures of a study as SVG files: dots of seeds, curves over a level, a surface.
+"""Figures of a study as SVG files: dots of seeds, intervals, curves over a level, a
+surface.
 
 A file has the colours of the HTML pages for light and dark, and paints its own
 background, so that it can be read wherever it is shown.
@@ -32,6 +33,17 @@ class DotRow:
     label: str
     slot: int  # its place in the palette
     values: tuple[float, ...]  # one per seed; may be empty
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+    """A row of a plot of intervals."""
+
+    label: str
+    slot: int  # its place in the palette
+    value: float
+    low: float  # nan: there is no interval
+    high: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +99,42 @@ def dots(panels: Sequence[tuple[str, Sequence[DotRow]]], *, key: str) -> plots.D
         labels = [row.label for row in rows] if number % _COLUMNS == 0 else []
         panel.set_yticklabels(labels or [""] * len(rows))
         panel.xaxis.set_major_locator(MaxNLocator(5))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g}"))
+        plots.label(panel, x=title, y="")
+    return plots.svg(figure, key=key)
+
+
+def marks(
+    panels: Sequence[tuple[str, Sequence[Mark]]],
+    *,
+    key: str,
+    span: tuple[float, float] = (-1.0, 2.0),
+) -> plots.Drawing:
+    """One row per method: a dot at the value, a bar over its interval; strokes at 0, 1.
+
+    Args:
+      panels: title of the x axis; rows from top to bottom.
+      key: as in `dots`.
+      span: of the x axis of all panels; what lies beyond is cut off there.
+    """
+    count = max(len(rows) for _, rows in panels)
+    figure, axes = _grid(
+        len(panels), height=19.0 * count + 12, left=142.0, inner=110.0, top=8.0
+    )
+    for (title, rows), panel in zip(panels, axes, strict=True):
+        for end in (0.0, 1.0):
+            panel.axvline(end, color=plots.INK, linewidth=0.8)
+        for place, row in enumerate(rows):
+            colour = plots.slot_colour(row.slot)
+            ends = np.clip([row.low, row.high], *span)
+            panel.plot(ends, [place, place], color=colour, linewidth=4, alpha=0.35)
+            at = float(np.clip(row.value, *span))
+            panel.plot([at], [place], color=colour, marker="o", markersize=5.5)
+        panel.set_xlim(*span)
+        panel.set_ylim(count - 0.4, -0.6)
+        panel.yaxis.set_major_locator(FixedLocator(range(len(rows))))
+        panel.set_yticklabels([row.label for row in rows])
+        panel.xaxis.set_major_locator(MaxNLocator(6))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g}"))
         plots.label(panel, x=title, y="")
     return plots.svg(figure, key=key)

@@ -1,4 +1,4 @@
-"""The blocks of a study's pages: which trials each shows, as tables and figures."""
+"""The pages of a study of methods: which trials each block shows, and how."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +9,7 @@ import numpy as np
 from aals_jax.report import markdown, study_figures, wording
 from aals_jax.study import comparisons, dead_zone, facts, tables
 from aals_jax.study.kept import Study
+from aals_jax.study.layout import NOT_RUN, Block, Layout, Page, figure
 from aals_jax.study.plan import (
     NO_SHARPENING,
     REFERENCES,
@@ -19,7 +20,7 @@ from aals_jax.study.plan import (
     place,
     slot,
 )
-from aals_jax.study.tables import NOT_RUN, STAGE_1_ALONE, ArmTable, Block, figure
+from aals_jax.study.tables import STAGE_1_ALONE, ArmTable
 from aals_jax.sweeps.results import METRICS
 
 _MAIN_METRICS = ("auroc", "froc_count")
@@ -318,19 +319,6 @@ BLOCKS: Mapping[str, Callable[[Study], Block]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Page:
-    """A Markdown page as it begins: a title and blocks; people write around them."""
-
-    title: str
-    blocks: tuple[str, ...]  # names in BLOCKS, in their order on the page
-
-    @property
-    def template(self) -> str:
-        blocks = [f"<!-- {name} -->\n<!-- end {name} -->" for name in self.blocks]
-        return "\n\n".join([f"# {self.title}", *blocks]) + "\n"
-
-
 MAIN = Page("The study", ("overview", "aals-minus"))
 
 # Pages beside the main one, by file name: how it was done, then a page a part.
@@ -355,7 +343,4 @@ PAGES: Mapping[str, Page] = {
     ),
 }
 
-
-def make_blocks(study: Study) -> dict[str, Block]:
-    """Every block, by name."""
-    return {name: make(study) for name, make in BLOCKS.items()}
+LAYOUT = Layout(MAIN, PAGES, BLOCKS)

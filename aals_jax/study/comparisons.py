@@ -2,7 +2,8 @@
 
 Several folds count as one test set: a seed's value is its mean over the folds, for
 seeds that have the same folds. A comparison uses the seeds and folds that both arms
-have; the numbers say which.
+have; the numbers say which. Where each seed has data of its own, as the worlds of a
+study do, its patients are drawn on their own.
 """
 
 import dataclasses
@@ -127,30 +128,88 @@ def _mean(
     return seeds.over_folds({fold: drawn(cells[seed, fold]) for fold in folds})
 
 
-def _compare(a: Arm, b: Arm, results: KeptTrials, metric: str) -> Comparison | None:
-    """a minus b; None where they have no seed and fold in common."""
-    ours, theirs = (_measured(arm, results, metric) for arm in (a, b))
-    common, folds = balanced(ours.keys() & theirs.keys())
+def share_of_gap(
+    arm: Arm, low: Arm, high: Arm, results: KeptTrials, metric: str
+) -> Interval | None:
+    """How much of the gap from `low` to `high` an arm fills (`seeds.share_of_gap`).
+
+    None where the three have no seed and fold in common.
+
+    Raises:
+      ValueError: trials to be paired were measured on different sets or draws.
+    """
+    paired = _paired((arm, low, high), results, metric)
+    if paired is None:
+        return None
+    return seeds.share_of_gap(*paired.drawn, own_patients=paired.own_patients)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Paired:
+    """One metric of several arms, on the seeds and folds that all of them have."""
+
+    seeds: tuple[int, ...]
+    folds: tuple[int, ...]
+    drawn: Sequence[Sequence[Drawn]]  # of each arm, one per seed
+    own_patients: bool  # whether each seed has a test set of its own
+
+
+def _paired(paired: Sequence[Arm], results: KeptTrials, metric: str) -> _Paired | None:
+    cells = [_measured(arm, results, metric) for arm in paired]
+    common, folds = balanced(set.intersection(*(set(own) for own in cells)))
     if not common:
         return None
-    for fold in folds:
-        _check_draws([c[s, fold] for s in common for c in (ours, theirs)], metric)
-    first = [_mean(ours, seed, folds, metric) for seed in common]
-    second = [_mean(theirs, seed, folds, metric) for seed in common]
+    own_patients = _check_draws(cells, common, folds, metric)
+    drawn = [[_mean(own, seed, folds, metric) for seed in common] for own in cells]
+    return _Paired(common, folds, drawn, own_patients)
+
+
+def _compare(a: Arm, b: Arm, results: KeptTrials, metric: str) -> Comparison | None:
+    """a minus b; None where they have no seed and fold in common."""
+    paired = _paired((a, b), results, metric)
+    if paired is None:
+        return None
+    first, second = paired.drawn
     pairs = list(zip(first, second, strict=True))
+    within = (seeds.within_seed(*pair) for pair in pairs)
     return Comparison(
         arm=a,
-        folds=folds,
-        within={
-            s: seeds.within_seed(*pair) for s, pair in zip(common, pairs, strict=True)
-        },
-        across=seeds.across_seeds(first, second),
+        folds=paired.folds,
+        within=dict(zip(paired.seeds, within, strict=True)),
+        across=seeds.across_seeds(first, second, own_patients=paired.own_patients),
         over_seeds=seeds.over_seeds([x.value - y.value for x, y in pairs]),
     )
 
 
-def _check_draws(trials: Sequence[KeptTrial], metric: str) -> None:
-    """Raises ValueError unless all trials of a fold have the same draws of patients."""
+def _check_draws(
+    cells: Sequence[Mapping[Cell, KeptTrial]],
+    common: Sequence[int],
+    folds: Sequence[int],
+    metric: str,
+) -> bool:
+    """Whether each seed has data of its own.
+
+    Raises:
+      ValueError: trials of a seed and fold differ in their data or draws of patients,
+        or some seeds share their data and others don't.
+    """
+    by_cell = {
+        (seed, fold): _same_draws([own[seed, fold] for own in cells], metric)
+        for seed in common
+        for fold in folds
+    }
+    own_patients = False
+    for fold in folds:
+        of_fold = [by_cell[seed, fold] for seed in common]
+        sets = {kept.draws(metric)["data_hash"] for kept in of_fold}
+        own_patients = 1 < len(sets) == len(of_fold)
+        if not own_patients:
+            _same_draws(of_fold, metric)
+    return own_patients
+
+
+def _same_draws(trials: Sequence[KeptTrial], metric: str) -> KeptTrial:
+    """The first of the trials; raises ValueError unless all have its draws."""
     first, *others = trials
     expected = first.draws(metric)
     for other in others:
@@ -161,3 +220,4 @@ def _check_draws(trials: Sequence[KeptTrial], metric: str) -> None:
                 f"paired, their {', '.join(differing)} differ: run one of them again "
                 "with the other's data"
             )
+    return first

@@ -5,8 +5,9 @@ import numpy as np
 from aals_jax.report import markdown, study_figures, wording
 from aals_jax.study import tables
 from aals_jax.study.kept import Study
+from aals_jax.study.layout import NOT_RUN, Block, figure
 from aals_jax.study.plan import RAISED, REFERENCES, arms, slot
-from aals_jax.study.tables import NOT_RUN, ArmTable, Block, figure
+from aals_jax.study.tables import ArmTable
 
 _OPTION = ("distill.dead_zone", "distill.dead_zone_share")
 _DRAWN = (*REFERENCES, "aals", RAISED)  # in one panel; the table has all methods

@@ -13,8 +13,8 @@ from typing import Any
 
 from aals_jax.report import markdown, wording
 from aals_jax.study.kept import KeptTrial, Study
+from aals_jax.study.layout import NOT_RUN
 from aals_jax.study.plan import PlannedTrial, label, place
-from aals_jax.study.tables import NOT_RUN
 from aals_jax.sweeps.results import METRICS
 from aals_jax.types import SHOWN, STAGE_1, STAGES
 from data.cxr_registry.tables import records

@@ -58,6 +58,12 @@ class KeptTrial:
         return self.record["metrics"][SHOWN].get(metric, {}).get("value")
 
     @property
+    def start_in_box(self) -> float | None:
+        """The share of P whose peak lies in a withheld box as stage 2 begins; None:
+        not measured, as by older versions and where no box is known."""
+        return self.record.get("start_in_box")
+
+    @property
     def stage_1(self) -> "KeptTrial":
         """The same with the metrics of stage 1 in place of those of the model shown."""
         metrics = {**self.record["metrics"], SHOWN: self.record["metrics"][STAGE_1]}
@@ -243,7 +249,17 @@ def _record(
         "curve": _curve(history),
         # what has none is of version 1
         **({"run_version": result["run_version"]} if "run_version" in result else {}),
+        **_start_in_box(result),
     }
+
+
+def _start_in_box(result: Mapping[str, Any]) -> dict[str, float]:
+    """Of the monitors of a run; nothing where they have no value."""
+    monitored = result.get("monitors") or {}
+    start = next(iter(monitored.get("moments") or {}), None)
+    entry = monitored.get("peaks", {}).get(start, {}).get("peak_in_box_p", {})
+    value = entry.get("value")
+    return {} if value is None else {"start_in_box": value}
 
 
 def _rows(

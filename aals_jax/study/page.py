@@ -10,12 +10,13 @@ from pathlib import Path
 
 from aals_jax.report import markdown
 from aals_jax.runtime import files, log
-from aals_jax.study import blocks, facts, kept, plan
+from aals_jax.study import blocks, facts, headroom, kept, plan
 from aals_jax.study.kept import Study
 
 FILE = "configs/sweeps/study.py"
 PAGE = Path("docs/study.md")
 RESULTS = Path("docs/study/results")
+LAYOUTS = {"methods": blocks.LAYOUT, "headroom": headroom.LAYOUT}
 
 
 def run(
@@ -48,10 +49,11 @@ def run(
         kept.read_all(results_folder),
         kept.read_all(results_folder / kept.REPEATS),
     )
-    blocks_by_name = blocks.make_blocks(study)
+    layout = LAYOUTS[planned.layout]
+    blocks_by_name = layout.make_blocks(study)
     folder = page.with_suffix("")
-    pages = {page: blocks.MAIN}
-    pages |= {folder / f"{name}.md": begun for name, begun in blocks.PAGES.items()}
+    pages = {page: layout.main}
+    pages |= {folder / f"{name}.md": begun for name, begun in layout.pages.items()}
     texts = {path: _read(path, begun.template) for path, begun in pages.items()}
     filled = {
         path: markdown.fill(

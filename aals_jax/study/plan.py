@@ -1,8 +1,8 @@
 """What a study is to run: the parts of its sweep file, and the arms of a table.
 
-A study is a sweep file with `PARTS`, name -> function that returns configs. A trial is
-named as in a sweep, by a hash of its config (`identity.digest`), and may belong to
-several parts.
+A study is a sweep file with `PARTS`, name -> function that returns configs, and perhaps
+`LAYOUT`, the kind of its pages. A trial is named as in a sweep, by a hash of its config
+(`identity.digest`), and may belong to several parts.
 """
 
 import dataclasses
@@ -55,6 +55,7 @@ class Plan:
     """All trials, by parts."""
 
     parts: Mapping[str, Sequence[PlannedTrial]]
+    layout: str = "methods"  # the kind of its pages, a key of page.LAYOUTS
 
     @property
     def trials(self) -> dict[str, PlannedTrial]:
@@ -104,7 +105,8 @@ def load(file: str) -> Plan:
       ValueError: there is no such file, its code fails, or it has no PARTS.
     """
     path, _, choice = file.partition(":")
-    parts = getattr(sweep_file.load_module(path), "PARTS", None)
+    module = sweep_file.load_module(path)
+    parts = getattr(module, "PARTS", None)
     if not isinstance(parts, Mapping):
         raise ValueError(
             f"--sweep={file}: a study's file has PARTS, name -> function that returns "
@@ -112,7 +114,8 @@ def load(file: str) -> Plan:
         )
     given = [choice] if choice else []
     with sweep_file.errors_located(path):
-        return Plan({name: _planned(make(*given)) for name, make in parts.items()})
+        planned = {name: _planned(make(*given)) for name, make in parts.items()}
+    return Plan(planned, getattr(module, "LAYOUT", Plan.layout))
 
 
 def _planned(configs: Iterable[Any]) -> list[PlannedTrial]:

@@ -1,5 +1,5 @@
-"""Blocks of a study's pages: tables in Markdown of arms, with their spread or against
-a reference, and the figures that stand above them.
+"""Tables of a study's pages, in Markdown: arms with their spread, or against a
+reference.
 """
 
 import dataclasses
@@ -9,39 +9,15 @@ from typing import Any
 
 from aals_jax.metrics.intervals import Interval
 from aals_jax.metrics.seeds import Spread
-from aals_jax.report import markdown, plots, study_figures, wording
+from aals_jax.report import markdown, wording
 from aals_jax.study import comparisons
 from aals_jax.study.comparisons import Comparison
 from aals_jax.study.kept import KeptTrials
 from aals_jax.study.plan import Arm
 from aals_jax.sweeps.results import METRICS
 
-NOT_RUN = "Not run."
 STAGE_1_ALONE = "stage 1 alone"
 ALPHA = 0.05  # family-wise: a comparison whose corrected p is below it is set in bold
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """What the program writes between two comments of a page."""
-
-    text: str  # Markdown
-    figures: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
-    # name of the file -> what it shows in words, SVG
-
-    def as_markdown(self, folder: str) -> str:
-        """Links to the figures, which lie in `folder` as seen from the page, then the
-        text."""
-        links = [
-            markdown.picture(alt, f"{folder}{name}")
-            for name, (alt, _) in self.figures.items()
-        ]
-        return "\n\n".join([*links, self.text])
-
-
-def figure(name: str, alt: str, drawing: plots.Drawing) -> dict[str, tuple[str, str]]:
-    """The figures of a block that has one."""
-    return {f"{name}.svg": (alt, study_figures.standalone(drawing, alt=alt))}
 
 
 @dataclasses.dataclass(frozen=True)
