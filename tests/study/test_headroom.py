@@ -109,6 +109,7 @@ def test_with_head_room_the_rows_are_compared(with_room):
     table = headroom.table_of(with_room, "ribs")
     (found,) = headroom.rooms(table)
     assert found.is_there and found.has("froc_count") and found.level == 16
+    assert "own" in found.gaps["auroc"].across.method
     text = headroom.BLOCKS["pairs-ribs"](with_room).text
     assert "**Minus supervised.**" in text and "head-room" not in text
     assert "| yes |" in headroom.room(with_room).text
@@ -125,7 +126,7 @@ def test_with_head_room_the_rows_are_compared(with_room):
     share = comparisons.share_of_gap(
         at["aals 8/0.2"], found.low, found.high, with_room.results, "froc_count"
     )
-    assert share is not None
+    assert share is not None and "own" in share.method
     assert share.value == pytest.approx((aals - low) / (high - low), abs=1e-9)
 
 
