@@ -76,10 +76,14 @@ class _Watch:
             raise Stopped(_AGAIN)
 
     def close(self) -> None:
-        """Gives the signals back, which then end the process as they do any other."""
+        """Hears no signal any more: all is done, and the process ends in a moment.
+
+        One that came now would put its number in place of the code 0. SIG_IGN stays
+        through the interpreter's end, which takes every other handler away.
+        """
         self._over = True
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         self._thread.join(2 * _POLL_S)
 

@@ -162,6 +162,24 @@ command_line.main()
     assert ended.stderr.endswith("enough\n"), ended.stderr
 
 
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_a_signal_after_the_result_leaves_code_0(number):
+    """Also one that comes in the interpreter's end, when handlers are gone."""
+    script = f"""
+import os, signal
+from aals_jax.runtime import stopping
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{number})
+late = Late()
+stopping.start()
+stopping.leave()
+os.kill(os.getpid(), signal.{number})
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60)
+    assert ended.returncode == 0
+
+
 def test_scoring_imports_no_network():
     code = """
 import sys
