@@ -184,6 +184,9 @@ def fields(finding: str) -> Any:
     # how a map becomes the image's score: max, top_k_mean, log_sum_exp, mean_logit;
     # a method that has one of its own keeps that; of boxes, max
     evaluation.pooling = "max"
+    # suppression: the highest pixel of a map, the highest beyond its reach, and so on;
+    # peaks: local ones alone, so that lesions on one hill of the map are one detection
+    evaluation.detections = "suppression"
     evaluation.min_distance = 0.03  # between two detections, as a share of the side
     evaluation.threshold = 0.001  # lowest probability of a detection
     evaluation.max_detections = 50  # per image

@@ -90,7 +90,8 @@ def _marks(
         for (x, y), score, lesion in zip(
             points, detections[:, -1], match.lesion_of, strict=True
         )
-        if score >= threshold
+        # a further hit on a lesion counts for nothing, and would hide the first
+        if score >= threshold and lesion != matching.REPEAT
     ]
 
 

@@ -201,7 +201,8 @@ def film(content: np.ndarray, *, side: int) -> np.ndarray:
 class Detecting:
     """How detections and image scores are taken; see configs/base.py."""
 
-    min_distance: float  # between peaks of a map, share of its side
+    detections: str  # of a map: a key of detection.FINDERS
+    min_distance: float  # between two of a map, share of its side
     threshold: float  # lowest probability of a detection, 0 .. 1
     max_detections: int  # per image
     pooling: str  # a key of detection.POOLINGS
@@ -245,17 +246,18 @@ def read_prediction(
 
 
 def detections(prediction: Prediction, detecting: Detecting) -> list[np.ndarray]:
-    """n of f[k, 5] boxes, as they are; or f[k, 3] points, the peaks of the map."""
+    """n of f[k, 5] boxes, as they are; or f[k, 3] points, those of the map."""
     if prediction.boxes is not None:
         return [
             rows[rows[:, 4] >= detecting.threshold][: detecting.max_detections]
             for rows in prediction.boxes
         ]
-    side = prediction.maps.shape[1]
+    distance = max(1.0, detecting.min_distance * prediction.maps.shape[1])
+    find = detection.FINDERS[detecting.detections]
     return [
-        detection.find_detections(
+        find(
             values,
-            min_distance=max(1, round(detecting.min_distance * side)),
+            min_distance=distance,
             threshold=detecting.threshold,
             max_detections=detecting.max_detections,
             valid=on_film > 0,

@@ -1,5 +1,6 @@
 """From what a net says of a film to a record of findings in its stored pixels."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,9 +22,11 @@ _DIGITS = 3  # of a coordinate, px
 def boxes_of(prediction: model_maps.Prediction, model: Model) -> list[np.ndarray]:
     """n of f64[k, 5], (x0, y0, x1, y1, score) in px of the square, score descending.
 
-    The boxes of a head of boxes; of a map, those round its peaks (`peak_boxes`).
+    The boxes of a head of boxes; of a map, those round its peaks (`peak_boxes`): one a
+    hill, also where the run's figures count several detections on it.
     """
-    found = model_maps.detections(prediction, model.preprocessing.detecting)
+    detecting = dataclasses.replace(model.preprocessing.detecting, detections="peaks")
+    found = model_maps.detections(prediction, detecting)
     boxes = []
     for rows, values in zip(found, prediction.maps, strict=True):
         if prediction.boxes is None:

@@ -7,7 +7,8 @@ stride s is brought to its image by a multiplication with s and no offset. Point
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -74,6 +75,66 @@ def find_detections(
     return Detections(x[order], y[order], score[order])
 
 
+def suppress(
+    probability_map: np.ndarray,
+    *,
+    min_distance: float,
+    threshold: float,
+    max_detections: int = 100,
+    valid: np.ndarray | None = None,
+) -> Detections:
+    """The highest pixel, then the highest beyond its reach, and so on.
+
+    Unlike `find_detections` this also finds lesions that share one hill of the map, as
+    boxes that overlap do: a pixel within `min_distance` of a detection is out, every
+    other one may be the next. The peaks of `find_detections` are among them, but for
+    plateaus and for what `max_detections` cuts off. Of equally high pixels the one of
+    the first row, then of the first column is taken.
+
+    Args:
+        probability_map: f[H, W], finite on valid pixels.
+        min_distance: pixels, from centre to centre, >= 1.
+        threshold: least value of a detection; finite.
+        max_detections: the highest so many are kept.
+        valid: bool[H, W], False on padding, where no detection lies.
+
+    Reference: Liu et al. 2017, Detecting Cancer Metastases on Gigapixel Pathology
+    Images, arXiv 1703.02442 (non-maxima suppression).
+    """
+    if not min_distance >= 1 or not np.isfinite(threshold):
+        raise ValueError(f"min_distance={min_distance} < 1, or threshold={threshold}")
+    values = _check_map(probability_map, valid)
+    reach = int(min_distance)
+    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = dy**2 + dx**2 <= min_distance**2
+    # a margin, so that the disc fits round every pixel
+    left = np.pad(values, reach, constant_values=-np.inf)
+    found = []
+    while len(found) < max_detections:
+        place = int(left.argmax())
+        row, column = divmod(place, left.shape[1])
+        score = left[row, column]
+        if not score >= threshold:
+            break
+        found.append((column - reach + 0.5, row - reach + 0.5, score))
+        rows = slice(row - reach, row + reach + 1)
+        columns = slice(column - reach, column + reach + 1)
+        left[rows, columns][disc] = -np.inf
+    x, y, score = np.array(found, np.float64).reshape(-1, 3).T
+    return Detections(x, y, score)
+
+
+def _peaks(
+    probability_map: np.ndarray, *, min_distance: float, **rest: Any
+) -> Detections:
+    return find_detections(probability_map, min_distance=round(min_distance), **rest)
+
+
+# name -> function that takes the arguments of `suppress`
+FINDERS: Mapping[str, Callable[..., Detections]] = {
+    "suppression": suppress,
+    "peaks": _peaks,
+}
 BOX_SHARE = 0.5  # of a peak's score: what is higher and around it is its box
 
 

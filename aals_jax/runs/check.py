@@ -85,6 +85,7 @@ CHOICES: Mapping[str, Collection[Any]] = {
     "model.backbone": resnet.DEPTHS,
     "model.densenet": densenet.SHAPES,
     "evaluation.pooling": detection.POOLINGS,
+    "evaluation.detections": detection.FINDERS,
 }
 
 

@@ -87,7 +87,7 @@ def differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
       there: the identity that a workdir belongs to.
       now: the identity asked for.
     """
-    fields_there, fields_now = flat(there), flat(now)
+    fields_there, fields_now = LATER | flat(there), LATER | flat(now)
     return sorted(
         f"{name}: {_shown(name, fields_there)} there, {_shown(name, fields_now)} now"
         for name in fields_there.keys() | fields_now.keys()
@@ -126,6 +126,7 @@ LATER = {
     "distill.backbone_rate": 1.0,
     "distill.layer_decay": 1.0,
     "distill.head_steps": 0,
+    "evaluation.detections": "peaks",
 }
 
 
@@ -144,6 +145,11 @@ def _settled(fields: Any, prefix: str = "") -> Any:
         for name, value in fields.items()
         if f"{prefix}{name}" not in LATER or value != LATER[f"{prefix}{name}"]
     }
+
+
+def completed(fields: dict[str, Any]) -> dict[str, Any]:
+    """The nested fields of a run, with those of LATER that it was begun without."""
+    return traverse_util.unflatten_dict(LATER | flat(fields), sep=".")
 
 
 def flat(fields: dict[str, Any]) -> dict[str, Any]:

@@ -161,6 +161,7 @@ def detecting_of(config: Any) -> model_maps.Detecting:
     """How detections and image scores of a run's models are taken."""
     settings = config.evaluation
     return model_maps.Detecting(
+        detections=settings.detections,
         min_distance=settings.min_distance,
         threshold=settings.threshold,
         max_detections=settings.max_detections,

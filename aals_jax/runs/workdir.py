@@ -59,7 +59,7 @@ def claimed(workdir: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(path.read_text())
         return {
-            "config": record["config"],
+            "config": identity.completed(record["config"]),
             "data_hash": record["data_hash"],
             "version": record.get("version", 1),  # the first one wrote none
         }

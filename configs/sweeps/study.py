@@ -58,7 +58,7 @@ def scale() -> Any:
     config.distill.pool_sharpness = 10.0
     for stage in (config.pretrain, config.distill):
         stage.weight_decay = 1e-4
-    config.evaluation.replicates = 1_000
+    config.evaluation.update(replicates=1_000, detections="peaks")
     return config
 
 

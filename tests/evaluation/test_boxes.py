@@ -12,7 +12,11 @@ from aals_jax.metrics import readings
 from tests.input.test_pipeline import Drawn, make_table
 
 DETECTING = model_maps.Detecting(
-    min_distance=0.1, threshold=0.25, max_detections=10, pooling="max"
+    detections="peaks",
+    min_distance=0.1,
+    threshold=0.25,
+    max_detections=10,
+    pooling="max",
 )
 SIDE = 64  # px of the square; film is 4 <= x < 60 there
 # px of the square, score: the third is off film, the fourth below the threshold

@@ -12,7 +12,11 @@ from aals_jax.metrics.draws import Bootstrap
 from tests.support.measuring import metric_entries
 
 DETECTING = model_maps.Detecting(
-    min_distance=0.1, threshold=0.001, max_detections=10, pooling="max"
+    detections="peaks",
+    min_distance=0.1,
+    threshold=0.001,
+    max_detections=10,
+    pooling="max",
 )
 SIDE = 16
 BOOTSTRAP = Bootstrap(200, 0)

@@ -292,3 +292,63 @@ def test_two_peaks_on_one_hill_have_boxes_of_their_own():
 
 def test_no_peak_no_box():
     assert detection.peak_boxes(np.zeros((4, 4)), np.zeros((0, 3))).shape == (0, 4)
+
+
+def suppressed_by_definition(values, distance, threshold):
+    """Pixels by descending value, each beyond the reach of all that were taken."""
+    order = sorted(np.ndindex(values.shape), key=lambda place: (-values[place], place))
+    taken = []
+    for y, x in order:
+        apart = (np.hypot(y - v, x - u) > distance for v, u in taken)
+        if values[y, x] >= threshold and all(apart):
+            taken.append((y, x))
+    return [(x + 0.5, y + 0.5, values[y, x]) for y, x in taken]
+
+
+@exhaustive
+@given(maps(), st.sampled_from([1, 1.44, 2, 2.5]))
+def test_suppression_takes_the_highest_pixel_out_of_reach(values, distance):
+    found = detection.suppress(values, min_distance=distance, threshold=0.2)
+    assert found.rows().tolist() == [
+        list(row) for row in suppressed_by_definition(values, distance, 0.2)[:100]
+    ]
+
+
+def test_suppression_finds_the_peaks_and_more():
+    values = np.random.default_rng(0).random((30, 40))
+    kept = values >= 0.9  # a margin round the valid part
+    peaks = detection.find_detections(values, min_distance=2, threshold=0.1)
+    found = detection.suppress(
+        values, min_distance=2, threshold=0.1, max_detections=1200
+    )
+    assert {*map(tuple, peaks.rows())} < {*map(tuple, found.rows())}
+    some = detection.suppress(values, min_distance=2, threshold=0.1, max_detections=5)
+    assert some.rows().tolist() == found.rows()[:5].tolist()
+    inside = detection.suppress(values, min_distance=2, threshold=0.1, valid=kept)
+    rows = inside.rows()
+    assert len(rows) and kept[rows[:, 1].astype(int), rows[:, 0].astype(int)].all()
+    turned = detection.suppress(values[::-1, ::-1], min_distance=2, threshold=0.1)
+    back = (40, 30, 0) - turned.rows() * (1, 1, -1)
+    assert np.allclose(back, detection.suppress(
+        values, min_distance=2, threshold=0.1
+    ).rows())  # fmt: skip
+
+
+def test_two_lesions_on_one_hill_are_found_by_suppression_alone():
+    """Boxes that overlap, as those of neighbouring ribs: one ridge over both."""
+    values = np.full((12, 12), 0.01)
+    values[4:7, 2:10] = np.linspace(0.9, 0.8, 8)
+    lesions = [np.array([[2, 3, 5, 8], [6, 3, 10, 8]])]
+    for name, hits in (("peaks", 1), ("suppression", 2)):
+        find = detection.FINDERS[name]
+        rows = find(values, min_distance=1.44, threshold=0.1).rows()
+        match = matching.match_images([rows], lesions)
+        assert np.isfinite(match.lesion_score).sum() == hits, name
+
+
+def test_suppression_refuses_what_has_no_meaning():
+    for distance, threshold in ((0.5, 0.1), (np.nan, 0.1), (2, np.inf)):
+        with pytest.raises(ValueError, match="min_distance"):
+            detection.suppress(
+                np.zeros((3, 3)), min_distance=distance, threshold=threshold
+            )

@@ -1,6 +1,7 @@
 """Laws of a run's identity: what makes it another run, and what does not."""
 
 import hashlib
+import json
 import shutil
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_settings_of_boxes_belong_to_methods_that_have_boxes():
 
 def test_a_field_that_came_later_renames_no_run_that_does_not_use_it():
     """Nested or flat; at another value it counts."""
-    fields = identity()
+    fields = identity(**identities.LATER)
     older = {
         section: {
             name: value
@@ -100,8 +101,26 @@ def test_a_field_that_came_later_renames_no_run_that_does_not_use_it():
     assert identities.digest(identity(**{"model.dropout": 0.1})) != (
         identities.digest(fields)
     )
-    for name, neutral in identities.LATER.items():  # what the config has by itself
-        assert flat[name] == neutral
+    assert identities.completed(older) == fields
+    assert identities.differences(older, fields) == []
+    # the one field whose default is another one than it was before
+    own = identities.flat(identity())
+    changed = {name for name, v in identities.LATER.items() if own[name] != v}
+    assert changed == {"evaluation.detections"}
+
+
+def test_a_run_that_was_begun_without_a_field_goes_on_as_it_was(tmp_path):
+    config = config_with(**{"evaluation.detections": "peaks"})
+    workdir.claim(config, "0" * 64, tmp_path)
+    record = json.loads((tmp_path / "config.json").read_text())
+    del record["config"]["evaluation"]["detections"]
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    workdir.check_claim(config, tmp_path)
+    found = workdir.claimed(tmp_path)
+    assert found is not None
+    assert found["config"]["evaluation"]["detections"] == "peaks"
+    with pytest.raises(ValueError, match="'peaks' there, 'suppression' now"):
+        workdir.check_claim(config_with(), tmp_path)
 
 
 def test_initial_weights_count_by_their_hash_and_what_is_said_of_them(tmp_path):
