@@ -150,6 +150,9 @@ def fields(finding: str) -> Any:
     # share of the film that a lesion takes; above 0, t follows from the number of
     # lesions that the record names
     distill.lesion_area = 0.0
+    # share of P that may have its peak below t; above 0, t is lowered, never raised, as
+    # the peaks on validation's positives say before stage 2. For asymmetric too
+    distill.dead_share = 0.0
 
     # read by methods with a head of boxes; see aals_jax.models.heads
     config.boxes = boxes = section()

@@ -22,7 +22,7 @@ from aals_jax.report import verdicts
 from aals_jax.types import SHOWN
 
 MOST_OF_P = 1000  # images of P that are looked at, spread evenly over a larger P
-P_NAME = "image_level"  # of their cached predictions
+P_NAME, VALIDATION = "image_level", "validation"  # of their cached predictions
 _LIFTS: Mapping[str, tuple[str, Any]] = {  # metric of the step: definition, of the rows
     monitors.LARGEST: (
         "the most that a target of stage 2 exceeds the teacher's map, in probability; "
@@ -62,7 +62,7 @@ def measure(
         models: of the run; those of `moments` are looked at.
         start: as in `moments`.
         method: a row of METHODS.
-        center: t in (0, 1).
+        center: t in (0, 1), as stage 2 had it.
         history: rows of metrics.jsonl.
 
     Returns:
@@ -77,7 +77,7 @@ def measure(
     for model in models:
         if model.name not in looked_at:
             continue
-        labelled, found = _look(evaluator, model, data.validation, "validation")
+        labelled, found = _look(evaluator, model, data.validation, VALIDATION)
         weak, found_weak = _look(evaluator, model, image_level, P_NAME)
         bootstrap = evaluator.bootstrap
         measured[model.name] = peaks.of_image_level(
@@ -101,6 +101,16 @@ def measure(
 def images_of_p(data: Data) -> ImageTable:
     """The images of P that are looked at, cached under P_NAME."""
     return data.train.select(_some(data.streams.image_level))
+
+
+def positive_peaks(evaluator: Evaluator, model: TrainedModel) -> np.ndarray:
+    """f64[n], the peaks of a model's maps on the positives of validation, boxed or not.
+
+    Its maps are those that `measure` reads: they are cached, and computed once.
+    """
+    table = evaluator.data.validation
+    labelled, found = _look(evaluator, model, table, VALIDATION)
+    return found.value[labelled.label]
 
 
 def _look(

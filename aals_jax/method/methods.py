@@ -216,13 +216,14 @@ def aals(
     dead_zone_share: float,
     lesion_area: float,
 ) -> jax.Array:
-    """The paper's operator, `sharpening.sharpen`; two options of ours may move t.
+    """The paper's operator, `sharpening.sharpen`; two options of ours may move t
+    for each image.
 
     Args:
       logits: f32[B, h, w], the teacher's.
       weak: the images of P; `valid` and `lesions` are read.
       max_strength: a0 >= 1; 1 is plain distillation.
-      center: t in (0, 1).
+      center: t in (0, 1); `distill.dead_share`, ours too, has lowered it before.
       dead_zone: "leave" is the paper; "raise" moves t, see `sharpening.alive_center`.
       dead_zone_share: in (0, 1), of an image's peak; read for "raise".
       lesion_area: of one lesion, as a share of the film; above 0 it moves t, see
@@ -495,6 +496,12 @@ class BoundMethod:
             return jnp.ones(len(weak.image), jnp.float32)
         assert weak.withheld is not None, "the oracle's batches have withheld boxes"
         return weak.withheld.boxed
+
+
+def has_center(name: str) -> bool:
+    """Whether a row's targets have a center t, the field `center` of config.distill."""
+    target = METHODS[name].target
+    return isinstance(target, Configured) and "center" in target.field_of.values()
 
 
 def bind(name: str, settings: Mapping[str, Any]) -> BoundMethod:

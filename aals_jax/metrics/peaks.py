@@ -6,6 +6,7 @@ sharpen.
 """
 
 import dataclasses
+import math
 from functools import partial
 
 import numpy as np
@@ -55,6 +56,50 @@ def find_peaks(maps: np.ndarray, truth: Truth, *, valid: np.ndarray) -> Peaks:
     in_box[match.lesion_image[np.isfinite(match.lesion_score)]] = True
     highest = np.where(valid > 0, maps, 0.0).max(axis=(1, 2), initial=0.0)
     return Peaks(highest.astype(np.float64), in_box)
+
+
+def lowered_center(values: np.ndarray, *, share: float, most: float) -> float:
+    """t from the peaks of positives, so that few further positives are dead. Ours.
+
+    Of n peaks it is the k-th lowest, k = floor(share (n + 1)), or `most` where that is
+    lower. So fewer than k of these peaks are below it. A further peak of the same
+    distribution is below it with a probability of at most k / (n + 1).
+
+    Args:
+        values: f64[n] in [0, 1].
+        share: in (0, 1), of images that may be dead; n >= `least_peaks(share)`.
+        most: in (0, 1), what t is never raised above.
+
+    Returns:
+        t in [0, `most`]; 0 where the k-th lowest peak is 0.
+
+    Raises:
+        ValueError: there are too few peaks for such a share.
+
+    >>> lowered_center(np.array([0.9, 0.1, 0.3, 0.2]), share=0.4, most=0.5)
+    0.2
+    """
+    rank = _rank(len(values), share)
+    if rank < 1:
+        raise ValueError(f"{len(values)} peaks are too few for a share of {share:g}")
+    return min(float(np.sort(values)[rank - 1]), most)
+
+
+def least_peaks(share: float) -> int:
+    """The fewest peaks from which `lowered_center` can be had for a share in (0, 1).
+
+    >>> least_peaks(0.2), least_peaks(0.01)
+    (4, 99)
+    """
+    about = math.ceil(1 / share)  # at most one more than needed, whatever rounding does
+    return next(n for n in range(max(about - 2, 0), about + 1) if _rank(n, share))
+
+
+def _rank(count: int, share: float) -> int:
+    """The largest k with k / (count + 1) <= share: 29 of 100 for a share of 0.29, whose
+    product with 100 is below 29 in floats."""
+    near = math.floor(share * (count + 1))
+    return max(k for k in range(near - 1, near + 2) if k / (count + 1) <= share)
 
 
 def histogram(values: np.ndarray) -> list[int]:

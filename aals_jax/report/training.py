@@ -16,6 +16,7 @@ from aals_jax.report import plots
 # name: (title, unit, logarithmic). A name that is not here gets a panel of its own.
 MONITORS: Mapping[str, tuple[str, str, bool]] = {
     "pseudo/mean_peak": ("Peak of the teacher's map on P", "mean probability", False),
+    "pseudo/center": ("t, from validation's peaks", "probability", False),
     "pseudo/share_dead": ("P that gets no help", "share with peak below t", False),
     "pseudo/share_raised_pixels": ("Raised by sharpening", "share of pixels", False),
     "pseudo/distill_grad_norm": ("Gradient of the distillation", "L2 norm", True),

@@ -7,7 +7,7 @@ from typing import Any
 
 from aals_jax import types
 from aals_jax.input import pipeline, views
-from aals_jax.method.methods import METHODS
+from aals_jax.method.methods import METHODS, has_center
 from aals_jax.metrics import detection
 from aals_jax.models import densenet, fpn, resnet
 from aals_jax.models.detector import SIDE_MULTIPLE
@@ -51,6 +51,7 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "distill.ramp_share": (lambda v: 0 < v <= 1, "above 0, at most 1"),
     "distill.dead_zone_share": (lambda v: 0 < v < 1, "between 0 and 1"),
     "distill.lesion_area": (lambda v: 0 <= v < 1, "at least 0, below 1"),
+    "distill.dead_share": (lambda v: 0 <= v < 1, "at least 0, below 1"),
     "distill.ensemble_decay": (lambda v: 0 <= v < 1, "at least 0, below 1"),
     "distill.ensemble_side": (lambda v: v >= 1, ">= 1"),
     "distill.cell": (lambda v: v >= 1, ">= 1"),
@@ -112,6 +113,7 @@ def check_fields(config: Any) -> None:
         problems += [f"{name}.{words}" for words in _stage_problems(config, name)]
     problems += _cell_problems(config)
     problems += _pooling_problems(config)
+    problems += _center_problems(config)
     problems += _accumulate_problems(config)
     problems += _profile_problems(config)
     problems += pretrained.problems(config)
@@ -169,6 +171,16 @@ def _pooling_problems(config: Any) -> Iterator[str]:
         yield (
             f"evaluation.pooling={pooling!r}: an image's score is its best box's with "
             f"method={config.method!r}; use 'max'"
+        )
+
+
+def _center_problems(config: Any) -> Iterator[str]:
+    name, share = config.method, config.distill.dead_share
+    if name in METHODS and share and not has_center(name):
+        having = [repr(other) for other in sorted(METHODS) if has_center(other)]
+        yield (
+            f"distill.dead_share={share}: must be 0 with method={name!r}, which has no "
+            f"t to lower; {' and '.join(having)} have one"
         )
 
 

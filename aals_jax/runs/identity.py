@@ -115,6 +115,7 @@ LATER = {
     "distill.pooled_weight": 0.1,
     "distill.region_share": 0.01,
     "distill.focus": 2.0,
+    "distill.dead_share": 0.0,
     "model.pretrained_sha256": "",
     "model.pretrained_source": "",
     "model.pretrained_license": "",

@@ -223,7 +223,7 @@ def _train(
                 if is_due(number, every=config.log_every, last=last):
                     with _told_what_fits(stage, config):
                         part = window.open_part()
-                        values = window.close(number)
+                        values = {**window.close(number), **stage.found}
                     update(number, last)
                 if is_due(number, every=stage.config.eval_every, last=last):
                     pooling = stages.pooling_of(config)

@@ -18,6 +18,7 @@ from aals_jax.metrics.draws import Bootstrap
 from aals_jax.metrics.measurement import Measurement
 from aals_jax.runs import (
     agreement,
+    center,
     check,
     data_options,
     identity,
@@ -26,10 +27,11 @@ from aals_jax.runs import (
     sharing,
     stages,
 )
+from aals_jax.runs.center import Center
 from aals_jax.runs.history import read_history
 from aals_jax.runs.workdir import check_claim, check_data, claim
 from aals_jax.runtime import devices, hosts, log, provenance
-from aals_jax.types import SHOWN
+from aals_jax.types import SHOWN, TrainState
 
 COMPARED = (("teacher", "pretrained"), ("teacher", "pretrained_average"))
 
@@ -61,6 +63,7 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
     log.info("%s  %s", devices.describe(), provenance.DISCLAIMER)
     stages.check_start(config)
     data = open_data(config)
+    center.check_positives(config, data)
     for split, counts in data.counts().items():
         log.info("%-10s %s", split, counts)
     for note in oracle_notes(config, data):
@@ -71,11 +74,11 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
     if hosts.is_primary():
         # not before: a config refused so far may be mended
         claim(config, data.data_hash, workdir)
-    models = train_models(config, data, workdir, shared)
     evaluator = make_evaluator(config, data, workdir)
+    models, found = train_models(config, evaluator, workdir, shared)
     predict_together(evaluator, models, start=stages.start_of(config))
     if hosts.is_primary():
-        finish(config, evaluator, models, workdir)
+        finish(config, evaluator, models, workdir, found)
     return result_path
 
 
@@ -108,10 +111,15 @@ def predict_together(
 
 
 def train_models(
-    config: Any, data: Data, workdir: Path, shared: Path | None = None
-) -> list[TrainedModel]:
-    """Both stages; every model that is measured, at the best step of its stage."""
-    predictor = make_predictor(config)
+    config: Any, evaluator: Evaluator, workdir: Path, shared: Path | None = None
+) -> tuple[list[TrainedModel], Center | None]:
+    """Both stages.
+
+    Returns:
+        Every model that is measured, at the best step of its stage; and t of stage 2,
+        where it was found between the stages.
+    """
+    data, predictor = evaluator.data, evaluator.predictor
     first = stages.pretrain_stage(config, data.dataset.side)
     if shared and (key := sharing.key(config)):
         sharing.take_over(
@@ -121,19 +129,27 @@ def train_models(
             lambda folder: loop.run_stage(first, data, config, folder, predictor),
         )
     pretrained = loop.run_stage(first, data, config, workdir, predictor)
+    start = _models_of("pretrain", *pretrained)[stages.start_of(config)]
+    found = center.decide(config, evaluator, start, workdir)
     second = stages.distill_stage(
         config,
         pretrained[1],
         images=len(data.streams.image_level),
         side=data.dataset.side,
+        center=found and found.value,
     )
     distilled = loop.run_stage(second, data, config, workdir, predictor)
-    of_stage = {"pretrain": pretrained, "distill": distilled}
-    models = []
-    for name, (stage, field) in types.MODELS.items():
-        step, state = of_stage[stage]
-        models.append(TrainedModel(name, step, getattr(state, field)))
-    return models
+    models = _models_of("pretrain", *pretrained) | _models_of("distill", *distilled)
+    return [models[name] for name in types.MODELS], found
+
+
+def _models_of(stage: str, step: int, state: TrainState) -> dict[str, TrainedModel]:
+    """The models of a stage, by name."""
+    return {
+        name: TrainedModel(name, step, getattr(state, field))
+        for name, (of_stage, field) in types.MODELS.items()
+        if of_stage == stage
+    }
 
 
 def make_predictor(config: Any) -> model_maps.Predictor:
@@ -170,9 +186,16 @@ def detecting_of(config: Any) -> model_maps.Detecting:
 
 
 def finish(
-    config: Any, evaluator: Evaluator, models: list[TrainedModel], workdir: Path
+    config: Any,
+    evaluator: Evaluator,
+    models: list[TrainedModel],
+    workdir: Path,
+    found: Center | None,
 ) -> None:
-    """Evaluates every model on the test set; writes the page, then result.json."""
+    """Evaluates every model on the test set; writes the page, then result.json.
+
+    `found`: t of stage 2, where the config's was not taken.
+    """
     measurements: dict[str, Measurement] = {}
     with log.progress("measuring") as update:
         for number, model in enumerate(models):
@@ -188,12 +211,12 @@ def finish(
         models,
         start=stages.start_of(config),
         method=config.method,
-        center=config.distill.center,
+        center=found.value if found else config.distill.center,
         history=history,
     )
     shown = next(model for model in models if model.name == SHOWN)
     result.publish(
-        make_result(config, evaluator.data, models, measurements, monitored),
+        make_result(config, evaluator.data, models, measurements, monitored, found),
         workdir / result.RUN_FILE,
         history=history,
         examples=evaluator.examples(shown, "test", measurements[SHOWN]),
@@ -206,6 +229,7 @@ def make_result(
     models: list[TrainedModel],
     measurements: dict[str, Measurement],
     monitored: dict[str, Any],
+    found: Center | None,
 ) -> result.Result:
     """The record of a run; versions and commit are filled in there."""
     steps_text = ", ".join(f"{m.name} at step {m.step}" for m in models)
@@ -220,6 +244,7 @@ def make_result(
         notes=[
             "The test split was scored once, with the checkpoints that validation "
             f"chose: {steps_text} of its stage.",
+            *([center.sentence(config, found)] if found else []),
             *oracle_notes(config, data),
             *pretrained.notes(config),
         ],

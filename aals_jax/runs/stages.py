@@ -39,6 +39,8 @@ class Stage:
     counts: Mapping[str, int]  # stream -> images per batch, over all devices
     extras: views.Extras  # what its examples have that others have not
     has_boxes: bool  # whether the views of R carry their boxes
+    # what a run found out before the stage, in every row of its history
+    found: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def number(self) -> int:
@@ -187,14 +189,23 @@ def make_pretrain(config: Any, *, axis_name: str | None) -> steps.Step:
 
 
 def make_distill(
-    config: Any, *, axis_name: str | None, stage: str = "distill"
+    config: Any,
+    *,
+    axis_name: str | None,
+    stage: str = "distill",
+    center: float | None = None,
 ) -> steps.Step:
-    """The method's step on R, N and P, with the optimiser of `stage`."""
+    """The method's step on R, N and P, with the optimiser of `stage`.
+
+    `center`: t in (0, 1); None: the config's.
+    """
+    settings = config.distill.to_dict() | config.boxes.to_dict()
+    settings |= {} if center is None else {"center": center}
     return steps.make_distill_step(
-        methods.bind(config.method, config.distill.to_dict() | config.boxes.to_dict()),
+        methods.bind(config.method, settings),
         make_model(config, axis_name=axis_name),
         _tx(config, stage),
-        center=config.distill.center,
+        center=settings["center"],
         distill_weight=config.distill.weight,
         ramp_steps=ramp_steps(config),
         ema_decay=config.ema_decay,
@@ -242,7 +253,12 @@ def pretrain_stage(config: Any, side: int) -> Stage:
 
 
 def distill_stage(
-    config: Any, pretrained: TrainState, *, images: int, side: int
+    config: Any,
+    pretrained: TrainState,
+    *,
+    images: int,
+    side: int,
+    center: float | None = None,
 ) -> Stage:
     """Stage 2 from stage 1's best checkpoint: the method's loss on P joins in.
 
@@ -251,6 +267,7 @@ def distill_stage(
       pretrained: the state of that checkpoint.
       images: number of images of P, for methods that keep something of each.
       side: of the square images, px.
+      center: t in (0, 1), where `center.decide` found one; None: the config's.
     """
     method = METHODS[config.method]
     student = getattr(pretrained, STARTS[config.distill.start])
@@ -264,7 +281,7 @@ def distill_stage(
     return Stage(
         name="distill",
         config=config.distill,
-        step=make_distill(config, axis_name=devices.AXIS),
+        step=make_distill(config, axis_name=devices.AXIS, center=center),
         initial=steps.restart(student, _tx(config, "distill"), memory=memory),
         counts=_counts(config, uses_p=method.weak is not None),
         extras=_extras(
@@ -275,6 +292,7 @@ def distill_stage(
             withheld=method.withheld,
         ),
         has_boxes=_has_boxes(config),
+        found={} if center is None else {"pseudo/center": center},
     )
 
 

@@ -130,14 +130,15 @@ def _planned(configs: Iterable[Any]) -> list[PlannedTrial]:
 
 def label(fields: Fields) -> str:
     """The method of a trial; `aals` at a0 = 1 or with dead_zone=raise has its own, and
-    so has a method with dropout."""
+    so has a method with dropout or with t from validation's peaks."""
+    method, share = fields["method"], fields.get("distill.dead_share")
     if fields.get("model.dropout"):
-        return f"{fields['method']}, regularised"
-    if fields["method"] != "aals":
-        return fields["method"]
-    if fields["distill.max_strength"] == 1:
+        return f"{method}, regularised"
+    if method == "aals" and fields["distill.max_strength"] == 1:
         return NO_SHARPENING
-    return RAISED if fields.get("distill.dead_zone") == "raise" else "aals"
+    if method == "aals" and fields.get("distill.dead_zone") == "raise":
+        method = RAISED
+    return f"{method}, dead_share={share:g}" if share else method
 
 
 def place(name: str) -> int:

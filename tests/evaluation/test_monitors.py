@@ -1,18 +1,13 @@
 """What a run says of its teacher: which numbers apply to which method, and in words."""
 
-import dataclasses
-import types
-from typing import Any
-
 import numpy as np
 import pytest
 
-from aals_jax.evaluation import model_maps, monitors
-from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
-from aals_jax.input.dataset import GROUPS, Data, ImageTable, Streams, object_array
+from aals_jax.evaluation import monitors
+from aals_jax.evaluation.evaluator import TrainedModel
 from aals_jax.method.methods import METHODS
-from aals_jax.metrics.draws import Bootstrap
 from aals_jax.types import MODELS
+from tests.support.placed_maps import evaluator_of, table_of
 
 LEARNT = {"value": 0.8, "low": 0.75, "high": 0.85}
 HISTORY = [
@@ -27,57 +22,11 @@ HISTORY = [
 ]
 
 
-SIDE = 32
-BOX = np.array([[8.0, 8.0, 16.0, 16.0]], np.float32)  # px of the square
-
-
-def table_of(label, boxed):
-    n = len(label)
-    return ImageTable(
-        split=np.array(["part_0"] * n, str),
-        position=np.arange(n),
-        label=np.array(label, np.int8),
-        count=np.full(n, -1),
-        boxes=object_array([BOX[: int(b)] for b in boxed]),
-        content=np.tile(np.float32([0, 0, SIDE, SIDE]), (n, 1)),
-        patient=np.array([f"p{i}" for i in range(n)], str),
-        image_id=np.array([f"i{i}" for i in range(n)], str),
-        **{name: np.array([""] * n, str) for name in GROUPS},
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Placed(Evaluator):
-    """An evaluator whose maps peak where they are told to; no net, no pixels."""
-
-    hit: set = dataclasses.field(default_factory=set)  # image ids whose peak is right
-
-    def predict_table(self, model, table, name):
-        maps = np.zeros((len(table), SIDE // 4, SIDE // 4), np.float32)
-        for values, image in zip(maps, table.image_id, strict=True):
-            place = (3, 3) if image in self.hit else (6, 6)
-            values[place] = 0.8 if model.name == "teacher" else 0.2
-        return model_maps.Prediction(
-            maps, model_maps.film(table.content, side=SIDE), None
-        )
-
-
 def measured(image_level, hit, start="pretrained"):
     """Six training images: R is 0, P is `image_level`, of which 3 has no box."""
     train = table_of([1, 1, 1, 1, 0, 0], [1, 1, 1, 0, 0, 0])
-    streams = Streams(np.array([0]), np.array(image_level, int), np.array([4, 5]))
     validation = table_of([1, 1, 0], [1, 0, 0])
-    dataset: Any = types.SimpleNamespace(side=SIDE)
-    data = Data(dataset, train, validation, validation, streams, "phantom", "")
-    unused: Any = None
-    evaluator = Placed(
-        data=data,
-        predictor=unused,
-        detecting=unused,
-        bootstrap=Bootstrap(20, 0),
-        cache=unused,
-        hit=hit,
-    )
+    evaluator = evaluator_of(train, validation, image_level, hit=hit)
     models = [TrainedModel(name, 1, {}) for name in MODELS]
     return monitors.measure(
         evaluator, models, start=start, method="aals", center=0.4, history=HISTORY

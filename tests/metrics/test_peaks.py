@@ -168,3 +168,77 @@ def test_a_histogram_has_every_peak_once():
     assert len(counts) == len(peaks.BIN_EDGES) - 1
     assert (counts[0], counts[1], counts[10], counts[-1]) == (2, 1, 1, 1)
     assert sum(counts) == 5
+
+
+SHARES = st.floats(0.001, 0.999) | st.integers(1, 99).map(lambda n: n / 100)
+VALUES = st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.4, 0.7, 1.0]) | st.floats(0, 1))
+
+
+@pytest.mark.parametrize(
+    "share, most, expected",
+    [
+        (0.2, 0.9, 0.1),  # 1 of 5 + 1: the lowest peak, below which there is none
+        (0.5, 0.9, 0.3),  # 3 of 6: two of five are lower
+        (0.7, 0.9, 0.4),
+        (0.9, 0.9, 0.5),
+        (0.5, 0.25, 0.25),  # never raised
+        (0.5, 0.3, 0.3),
+    ],
+)
+def test_t_is_the_peak_counted_by_hand(share, most, expected):
+    values = np.array([0.4, 0.1, 0.5, 0.3, 0.2])
+    assert peaks.lowered_center(values, share=share, most=most) == expected
+
+
+def test_a_share_is_met_as_it_is_written():
+    """29 of 100, though 0.29 times 100 is 28.999999999999996."""
+    values = np.arange(1, 100) / 100
+    assert peaks.lowered_center(values, share=0.29, most=0.9) == 0.29
+    assert peaks.lowered_center(values, share=0.2, most=0.9) == 0.2
+
+
+@given(VALUES, SHARES, st.floats(0.01, 0.99))
+def test_few_positives_and_few_further_ones_are_dead(values, share, most):
+    """Of n + 1 peaks each is left out in turn, and t made of the others: that it is
+    below t happens in no more than the share."""
+    values = np.array(values)
+    if len(values) >= peaks.least_peaks(share):
+        t = peaks.lowered_center(values, share=share, most=most)
+        assert t <= most
+        assert np.mean(values < t) <= share
+    if len(values) > peaks.least_peaks(share):
+        dead = [
+            value < peaks.lowered_center(np.delete(values, i), share=share, most=most)
+            for i, value in enumerate(values)
+        ]
+        assert np.mean(dead) <= share
+
+
+@given(VALUES, SHARES, SHARES, st.floats(0.01, 0.99))
+def test_t_falls_no_further_than_it_must_and_with_a_smaller_share(
+    values, one, other, most
+):
+    low, high = sorted([one, other])
+    values = np.array(values)
+    if len(values) < peaks.least_peaks(low):
+        return
+    smaller, larger = (
+        peaks.lowered_center(values, share=share, most=most) for share in (low, high)
+    )
+    assert smaller <= larger <= most
+    if smaller < most:  # then it is a peak, and of a higher t the promise is broken
+        assert smaller in values
+        assert np.sum(values <= smaller) + 1 > low * (len(values) + 1) * (1 - 1e-9)
+
+
+@given(SHARES)
+def test_fewer_peaks_than_the_least_are_refused(share):
+    least = peaks.least_peaks(share)
+    values = np.linspace(0.1, 0.9, least)
+    assert peaks.lowered_center(values, share=share, most=0.95) == values[0]
+    with pytest.raises(ValueError, match="too few for a share"):
+        peaks.lowered_center(values[1:], share=share, most=0.95)
+
+
+def test_a_tiny_share_takes_no_memory():
+    assert peaks.least_peaks(1e-12) == 10**12 - 1

@@ -378,6 +378,8 @@ def refusal(config, workdir: Path) -> str:
     [
         ({"method": "guess"}, "method='guess': use one of ['aals', 'asymmetric', "),
         ({"distill.dead_zone": "up"}, "distill.dead_zone='up': use one of"),
+        ({"distill.dead_share": 1.0}, "distill.dead_share=1.0: must be at least 0"),
+        ({"distill.dead_share": 0.2}, "at least 20 of them, and validation has 1 for"),
         ({"method": "mil", "distill.cell": 3}, "distill.cell=3: must divide 16"),
         ({"phantom.difficulty": "mean"}, "phantom.difficulty='mean': use one of"),
         ({"batch.image_level": 6}, "batch.image_level=6 is not a multiple of the 4"),

@@ -26,6 +26,18 @@ def load():
     return plan.load(str(ROOT / "configs/sweeps/study.py"))
 
 
+def test_t_from_validation_s_peaks_is_an_arm_of_its_own():
+    fields = {"method": "aals", "distill.max_strength": 4, "distill.dead_share": 0.0}
+    assert plan.label(fields) == "aals"
+    fields |= {"distill.dead_share": 0.2}
+    assert plan.label(fields) == "aals, dead_share=0.2"
+    asymmetric = fields | {"method": "asymmetric"}
+    assert plan.label(asymmetric) == "asymmetric, dead_share=0.2"
+    raised = fields | {"distill.dead_zone": "raise"}
+    assert plan.label(raised) == f"{plan.RAISED}, dead_share=0.2"
+    assert plan.label(fields | {"distill.max_strength": 1}) == plan.NO_SHARPENING
+
+
 def test_tuned_values_are_the_best_on_validation():
     results = kept.read_all(RESULTS)
     found = {}
