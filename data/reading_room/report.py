@@ -17,7 +17,7 @@ import pydicom
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.sr.codedict import codes
 
-from data.reading_room.source import Making, date
+from data.reading_room.source import MAKER, Making, date
 
 SCHEME = "99AALS"  # of codes that no public scheme has
 SERIES = 9101  # number of the series
@@ -70,8 +70,8 @@ def make(
                 observer_type=codes.DCM.Device,
                 observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
                     uid=making.uid("device", fixed=True),
-                    name="aals_jax",
-                    manufacturer_name="aals_jax",
+                    name=MAKER,
+                    manufacturer_name=MAKER,
                     model_name=record["model"]["title"][:64],
                 ),
             )
@@ -87,7 +87,7 @@ def make(
         series_number=SERIES,
         sop_instance_uid=making.uid("SR", instance),
         instance_number=1,
-        manufacturer="aals_jax",
+        manufacturer=MAKER,
         manufacturer_model_name=record["model"]["title"][:64],
         software_versions=version,
         device_serial_number=record["model"]["manifest_sha256"][:16],

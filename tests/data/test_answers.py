@@ -68,8 +68,8 @@ def film(tmp_path):
 
 
 def making(**changes):
-    options = {"uid_root": source.UUID_ROOT, "deterministic": True, "seed": "x"}
-    return source.Making(**options | changes)
+    options = {"same_uids": True, "same_dates": True, "seed": "x"}
+    return source.Making(**{"uid_root": source.UUID_ROOT} | options | changes)
 
 
 def make(header, record=SAMPLE, **changes):
@@ -200,15 +200,17 @@ def test_other_objects_differ_in_uids_and_dates_alone(film, make_one):
                 element.value = ""
         return made.to_json_dict()
 
-    first, second = (make_one(film(), deterministic=False) for _ in range(2))
+    first, second = (
+        make_one(film(), same_uids=False, same_dates=False) for _ in range(2)
+    )
     assert first.SOPInstanceUID != second.SOPInstanceUID
     assert plain(first) == plain(second)
 
 
 @pytest.mark.parametrize("root", ["2.25", "1.2.826.0.1.3680043.9", "1.2.3"])
-@pytest.mark.parametrize("deterministic", [False, True])
-def test_uids_are_valid_and_their_own(root, deterministic):
-    made = making(uid_root=root, deterministic=deterministic)
+@pytest.mark.parametrize("same", [False, True])
+def test_uids_are_valid_and_their_own(root, same):
+    made = making(uid_root=root, same_uids=same)
     uids = {made.uid("SR", str(n)) for n in range(200)}
     assert len(uids) == 200
     assert all(uid.UID(one).is_valid and one.startswith(f"{root}.") for one in uids)
