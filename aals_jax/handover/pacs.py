@@ -157,6 +157,8 @@ class _Rounds:
                 if str(fault) != told:  # once, as long as it is the same
                     told = str(fault)
                     log.warning("%s; it is tried again", fault)
+            finally:
+                self._drop_films()
             if self._asked.watch_s is None:
                 return not self._faults
             spent = time.monotonic() - started
@@ -298,10 +300,13 @@ class _Rounds:
         self._desk.publish(records, table=ledger.NAME)
         log.info("%d films wait for an answer", len(self._book.open()))
 
-    def _tidy_up(self) -> None:
-        """Takes away what a call that was killed has left of films and objects."""
+    def _drop_films(self) -> None:
         for path in (self._out / FETCHED).glob("*"):
             path.unlink()
+
+    def _tidy_up(self) -> None:
+        """Takes away what a call that was killed has left of films and objects."""
+        self._drop_films()
         for number in written.with_objects(self._out):
             if self._book.state_of(number) == ledger.STORED:
                 record = station.done(self._out, number)

@@ -35,6 +35,7 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         if resp.is_redirect:
+            resp.close()
             raise Redirected(response=resp)
         return None
 
