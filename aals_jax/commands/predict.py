@@ -1,16 +1,20 @@
 """`--mode=predict`: films through an exported model; 1 when one is refused."""
 
+import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 from aals_jax.commands.command_line import Command
 
 COMMAND = Command(
     "predict",
-    summary="finds boxes on films by a model that was handed over",
+    summary="finds boxes on films, or on those of a PACS, by a model handed over",
     example="""\
-python launch.py --mode=predict --model models/clavicle --input DIR --out runs/films""",
-    required=("model", "input", "out"),
+python launch.py --mode=predict --model models/clavicle --input DIR --out runs/films
+python launch.py --mode=predict --model models/clavicle --out runs/archive \\
+  --dicomweb https://pacs.example/dicom-web --since 12h --watch 60""",
+    required=("model", "out"),
 )
 _ASKED = COMMAND.group("What is asked")
 _MODEL = _ASKED.path(
@@ -21,6 +25,31 @@ _INPUT = _ASKED.words(
     None,
     "Files (DICOM, PNG, JPEG), folders with such files, or the DICOMDIR of a disc, "
     "separated by commas.",
+)
+_ARCHIVE = COMMAND.group("Films of an archive (PACS), in place of --input")
+_DICOMWEB = _ARCHIVE.text(
+    "dicomweb",
+    None,
+    "Root of the archive's DICOMweb service. Films are fetched from there, and SR and "
+    "Secondary Capture are stored there. Credentials: AALS_DICOMWEB_USER and "
+    "AALS_DICOMWEB_PASSWORD, or AALS_DICOMWEB_TOKEN, or a netrc file.",
+    placeholder="URL",
+)
+_STUDY = _ARCHIVE.text(
+    "study", None, "Study Instance UID of the one study to read.", placeholder="UID"
+)
+_SINCE = _ARCHIVE.text(
+    "since",
+    None,
+    "Reads studies of this time or later, by their StudyDate and StudyTime: "
+    "2026-11-30, 2026-11-30T08:00, or 12h or 7d before each query.",
+    placeholder="TIME",
+)
+_WATCH = _ARCHIVE.number(
+    "watch",
+    None,
+    "Asks again every so many seconds, until a signal comes, and goes on after faults.",
+    lowest=1.0,
 )
 _POINT = _ASKED.text(
     "point",
@@ -33,14 +62,16 @@ _ALLOW = _ASKED.words(
     "allow",
     [],
     "Names of checks that may fail, separated by commas: modality reads images of "
-    "Modality DR, XR, OT and SC as radiographs.",
+    "Modality DR, XR, OT and SC as radiographs; plain_http speaks to an archive "
+    "without encryption.",
 )
 _WRITTEN = COMMAND.group("What is written")
 _OUT = _WRITTEN.path(
     "out",
     None,
     "Folder for the findings, the pictures, the page and files.csv, which says which "
-    "film is which file. It holds health data.",
+    "film is which file; with --dicomweb ledger.jsonl, which says which film of the "
+    "archive it is. It holds health data.",
     placeholder="DIR",
 )
 _DICOM = COMMAND.group("DICOM objects of films that are DICOM")
@@ -76,34 +107,85 @@ _WORKERS = _WORK.integer(
     lowest=0,
 )
 _TIMEOUT = _WORK.number(
-    "timeout_s", 60.0, "Seconds that one file may take before it is refused."
+    "timeout_s",
+    60.0,
+    "Seconds that one file may take before it is refused, and an archive to answer.",
 )
-_CHECKS = ("modality",)
+_CHECKS = ("modality", "plain_http")
+
+
+@COMMAND.check
+def _faults() -> list[str]:
+    asks_archive = bool(_DICOMWEB.value)
+    faults = COMMAND.unread(
+        [_STUDY, _SINCE, _WATCH],
+        when=asks_archive,
+        needs="--dicomweb, which is missing",
+    )
+    faults += COMMAND.unread(
+        [_SR], when=not asks_archive or _SR.value, needs="--input: an archive gets SRs"
+    )
+    if bool(_INPUT.value) == asks_archive:
+        faults.append("give either --input or --dicomweb")
+    if asks_archive and bool(_STUDY.value) == bool(_SINCE.value):
+        faults.append("--dicomweb needs either --study or --since")
+    if asks_archive and _STUDY.value:
+        faults += COMMAND.unread([_WATCH], when=False, needs="--since")
+    return faults
 
 
 def call() -> None:
     from ml_collections import ConfigDict
 
-    from aals_jax.handover import predict
+    from aals_jax.handover import predict, station
 
     if unknown := sorted({*_ALLOW.value} - {*_CHECKS}):
         raise ValueError(f"--allow={','.join(unknown)}: use {', '.join(_CHECKS)}")
-    # one path may have commas in it
-    whole = Path(",".join(_INPUT.value))
-    asked = [whole] if whole.exists() else [Path(text) for text in _INPUT.value]
+    asked = _asked_of_archive() if _DICOMWEB.value else None
     COMMAND.start_devices()
     COMMAND.own(_OUT.value, private=True)
-    options = predict.Options(
-        asked=asked,
-        out=_OUT.value,
-        point=_POINT.value,
-        allow=tuple(_ALLOW.value),
-        batch_size=_BATCH.value,
-        workers=_WORKERS.value,
-        timeout_s=_TIMEOUT.value,
-        sr=_SR.value,
-        uid_root=_UID_ROOT.value,
-        deterministic=_DETERMINISTIC.value,
+    desk = station.Station(
+        _MODEL.value,
+        station.Options(
+            out=_OUT.value,
+            point=_POINT.value,
+            allow=tuple(_ALLOW.value),
+            batch_size=_BATCH.value,
+            workers=_WORKERS.value,
+            timeout_s=_TIMEOUT.value,
+            sr=_SR.value,
+            uid_root=_UID_ROOT.value,
+            # in an archive a film's answer stays one object, however often it is made
+            same_uids=_DETERMINISTIC.value or asked is not None,
+            same_dates=_DETERMINISTIC.value,
+        ),
+        load_config=ConfigDict,
     )
-    if not predict.predict(_MODEL.value, options, load_config=ConfigDict):
+    if asked is not None:
+        from aals_jax.handover import pacs
+
+        done = pacs.answer(desk, asked)
+    else:
+        # one path may have commas in it
+        whole = Path(",".join(_INPUT.value))
+        paths = [whole] if whole.exists() else [Path(text) for text in _INPUT.value]
+        done = predict.predict(desk, paths)
+    if not done:
         sys.exit(1)
+
+
+def _asked_of_archive() -> Any:
+    """What is asked of the archive, checked before a model is loaded."""
+    if importlib.util.find_spec("dicomweb_client") is None:
+        raise ValueError(
+            "--dicomweb needs dicomweb-client: pip install -r requirements/sr.txt"
+        )
+    from aals_jax.handover import pacs
+
+    return pacs.asked(
+        _DICOMWEB.value,
+        study=_STUDY.value or "",
+        since=_SINCE.value or "",
+        watch_s=_WATCH.value,
+        allow=tuple(_ALLOW.value),
+    )

@@ -1,5 +1,6 @@
 """What is written of one film, by a process that knows no JAX."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from data.reading_room import source
 from data.reading_room.films import Film, Refused
 
 FILMS = "films"
+OBJECTS = ("sr", "sc")  # kinds of DICOM objects
 
 
 class Answers(NamedTuple):
@@ -37,6 +39,12 @@ def path_of(out: Path, number: int, ending: str) -> Path:
     return out / FILMS / f"{number:06d}.{ending}"
 
 
+def numbers(out: Path) -> list[int]:
+    """Numbers of all films of which something was written."""
+    names = {path.name.partition(".")[0] for path in (out / FILMS).glob("*")}
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
 def write(job: Job | Refused, *, out: Path, answers: Answers | None) -> dict[str, Any]:
     """Writes the film's files, the JSON last; returns what is in it.
 
@@ -58,7 +66,7 @@ def write(job: Job | Refused, *, out: Path, answers: Answers | None) -> dict[str
 
 def refuse(refused: Refused, *, out: Path) -> dict[str, Any]:
     """Writes why a film has no findings; nothing of an earlier try stays."""
-    for ending in ("png", "sr.dcm", "sc.dcm"):
+    for ending in ("png", *(f"{kind}.dcm" for kind in OBJECTS)):
         path_of(out, refused.number, ending).unlink(missing_ok=True)
     record = {
         "film": refused.number,
@@ -67,6 +75,24 @@ def refuse(refused: Refused, *, out: Path) -> dict[str, Any]:
     }
     files.write_json(path_of(out, refused.number, "json"), record)
     return record
+
+
+def with_objects(out: Path) -> list[int]:
+    """Numbers of films whose DICOM objects are here."""
+    found = {path.name.partition(".")[0] for path in (out / FILMS).glob("[0-9]*.dcm")}
+    return sorted(map(int, found))
+
+
+def without_objects(record: Mapping[str, Any], *, out: Path) -> dict[str, Any]:
+    """Takes away a film's DICOM objects, which are stored elsewhere; its new record."""
+    number, named = record["film"], record["files"]
+    stored = record.get("stored") or [kind for kind in OBJECTS if kind in named]
+    left = {kind: name for kind, name in named.items() if kind not in OBJECTS}
+    changed = {**record, "files": left, "stored": stored}
+    files.write_json(path_of(out, number, "json"), changed)
+    for kind in OBJECTS:
+        path_of(out, number, f"{kind}.dcm").unlink(missing_ok=True)
+    return changed
 
 
 def _files(job: Job, out: Path, answers: Answers | None) -> dict[str, Any]:

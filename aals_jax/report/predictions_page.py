@@ -6,11 +6,12 @@ from typing import Any
 from aals_jax.report import page, wording
 
 
-def render(summary: Mapping[str, Any]) -> str:
+def render(summary: Mapping[str, Any], *, table: str) -> str:
     """The page as text; pictures are files beside it.
 
     Args:
         summary: what predictions.json holds; films by falling score.
+        table: name of the file that says which film is which.
     """
     counts = summary["counts"]
     return (
@@ -27,6 +28,7 @@ def render(summary: Mapping[str, Any]) -> str:
             ],
             phantom=False,
             summary=summary,
+            table=table,
             refused=[r for r in summary["refused"] if not r["is_other_kind"]],
             other=[r for r in summary["refused"] if r["is_other_kind"]],
             number=wording.number,

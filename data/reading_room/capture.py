@@ -8,7 +8,7 @@ import pydicom
 from pydicom import uid
 from pydicom.sr.codedict import codes
 
-from data.reading_room.source import Making, date
+from data.reading_room.source import MAKER, Making, date
 
 SERIES = 9102  # number of the series
 
@@ -42,7 +42,7 @@ def make(
         series_number=SERIES,
         sop_instance_uid=making.uid("SC", instance),
         instance_number=1,
-        manufacturer="aals_jax",
+        manufacturer=MAKER,
         patient_orientation=("L", "F"),
         transfer_syntax_uid=uid.ExplicitVRLittleEndian,
         software_versions=version,

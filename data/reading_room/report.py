@@ -17,7 +17,7 @@ import pydicom
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.sr.codedict import codes
 
-from data.reading_room.source import Making, date
+from data.reading_room.source import MAKER, Making, date
 
 SCHEME = "99AALS"  # of codes that no public scheme has
 SERIES = 9101  # number of the series
@@ -60,18 +60,20 @@ def make(
             f"reported from {record['reported_from']}",
         ],
     )
-    groups: list[Any] = [_film(source, record, making, algorithm)]
     reported = [box for box in record["boxes"] if box["reported"]]
-    for number, box in enumerate(reported, start=1):
-        groups.append(_finding(source, record, box, number, making, algorithm))
+    groups: list[Any] = [
+        _finding(source, record, box, number, making, algorithm)
+        for number, box in enumerate(reported, start=1)
+    ]
+    groups.append(_film(source, record, making, algorithm))
     content = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(
             observer_device_context=hd.sr.ObserverContext(
                 observer_type=codes.DCM.Device,
                 observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
                     uid=making.uid("device", fixed=True),
-                    name="aals_jax",
-                    manufacturer_name="aals_jax",
+                    name=MAKER,
+                    manufacturer_name=MAKER,
                     model_name=record["model"]["title"][:64],
                 ),
             )
@@ -87,7 +89,7 @@ def make(
         series_number=SERIES,
         sop_instance_uid=making.uid("SR", instance),
         instance_number=1,
-        manufacturer="aals_jax",
+        manufacturer=MAKER,
         manufacturer_model_name=record["model"]["title"][:64],
         software_versions=version,
         device_serial_number=record["model"]["manifest_sha256"][:16],
@@ -150,8 +152,14 @@ def _film(
     record: Mapping[str, Any],
     making: Making,
     algorithm: hd.sr.AlgorithmIdentification,
-) -> hd.sr.MeasurementsAndQualitativeEvaluations:
-    """The film as a whole: score, probability, decisions, what is odd about it."""
+) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
+    """The film as a whole: score, probability, decisions, what is odd about it.
+
+    Its region is all of the image: OHIF 3.12 shows nothing of a report that has a group
+    without coordinates.
+    """
+    rows, columns = record["stored_shape"]
+    whole = {"x0": 0.0, "y0": 0.0, "x1": float(columns), "y1": float(rows)}
     measurements = [_measured(_SCORE, record["score"], algorithm)]
     if record["probability"] is not None:
         measurements.append(_measured(_PROBABILITY, record["probability"], algorithm))
@@ -179,7 +187,7 @@ def _film(
             for name in record["beyond_model"]
         ),
     ]
-    return hd.sr.MeasurementsAndQualitativeEvaluations(
+    return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
             uid=making.uid("film", str(source.SOPInstanceUID)),
             identifier=f"film, {record['finding']}",
@@ -188,10 +196,10 @@ def _film(
         finding_type=hd.sr.CodedConcept(
             "SEARCHED", SCHEME, f"Whole film, searched for {record['finding']}"[:64]
         ),
+        referenced_region=_region(source, whole),
         algorithm_id=algorithm,
         measurements=measurements,
         qualitative_evaluations=evaluations,
-        source_images=[hd.sr.SourceImageForMeasurementGroup.from_source_image(source)],
     )
 
 
@@ -208,17 +216,21 @@ def _finding(
             uid=making.uid("finding", str(source.SOPInstanceUID), str(number)),
             identifier=f"{record['finding']} {number}",
         ),
-        referenced_region=hd.sr.ImageRegion(
-            graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
-            graphic_data=rectangle(box),
-            source_image=hd.sr.SourceImageForRegion.from_source_image(source),
-        ),
+        referenced_region=_region(source, box),
         finding_type=codes_of(record["finding"])[0],
         finding_category=codes.SCT.MorphologicallyAbnormalStructure,
         finding_sites=_sites(record["finding"]),
         geometric_purpose=codes.SCT.BoundedBy,
         algorithm_id=algorithm,
         measurements=[_measured(_SCORE, box["score"], algorithm)],
+    )
+
+
+def _region(source: pydicom.Dataset, box: Mapping[str, float]) -> hd.sr.ImageRegion:
+    return hd.sr.ImageRegion(
+        graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
+        graphic_data=rectangle(box),
+        source_image=hd.sr.SourceImageForRegion.from_source_image(source),
     )
 
 

@@ -21,6 +21,7 @@ from pydicom.valuerep import DA, DT, TM, validate_value
 
 from data.cxr_registry.dicom import headers
 
+MAKER = "aals_jax"  # manufacturer of objects that are made here
 UUID_ROOT = "2.25"  # of UIDs that are made of a UUID, and need no root of one's own
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _COPIED = (
@@ -48,8 +49,9 @@ class Making:
     """How objects are made."""
 
     uid_root: str  # of UIDs; UUID_ROOT where one has none
-    deterministic: bool  # same film, same bytes: UIDs by hash, dates of the study
-    seed: str  # of UIDs that are hashes: what made the findings
+    same_uids: bool  # of the same film: UIDs by hash; else new ones
+    same_dates: bool  # those of the study; else when the object is made
+    seed: str  # of UIDs that are hashes: all that decides what the findings are
 
     def __post_init__(self):
         if not is_uid(self.uid_root) or len(self.uid_root) > 24:
@@ -63,9 +65,9 @@ class Making:
 
         Args:
             parts: what tells it from others.
-            fixed: the same in every call, whatever `deterministic` says.
+            fixed: the same in every call, whatever `same_uids` says.
         """
-        salt = "" if fixed or self.deterministic else secrets.token_hex(16)
+        salt = "" if fixed or self.same_uids else secrets.token_hex(16)
         text = "\0".join([self.seed, salt, *parts])
         number = uuid.UUID(
             bytes=hashlib.sha256(text.encode()).digest()[:16], version=5
@@ -77,8 +79,8 @@ class Making:
         return f"{self.uid_root}.{str(number)[:left]}"
 
     def now(self, source: pydicom.Dataset) -> datetime.datetime:
-        """When the objects of a film are made; deterministic: the film's study."""
-        if not self.deterministic:
+        """When the objects of a film are made; same_dates: the film's study."""
+        if not self.same_dates:
             return datetime.datetime.now().replace(microsecond=0)
         try:
             day = datetime.datetime.strptime(str(source.StudyDate), "%Y%m%d")

@@ -35,7 +35,10 @@ FLAGS = {
     "study": ("sweep", "results", "out", "workdir"),
     "plan": ("config", "topology", "topologies", "largest", "timed", "out", "cache"),
     "export": ("workdir", "model", "data_dir", "out", "license"),
-    "predict": ("model", "input", "point", "allow", "out", "sr", "deterministic"),
+    "predict": (
+        *("model", "input", "point", "allow", "out", "sr", "deterministic"),
+        *("dicomweb", "study", "since", "watch"),
+    ),
 }
 SHARED = {"mode", "traceback", "verbosity", "wait", "help"}
 

@@ -29,6 +29,7 @@ SAMPLE = {
         {"x0": 0.0, "y0": 0.0, "x1": 48.0, "y1": 60.0, "score": 0.5, "reported": True},
         {"x0": 1.0, "y0": 1.0, "x1": 2.0, "y1": 2.0, "score": 0.1, "reported": False},
     ],
+    "stored_shape": [60, 48],
     "flags": {"lateral": True, "inverted": None, "burned_in": True},
     "beyond_model": ["lateral"],
 }
@@ -68,8 +69,8 @@ def film(tmp_path):
 
 
 def making(**changes):
-    options = {"uid_root": source.UUID_ROOT, "deterministic": True, "seed": "x"}
-    return source.Making(**options | changes)
+    options = {"same_uids": True, "same_dates": True, "seed": "x"}
+    return source.Making(**{"uid_root": source.UUID_ROOT} | options | changes)
 
 
 def make(header, record=SAMPLE, **changes):
@@ -97,8 +98,17 @@ def back(tmp_path):
 # --- read back
 
 
+def groups_of(content):
+    """The group of the whole film, and those of findings."""
+    groups = content.get_planar_roi_measurement_groups()
+    assert not content.get_image_measurement_groups()
+    whole = [one for one in groups if one.finding_type.value == "SEARCHED"]
+    (film,) = whole
+    return film, [one for one in groups if one not in whole]
+
+
 def test_highdicom_reads_back_what_was_found(film, back):
-    groups = back(make(film())).get_planar_roi_measurement_groups()
+    _, groups = groups_of(back(make(film())))
     assert [group.tracking_identifier for group in groups] == [
         "clavicle 1",
         "clavicle 2",
@@ -129,16 +139,31 @@ def test_a_rectangle_has_five_points_and_is_bounded_by(film):
 def test_a_film_without_a_box_names_no_finding(film, back):
     record = SAMPLE | {"boxes": [], "finding": "rib"}
     made = make(film(), record)
-    assert not back(made).get_planar_roi_measurement_groups()
+    group, findings = groups_of(back(made))
+    assert not findings
     text = str(made)
     assert "33737001" not in text and "searched for rib" in text
-    (group,) = back(made).get_image_measurement_groups()
     values = {m.name.value: m.value for m in group.get_measurements()}
     assert values == {"SCORE": 0.83, "PROBABILITY": 0.4}
+    rows, columns = record["stored_shape"]
+    corners = {"x0": 0, "y0": 0, "x1": columns, "y1": rows}
+    np.testing.assert_array_equal(group.roi.value, report.rectangle(corners))
+
+
+def test_every_group_has_coordinates(film):
+    """OHIF 3.12 shows nothing of a report in which one group has none."""
+    (measured,) = (
+        item for item in make(film()).ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeValue == "126010"
+    )  # fmt: skip
+    groups = measured.ContentSequence
+    assert len(groups) == 3
+    for group in groups:
+        assert "SCOORD" in [item.ValueType for item in group.ContentSequence]
 
 
 def test_what_is_odd_and_decided_is_said(film, back):
-    (group,) = back(make(film())).get_image_measurement_groups()
+    group, _ = groups_of(back(make(film())))
     said = {
         (one.name.value, one.value.value) for one in group.get_qualitative_evaluations()
     }
@@ -150,7 +175,7 @@ def test_what_is_odd_and_decided_is_said(film, back):
 
 def test_a_finding_that_no_table_has_gets_a_private_code(film, back):
     made = make(film(), SAMPLE | {"finding": "lung nodule"})
-    group, _ = back(made).get_planar_roi_measurement_groups()
+    _, (group, _) = groups_of(back(made))
     assert (group.finding_type.value, group.finding_type.scheme_designator) == (
         "LUNGNODULE", report.SCHEME
     )  # fmt: skip
@@ -200,15 +225,17 @@ def test_other_objects_differ_in_uids_and_dates_alone(film, make_one):
                 element.value = ""
         return made.to_json_dict()
 
-    first, second = (make_one(film(), deterministic=False) for _ in range(2))
+    first, second = (
+        make_one(film(), same_uids=False, same_dates=False) for _ in range(2)
+    )
     assert first.SOPInstanceUID != second.SOPInstanceUID
     assert plain(first) == plain(second)
 
 
 @pytest.mark.parametrize("root", ["2.25", "1.2.826.0.1.3680043.9", "1.2.3"])
-@pytest.mark.parametrize("deterministic", [False, True])
-def test_uids_are_valid_and_their_own(root, deterministic):
-    made = making(uid_root=root, deterministic=deterministic)
+@pytest.mark.parametrize("same", [False, True])
+def test_uids_are_valid_and_their_own(root, same):
+    made = making(uid_root=root, same_uids=same)
     uids = {made.uid("SR", str(n)) for n in range(200)}
     assert len(uids) == 200
     assert all(uid.UID(one).is_valid and one.startswith(f"{root}.") for one in uids)
@@ -290,6 +317,6 @@ def test_dcmtk_reads_the_report(film, tmp_path, case):
     read = run("dsrdump", path)
     said = read.stdout.decode(errors="replace")
     assert read.returncode == 0 and not read.stderr.startswith(b"E:")
-    assert said.count("SCOORD:") == 2 and "Comprehensive 3D SR Document" in said
+    assert said.count("SCOORD:") == 3 and "Comprehensive 3D SR Document" in said
     shown = run("dsr2html", path)
     assert shown.returncode == 0 and b"Fracture of clavicle" in shown.stdout
