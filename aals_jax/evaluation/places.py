@@ -226,27 +226,27 @@ def _numbers(
     is_lesion, number_of = layout.kind is Kind.LESIONS, images.number_of
     every = [cells for _, cells in rows]
     image = _images_of([cells[layout.columns["image"]] for cells in every], number_of)
-    standing = [("", "")] * len(rows)
-    if is_lesion and {"ignored", "label"} & set(layout.columns):
+    ignored, wrong = [""] * len(rows), [""] * len(rows)
+    if is_lesion and rows and {"ignored", "label"} & set(layout.columns):
         judge = functools.cache(_standing)  # cells of few kinds
-        standing = [
+        judged = (
             judge(layout.cell(cells, "ignored"), layout.cell(cells, "label"))
             for cells in every
-        ]
+        )
+        ignored, wrong = map(list, zip(*judged, strict=True))
     numbers = _columns_of_numbers(layout, every)  # the score comes last
     alone = image == _UNKNOWN
     alone |= ~np.isfinite(numbers).all(axis=1)
-    alone |= np.array([bool(fault) for _, fault in standing], bool)
+    alone |= np.array(list(map(bool, wrong)), bool)
     at, raw, score = [], [], []  # of those that are looked at one by one
     for i in np.flatnonzero(alone).tolist():
         number, cells = rows[i]
         if image[i] == _UNKNOWN:
             faults.add(table, number, "its image is not in the images table")
             continue
-        _, fault = standing[i]
-        places, unread = ([], "") if fault else _row(layout, cells)
-        if fault or unread:
-            faults.add(table, number, fault or unread)
+        places, unread = ([], "") if wrong[i] else _row(layout, cells)
+        if wrong[i] or unread:
+            faults.add(table, number, wrong[i] or unread)
         for one, value in places:
             at.append(i)
             raw.append(one)
@@ -264,8 +264,8 @@ def _numbers(
         image[index],
         raw[order],
         score[order],
-        [every[i][name] if name else "" for i in index.tolist()],
-        [standing[i][0] for i in index.tolist()],
+        [every[i][name] for i in index.tolist()] if name else [""] * len(index),
+        [ignored[i] for i in index.tolist()] if any(ignored) else [""] * len(index),
     )
 
 

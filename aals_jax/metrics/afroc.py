@@ -106,7 +106,7 @@ def figures_of_merit(
             found.append(roc.ratio(won, own.sum(axis=1) * total))
         return np.stack(found, axis=-1)
 
-    return roc.by_block(merits, roc.check_weights(weights, first.num_images))
+    return roc.by_block(merits, weights, first.num_images)
 
 
 def undefined_reason(data: AfrocData) -> str:
