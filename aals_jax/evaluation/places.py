@@ -10,7 +10,13 @@ import numpy as np
 
 from aals_jax.evaluation import coco, plausible
 from aals_jax.evaluation.faults import Faults, place
-from aals_jax.evaluation.image_rows import as_label, as_number, as_numbers, remedy
+from aals_jax.evaluation.image_rows import (
+    NotThere,
+    as_label,
+    as_number,
+    as_numbers,
+    remedy,
+)
 from aals_jax.evaluation.layouts import Form, Kind, Layout, numbers_of
 from aals_jax.metrics import matching
 from data.cxr_registry.tables.formats import Table
@@ -19,11 +25,15 @@ _NONE = frozenset(
     {"no finding", "nofinding", "no findings", "none", "normal", "negative"}
     | {"background", "no lesion"}
 )
-_WIDTHS = {Form.POINT: 2, Form.SPACE: 3}  # numbers of a place; 4 of the others
+_WIDTHS = {  # numbers of a place; 4 of the others
+    **dict.fromkeys((Form.SPACE, Form.CIRCLE, Form.CIRCLE_ACROSS), 3),
+    Form.POINT: 2,
+}
 _UNKNOWN = -2  # number of an image that the images table lacks
 _LONGEST = 20  # characters of a column's name in a message
 _AREA = (
-    "a box without area: it needs x0 < x1 and y0 < y1, or a width and height above 0"
+    "a box without area: it needs x0 < x1 and y0 < y1, or a width and height (or a "
+    "radius) above 0"
 )
 _OUTSIDE = "it lies outside the image: check the order and scale of coordinates"
 _BEYOND = "it reaches beyond the image: check the order and scale of coordinates"
@@ -238,11 +248,13 @@ def _numbers(
     alone = image == _UNKNOWN
     alone |= ~np.isfinite(numbers).all(axis=1)
     alone |= np.array(list(map(bool, wrong)), bool)
+    not_there = NotThere(number_of or ())
     at, raw, score = [], [], []  # of those that are looked at one by one
     for i in np.flatnonzero(alone).tolist():
         number, cells = rows[i]
         if image[i] == _UNKNOWN:
-            faults.add(table, number, "its image is not in the images table")
+            name = cells[layout.columns["image"]]
+            faults.add(table, number, not_there.text(name))
             continue
         places, unread = ([], "") if wrong[i] else _row(layout, cells)
         if wrong[i] or unread:
@@ -380,12 +392,14 @@ def _check_places(
 ) -> None:
     """Faults of single places: twice, on a negative, without area, outside."""
     kind = "lesion" if layout.kind is Kind.LESIONS else "detection"
-    is_box = boxes.shape[1] == 4
+    sides = boxes.shape[1] // 2  # of a box; a point's 1 is not used
+    is_box = boxes.shape[1] in (4, 6)
     room = np.maximum(plausible.EDGE, 0.01 * np.where(np.isfinite(size), size, 0))
     bad_area = np.zeros(len(boxes), bool)
     beyond = np.zeros(len(boxes), bool)
     if is_box:
-        bad_area = ~np.all(boxes[:, :2] < boxes[:, 2:], axis=1)
+        bad_area = ~np.all(boxes[:, :sides] < boxes[:, sides:], axis=1)
+    if is_box and sides == 2:
         beyond = np.any((boxes[:, :2] < -room) | (boxes[:, 2:] > size + room), axis=1)
         beyond &= np.isfinite(size).all(axis=1) & (kind == "lesion")
     middle = matching.center(boxes)[:, :2]
@@ -393,7 +407,7 @@ def _check_places(
     is_known = np.isfinite(size).all(axis=1)
     # coordinates of another kind than pixels may be negative, then of lesions as well
     outside &= is_known | (layout.kind is Kind.DETECTIONS and not is_signed)
-    outside &= boxes.shape[1] != 3
+    outside &= boxes.shape[1] in (2, 4)
     on_negative = np.zeros(len(boxes), bool)
     if kind == "lesion" and images.number_of is not None:
         lesion = np.array([not ignored for ignored in found.ignored], bool)

@@ -57,6 +57,7 @@ class Files:
     detections: tuple[Path, ...]  # one per system; none: scores are in the images table
     category: str | None = None  # name of the one scored, where a file has several
     reader: str | None = None  # column of the detections, where several readers read
+    with_radius: bool = False  # points of lesions have a radius or a diameter
     consensus: readers.Consensus | None = None  # of lesions that several readers drew
 
 
@@ -204,6 +205,7 @@ def _ratings(
     """f64[n], one reader's rating of each image, of a table without places."""
     found = np.full(len(number_of), np.nan)
     first: dict[int, int] = {}
+    not_there = image_rows.NotThere(number_of)
     lacks = [name for name in ("image", "score") if name not in layout.columns]
     if lacks:
         faults.add(table, None, f"no column {', '.join(lacks)}: a row is one rating")
@@ -212,7 +214,7 @@ def _ratings(
         image = number_of.get(layout.cell(cells, "image"))
         rating = image_rows.as_number(layout.cell(cells, "score"))
         if image is None:
-            faults.add(table, row, "its image is not in the images table")
+            faults.add(table, row, not_there.text(layout.cell(cells, "image")))
         elif image in first:
             faults.add(table, row, f"its reader's rating of row {first[image]} again")
         elif not np.isfinite(rating):
@@ -267,7 +269,11 @@ def _tables(files: Files, faults: Faults) -> _Tables:
     if lesions is not None and lesions_layout is None:
         is_patient = is_patient or (images is None and _is_named_by_patient(lesions))
         lesions_layout = layouts.read(
-            lesions, Kind.LESIONS, faults, image_is_patient=is_patient
+            lesions,
+            Kind.LESIONS,
+            faults,
+            image_is_patient=is_patient,
+            with_radius=files.with_radius,
         )
         if images is None:
             images = _derived(lesions, lesions_layout, category, faults)

@@ -39,7 +39,7 @@ class AfrocData:
     num_images: int
 
 
-def collect(match: Match, num_images: int, *, name: str = "wafroc") -> AfrocData:
+def afroc_data(match: Match, num_images: int, *, name: str = "wafroc") -> AfrocData:
     """What the figure of merit needs.
 
     Args:

@@ -64,7 +64,7 @@ def _row(record: Mapping, scale: entries.Scale | None) -> Row:
     return Row(
         title=wording.title(record["metric"]),
         lower_is_better=record["metric"] in wording.LOWER_IS_BETTER,
-        entry=entries.view(record, scale=scale, write=wording.signed),
+        entry=entries.view(record, scale=scale, is_signed=True),
         p_value=wording.p_value(record.get("p_value")),
         facts=wording.SEPARATOR.join(parts + wording.extras(record, placed=_PLACED)),
     )
