@@ -302,7 +302,7 @@ def few(cell: dict, rng: np.random.Generator) -> Iterator[tuple[str, list]]:
 
 
 def curves(cell: dict, rng: np.random.Generator) -> Iterator[tuple[str, list]]:
-    """Bands of both curves at some points, beside percentiles of the same replicates."""
+    """Bands of both curves at some points, beside percentiles of the replicates."""
     half = cell["patients"] // 2
     (study,) = simulate(rng, half, half, cell["several"], SETTINGS[cell["setting"]])
     draws = Draws(study.patient, replicates=cell["replicates"], seed=0)

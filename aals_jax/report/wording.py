@@ -99,20 +99,20 @@ def interval(
         value, low, high: numbers; what is none of them is NOTHING.
         is_signed: written as `signed` does.
     """
-    every = (value, low, high)
     write = signed if is_signed else number
-    plain = tuple(map(write, every))
-    width = high - low if is_number(low) and is_number(high) else 0.0
-    largest = max((abs(each) for each in every if is_number(each)), default=0.0)
+    plain = write(value), write(low), write(high)
+    found = [float(each) for each in (value, low, high) if is_number(each)]
+    width = found[-1] - found[-2] if len(found) == 3 else 0.0
+    largest = max(map(abs, found), default=0.0)
     usual = 3 if largest < 10 else 1 if largest < 1000 else 0
     decimals = math.ceil(-math.log10(width)) if width > 0 else 0
-    if decimals <= usual or not is_number(value):
-        return plain[0], plain[1], plain[2]
+    if decimals <= usual:
+        return plain
     digits = f",.{min(decimals, 15)}f"
-    if is_signed:
-        a, b, c = (f"{_sign(each)}{abs(each):{digits}}" for each in every)
-    else:
-        a, b, c = (f"{each:{digits}}" for each in every)
+    a, b, c = (
+        f"{_sign(each)}{abs(each):{digits}}" if is_signed else f"{each:{digits}}"
+        for each in found
+    )
     return a, b, c
 
 

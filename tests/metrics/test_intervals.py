@@ -333,7 +333,7 @@ def test_a_band_has_the_interval_of_each_point():
     low, high = intervals.share_band(value, replicates, patients=20, trials=12)
     for k in (0, 1, 3):
         point = intervals.share_interval(
-            Drawn(value[k], replicates[:, k]), seed=0, patients=20, trials=12
+            intervals.Drawn(value[k], replicates[:, k]), seed=0, patients=20, trials=12
         )
         assert (low[k], high[k]) == (point.low, point.high)
         assert low[k] < high[k]
