@@ -45,6 +45,8 @@ class Form(enum.Enum):
     PACKED = "score left top width height, again and again"
 
 
+ROUND = (Form.CIRCLE, Form.CIRCLE_ACROSS, Form.BALL, Form.BALL_ACROSS)
+
 # The columns that this project's own tables have; a message may name them.
 OWN = frozenset(
     {"image", "patient", "patient_id", "label", "score", "score_b", "split", "width"}

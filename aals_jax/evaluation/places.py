@@ -17,7 +17,7 @@ from aals_jax.evaluation.image_rows import (
     as_numbers,
     remedy,
 )
-from aals_jax.evaluation.layouts import Form, Kind, Layout, numbers_of
+from aals_jax.evaluation.layouts import ROUND, Form, Kind, Layout, numbers_of
 from aals_jax.metrics import matching
 from data.cxr_registry.tables.formats import Table
 
@@ -32,9 +32,9 @@ _WIDTHS = {  # numbers of a place; 4 of the others
 _UNKNOWN = -2  # number of an image that the images table lacks
 _LONGEST = 20  # characters of a column's name in a message
 _AREA = (
-    "a box without area: it needs x0 < x1 and y0 < y1, or a width and height (or a "
-    "radius) above 0"
+    "a box without area: it needs x0 < x1 and y0 < y1, or a width and height above 0"
 )
+_NO_RADIUS = "the radius or diameter of a lesion must be above 0"
 _OUTSIDE = "it lies outside the image: check the order and scale of coordinates"
 _BEYOND = "it reaches beyond the image: check the order and scale of coordinates"
 _UNSURE = (
@@ -429,7 +429,9 @@ def _check_places(
         elif on_negative[i]:
             text = "a lesion on an image with label 0"
         if not text:
-            text = _AREA if bad_area[i] else _OUTSIDE if outside[i] else ""
+            is_round = layout.places is not None and layout.places.form in ROUND
+            nothing = _NO_RADIUS if is_round else _AREA
+            text = nothing if bad_area[i] else _OUTSIDE if outside[i] else ""
             text = text or (_BEYOND if beyond[i] else "")
         if text:
             faults.add(table, number, text)
