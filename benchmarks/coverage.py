@@ -41,6 +41,7 @@ import numpy as np
 from scipy import special
 
 from aals_jax.metrics import (
+    binomial,
     calibration,
     delong,
     froc,
@@ -54,6 +55,7 @@ from aals_jax.metrics.draws import Draws
 
 SHARED = 0.5  # of the variance, by the patient
 FALSE_PER_IMAGE = 3.0
+ROC_AT, FROC_AT = (0.1, 0.3), (0.5, 2.0)  # where `curves` looks
 SIDE = 16  # pixels of a map
 BOXES = np.array([[2.0, 2.0, 6.0, 6.0], [9.0, 9.0, 13.0, 13.0]])
 CENTERS = (4, 11)  # row and column of the pixels that hold their centres
@@ -91,7 +93,20 @@ def truths(setting: Setting) -> dict[str, float]:
     ]
     errors = special.ndtr(at) ** 2 * density[0] + special.ndtr(-at) ** 2 * density[1]
     auroc = float(special.ndtr(setting.shift / np.sqrt(2)))
+    curves = {
+        **{
+            f"roc at {x:g}": float(special.ndtr(special.ndtri(x) + setting.shift))
+            for x in ROC_AT
+        },
+        **{
+            f"froc at {x:g}": setting.detected
+            * float(special.ndtr(special.ndtri(x / FALSE_PER_IMAGE) + setting.lesion))
+            for x in FROC_AT
+        },
+    }
     return {
+        **curves,
+        **{f"{name}, percentile": value for name, value in curves.items()},
         "share": setting.share,
         "rate": setting.rate,
         "auroc": auroc,
@@ -282,8 +297,40 @@ def few(cell: dict, rng: np.random.Generator) -> Iterator[tuple[str, list]]:
     low, high = found.low, found.high
     if found.value in (0.0, 1.0):
         pairs = proportions.independent_pairs(label == 1, patient)
-        low, high = intervals.all_or_none(found.value, pairs)
+        low, high = binomial.clopper_pearson(found.value, pairs)
     yield "auroc, closed form", [found.value, low, high, p_value]
+
+
+def curves(cell: dict, rng: np.random.Generator) -> Iterator[tuple[str, list]]:
+    """Bands of both curves at some points, beside percentiles of the replicates."""
+    half = cell["patients"] // 2
+    (study,) = simulate(rng, half, half, cell["several"], SETTINGS[cell["setting"]])
+    draws = Draws(study.patient, replicates=cell["replicates"], seed=0)
+    rates = np.array(ROC_AT)
+
+    def roc_at(weights: np.ndarray | None = None) -> np.ndarray:
+        return roc.sensitivity_at_rates(
+            study.score, study.label, rates=rates, weights=weights
+        )
+
+    def froc_at(weights: np.ndarray | None = None) -> np.ndarray:
+        return froc.sensitivity_at(study.count, FROC_AT, weights=weights)
+
+    lesions = np.bincount(study.count.lesion_image, minlength=len(study.patient))
+    kinds = [len(np.unique(study.patient[study.label == k])) for k in (0, 1)]
+    for name, at, places, patients, units in (
+        ("roc", roc_at, ROC_AT, min(kinds), study.label),
+        ("froc", froc_at, FROC_AT, kinds[1], lesions),
+    ):
+        replicates = np.concatenate([at(weights) for weights in draws])
+        trials = proportions.effective_number(units, study.patient)
+        low, high = intervals.share_band(
+            at(), replicates, patients=patients, trials=trials
+        )
+        plain = np.nanpercentile(replicates, (2.5, 97.5), axis=0)
+        for k, x in enumerate(places):
+            yield f"{name} at {x:g}", [at()[k], low[k], high[k]]
+            yield f"{name} at {x:g}, percentile", [at()[k], *plain[:, k]]
 
 
 Part = Callable[[dict, np.random.Generator], Iterator[tuple[str, list]]]
@@ -292,6 +339,7 @@ PARTS: dict[str, Part] = {
     "metrics": metrics,
     "null": null,
     "few": few,
+    "curves": curves,
 }
 FEW = (5, 7, 10, 15)  # positive patients of `few`
 

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 
 from aals_jax.input import audit
-from aals_jax.metrics import definitions, stratified
+from aals_jax.metrics import stratified
+from aals_jax.report import entries
 from data.cxr_registry.survey import label_sheet
 from data.phantom import registry as phantom
 
@@ -118,9 +119,7 @@ def print_phantom(folder: Path, images: int, number: int) -> None:
     for label, word in (("1", "positive"), ("0", "negative")):
         for kind, entry in found["labels"][label].items():
             truth = whole["labels"][label][kind]["value"]
-            print(
-                f"| {word} | {kind} | {definitions.entry_text(entry)} | {truth:.3f} |"
-            )
+            print(f"| {word} | {kind} | {entries.text(entry)} | {truth:.3f} |")
     print("\n| label | person | images | so many are |\n|---|---|---|---|")
     for one, true in zip(found["confusion"], whole["confusion"], strict=True):
         value, low, high = (one["images"][end] for end in ("value", "low", "high"))

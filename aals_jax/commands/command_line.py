@@ -36,6 +36,8 @@ _LOG_TOO_MUCH = ("absl", "jax", "openjpeg")
 class UsageError(Exception):
     """A command line that can't be run; its text says what to do instead."""
 
+    exit_code = EXIT_USAGE
+
 
 class Command:
     """One mode: what it is for, and its flags. Its module's `call()` runs it."""

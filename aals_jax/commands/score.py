@@ -1,9 +1,10 @@
 """`--mode=score`: metrics and a page for anybody's detections, as tables."""
 
+import dataclasses
 import os
 from typing import Any
 
-from aals_jax.commands.command_line import Command
+from aals_jax.commands.command_line import Command, UsageError
 
 COMMAND = Command(
     "score",
@@ -81,9 +82,11 @@ _CONSENSUS_IOU = _READERS.number(
 _RULE = COMMAND.group("When a detection is a hit")
 _HIT_RULE = _RULE.choice(
     "hit_rule",
-    ("center_in_box", "distance", "iou"),
-    "center_in_box: its point, or the centre of its box, lies in the lesion. distance: "
-    "the point is within --distance of the lesion. iou: the boxes overlap by --iou.",
+    ("center_in_box", "distance", "iou", "radius"),
+    "center_in_box: its point, or the centre of its box, lies in the lesion. radius: "
+    "it lies within the lesion's radius (a column radius or diameter beside its point, "
+    "as LUNA16 has it). distance: the point is within --distance of the lesion. iou: "
+    "the boxes overlap by --iou.",
     default="center_in_box",
     placeholder="RULE",
 )
@@ -218,6 +221,12 @@ def _faults() -> list[str]:
     faults += COMMAND.unread(
         (_READER,), when=bool(detections), needs="--detections, which is missing"
     )
+    needs = "--consensus=N, the readers that must have drawn a lesion; it is missing"
+    faults += COMMAND.unread(
+        (_DRAWN_BY, _CONSENSUS_IOU), when=_CONSENSUS.value is not None, needs=needs
+    )
+    needs = "--primary=METRIC, the metric that it is of; it is missing"
+    faults += COMMAND.unread((_MARGIN,), when=bool(_PRIMARY.value), needs=needs)
     for flag in (_IOU, _DISTANCE):
         rule = _HIT_RULE.value
         needs = f"--hit_rule={flag.name}; the rule is {rule}"
@@ -230,9 +239,7 @@ def call() -> None:
     # their share of one cost CPU time and save none.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-    from aals_jax.evaluation import score, study_facts, submissions
-    from aals_jax.metrics import draws
-    from aals_jax.report import result_tables
+    from aals_jax.evaluation import score, study_facts
 
     if _STUDY_TEMPLATE.value:
         study_facts.write_template(_STUDY_TEMPLATE.value)
@@ -240,16 +247,38 @@ def call() -> None:
     study = study_facts.UNSTATED
     if _STUDY_FACTS.value:
         study = study_facts.read(_STUDY_FACTS.value)
+    try:
+        files, options = _files(), _options()
+    except ValueError as error:  # of a flag: no file has been read
+        raise UsageError(str(error)) from None
+    options = dataclasses.replace(options, study=study)
+    COMMAND.own(_OUT.value)
+    score.score(files, _OUT.value, options=options)
+
+
+def _files() -> Any:
+    """Where the tables are."""
+    from aals_jax.evaluation import submissions
+
     detections = (_DETECTIONS.value, _DETECTIONS_B.value)
-    files = submissions.Files(
+    return submissions.Files(
         images=_IMAGES.value,
         lesions=_LESIONS.value,
         detections=tuple(path for path in detections if path),
         category=_CATEGORY.value,
         reader=_READER.value,
+        with_radius=_HIT_RULE.value == "radius",
         consensus=_consensus(),
     )
-    options = score.ScoreOptions(
+
+
+def _options() -> Any:
+    """How to score, but for what the study's author states."""
+    from aals_jax.evaluation import score
+    from aals_jax.metrics import draws
+    from aals_jax.report import result_tables
+
+    return score.ScoreOptions(
         hit=_hit(),
         bootstrap=draws.Bootstrap(_REPLICATES.value, _SEED.value),
         title=_TITLE.value,
@@ -258,10 +287,7 @@ def call() -> None:
         primary=_PRIMARY.value,
         margin=_above_zero("margin", _MARGIN.value),
         tables=result_tables.check(_TABLE.value or ()),
-        study=study,
     )
-    COMMAND.own(_OUT.value)
-    score.score(files, _OUT.value, options=options)
 
 
 def _consensus() -> Any:
@@ -270,9 +296,6 @@ def _consensus() -> Any:
     from aals_jax.metrics import consensus
 
     least, column, iou = _CONSENSUS.value, _DRAWN_BY.value, _CONSENSUS_IOU.value
-    for name, value in (("drawn_by", column), ("consensus_iou", iou)):
-        if value is not None and least is None:
-            raise ValueError(f"--{name} is of --consensus: give the number of readers")
     if iou is not None and not 0 < iou <= 1:
         raise ValueError(f"--consensus_iou={iou}: must be above 0 and at most 1")
     if least is None:

@@ -1,7 +1,8 @@
 """The rows of an images table: names, labels, patients, sizes, scores and splits."""
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from data.cxr_registry.tables.formats import Table
 
 LABELS = words.accepted(words.Reader.SCORED)
 SPLITS = ("validation", "test")
+NAMED = "patient "  # before the name of a patient that a table names
 
 Rows = Mapping[int, Mapping[str, str]]  # row number -> cells
 
@@ -26,6 +28,20 @@ def as_number(cell: str) -> float:
         return math.nan
 
 
+def as_numbers(cells: Sequence[str]) -> np.ndarray:
+    """f64[k], `as_number` of each cell.
+
+    >>> as_numbers(["1", "2e1", "0,5"]).tolist()
+    [1.0, 20.0, nan]
+    """
+    try:
+        if not any("_" in cell for cell in cells):
+            return np.fromiter(map(float, cells), np.float64, len(cells))
+    except ValueError:
+        pass
+    return np.fromiter(map(as_number, cells), np.float64, len(cells))
+
+
 def remedy(cells: Sequence[str]) -> str:
     """What to do about cells that are no numbers, as the end of a sentence."""
     if any("," in cell for cell in cells):
@@ -33,6 +49,47 @@ def remedy(cells: Sequence[str]) -> str:
     if any("%" in cell for cell in cells):
         return "; write 0.5, not 50%"
     return ""
+
+
+_PARTS = re.compile(r"(.*/)?(.*?)((?:\.nii)?\.[a-z][a-z0-9]{1,4})?", re.DOTALL)
+_DIFFERENCES = ("folder", "case", "ending")
+
+
+class NotThere:
+    """Whether the images table has an image that it lacks by another name."""
+
+    def __init__(self, names: Iterable[str]):
+        self._names = names
+        self._like: dict[str, str] | None = None  # bare name -> name
+
+    def text(self, name: str) -> str:
+        """What is wrong, and what to do; no name is repeated."""
+        if self._like is None:
+            self._like = {_parts(each)[-1]: each for each in self._names}
+        text, own = "its image is not in the images table", _parts(name)
+        near = self._like.get(own[-1])
+        if near is None:
+            return text
+        pairs = zip(_DIFFERENCES, own, _parts(near), strict=False)
+        how = " and ".join(what for what, one, other in pairs if one != other)
+        text += f", but one that differs by its {how} is: write the names of images "
+        return text + "in one way in all tables"
+
+
+def _parts(name: str) -> tuple[str, str, str, str]:
+    """Folder, name and ending of an image's file; and the name without case.
+
+    >>> _parts("films/A.1.PNG")
+    ('films/', 'A.1', '.png', 'a.1')
+    """
+    path = name.replace("\\", "/")
+    match = _PARTS.fullmatch(path.casefold())
+    assert match is not None
+    folder, stem, ending = (match[i] or "" for i in (1, 2, 3))
+    end = len(path) - len(ending)
+    # casefold may change the number of letters: then the whole name is compared
+    own = path[len(folder) : end] if len(path) == len(path.casefold()) else path
+    return folder, own, ending, stem
 
 
 def as_label(cell: str) -> int | None:
@@ -106,7 +163,7 @@ def patients_of(table: Table, rows: Rows, layout: Layout, faults: Faults) -> lis
     numbers = [(n, {"patient_id": layout.cell(c, "patient")}) for n, c in rows.items()]
     named = patients.identify(table.name, numbers, faults.problems)
     return [
-        f"patient {named[n]}" if named[n] else f"image {layout.cell(c, 'image')}"
+        f"{NAMED}{named[n]}" if named[n] else f"image {layout.cell(c, 'image')}"
         for n, c in rows.items()
     ]
 
@@ -151,6 +208,8 @@ def scores_of(
     """
     wanted = ("score", "score_b")[: systems or 2]
     there = [name for name in wanted if name in layout.columns]
+    if faults.is_broken(table) and not there:
+        return []
     if systems and there and len(there) < systems:
         text = f"has {there[0]} and not {' and '.join(set(wanted) - set(there))}"
         faults.add(table, None, f"{text}: give each system its image scores, or none")

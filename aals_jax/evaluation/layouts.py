@@ -34,12 +34,18 @@ class Form(enum.Enum):
 
     POINT = "a point x, y"
     SPACE = "a point x, y, z"
+    CIRCLE = "middle x, y and radius"
+    CIRCLE_ACROSS = "middle x, y and diameter"
+    BALL = "middle x, y, z and radius"
+    BALL_ACROSS = "middle x, y, z and diameter"
     CORNERS = "two corners x0, y0, x1, y1"
     SIZES = "left, top, width, height"
     MIDDLE = "middle x, middle y, width, height"
     LIST = "a list of four numbers"  # CORNERS or SIZES, which the data decide
     PACKED = "score left top width height, again and again"
 
+
+ROUND = (Form.CIRCLE, Form.CIRCLE_ACROSS, Form.BALL, Form.BALL_ACROSS)
 
 # The columns that this project's own tables have; a message may name them.
 OWN = frozenset(
@@ -176,7 +182,11 @@ _DEPTHS = frozenset(
     )
 )
 _TURNED = frozenset(["angle", "theta", "rotation", "rot"])
-_EXTENTS = frozenset(["radius", "diameter", "r"])  # of a point; told, not used
+_EXTENTS = frozenset(["radius", "diameter", "r"])  # of a point
+_ROUND = {  # form of a point -> with a radius, with a diameter
+    Form.POINT: (Form.CIRCLE, Form.CIRCLE_ACROSS),
+    Form.SPACE: (Form.BALL, Form.BALL_ACROSS),
+}
 _LISTS = {
     "bbox": Form.LIST,
     "box": Form.LIST,
@@ -246,7 +256,12 @@ def is_patient(name: str) -> bool:
 
 
 def read(
-    table: Table, kind: Kind, faults: Faults, *, image_is_patient: bool = False
+    table: Table,
+    kind: Kind,
+    faults: Faults,
+    *,
+    image_is_patient: bool = False,
+    with_radius: bool = False,
 ) -> Layout:
     """The layout of a table, by its header; what is unclear in it is a fault.
 
@@ -256,9 +271,12 @@ def read(
         faults: takes names that mean one thing twice; missing columns are told by
             those who need them.
         image_is_patient: the images have no name but their patient's (`RSNA`).
+        with_radius: points need a column of their radius or diameter.
     """
     names = _by_name(table, faults)
     places = _places(table, kind, names, faults)
+    if with_radius and places is not None and places.form in _ROUND:
+        places = _with_radius(table, names, places, faults)
     taken = set(places.columns) if places else set()
     free = {name: column for name, column in names.items() if column not in taken}
     columns: dict[str, str] = {}
@@ -373,6 +391,20 @@ def _places(
     return Places(form, tuple(column_of[name] for name in chosen))
 
 
+def _with_radius(
+    table: Table, names: Mapping[str, str], places: Places, faults: Faults
+) -> Places:
+    """Points and how far each lesion reaches around its own."""
+    plain = _plain(names)
+    there = sorted(set(plain) & _EXTENTS)
+    if len(there) != 1:
+        text = "--hit_rule=radius needs one column radius or diameter, or boxes; it has"
+        faults.add(table, None, f"{text} {' and '.join(there) or 'neither'}")
+        return places
+    form = _ROUND[places.form][there[0] == "diameter"]
+    return Places(form, (*places.columns, plain[there[0]]))
+
+
 def _has(names: Collection[str], wanted: Iterable[str]) -> bool:
     return all(name in names for name in wanted)
 
@@ -402,7 +434,8 @@ def _notes(
         notes.append(f"{table.name}: {read} are read as {places.form.value}")
     extents = set(_plain(names)) & _EXTENTS
     if places and places.form in (Form.POINT, Form.SPACE) and extents:
-        notes.append(f"{table.name}: {', '.join(sorted(extents))} is not used")
+        told = ", ".join(sorted(extents))
+        notes.append(f"{table.name}: {told} is not used (--hit_rule=radius uses it)")
     return tuple(notes)
 
 

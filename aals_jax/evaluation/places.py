@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,8 +10,14 @@ import numpy as np
 
 from aals_jax.evaluation import coco, plausible
 from aals_jax.evaluation.faults import Faults, place
-from aals_jax.evaluation.image_rows import as_label, as_number, remedy
-from aals_jax.evaluation.layouts import Form, Kind, Layout, numbers_of
+from aals_jax.evaluation.image_rows import (
+    NotThere,
+    as_label,
+    as_number,
+    as_numbers,
+    remedy,
+)
+from aals_jax.evaluation.layouts import ROUND, Form, Kind, Layout, numbers_of
 from aals_jax.metrics import matching
 from data.cxr_registry.tables.formats import Table
 
@@ -18,11 +25,16 @@ _NONE = frozenset(
     {"no finding", "nofinding", "no findings", "none", "normal", "negative"}
     | {"background", "no lesion"}
 )
-_WIDTHS = {Form.POINT: 2, Form.SPACE: 3}  # numbers of a place; 4 of the others
+_WIDTHS = {  # numbers of a place; 4 of the others
+    **dict.fromkeys((Form.SPACE, Form.CIRCLE, Form.CIRCLE_ACROSS), 3),
+    Form.POINT: 2,
+}
+_UNKNOWN = -2  # number of an image that the images table lacks
 _LONGEST = 20  # characters of a column's name in a message
 _AREA = (
     "a box without area: it needs x0 < x1 and y0 < y1, or a width and height above 0"
 )
+_NO_RADIUS = "the radius or diameter of a lesion must be above 0"
 _OUTSIDE = "it lies outside the image: check the order and scale of coordinates"
 _BEYOND = "it reaches beyond the image: check the order and scale of coordinates"
 _UNSURE = (
@@ -49,16 +61,16 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class _Read:
-    """The rows that could be read: one entry each."""
+    """The places that could be read, k of them, by the order of their rows."""
 
-    row: list[int] = dataclasses.field(default_factory=list)
-    image: list[int] = dataclasses.field(default_factory=list)
-    raw: list[list[float]] = dataclasses.field(default_factory=list)
-    score: list[float] = dataclasses.field(default_factory=list)
-    name: list[str] = dataclasses.field(default_factory=list)  # of a lesion
-    ignored: list[str] = dataclasses.field(default_factory=list)
+    row: np.ndarray  # i64[k], number in the file
+    image: np.ndarray  # i64[k], -1 where images are not known
+    raw: np.ndarray  # f64[k, w], the numbers as they stand
+    score: np.ndarray  # f64[k], 0 of a lesion
+    name: list[str]  # of a lesion; "" without
+    ignored: list[str]  # what a region to ignore is; "" of a lesion
 
 
 def missing_columns(table: Table, layout: Layout, faults: Faults) -> bool:
@@ -146,10 +158,8 @@ def read(
     rows = list(of_category(table, layout, category, faults))
     _check_sources(table, layout, rows, faults)
     found = _numbers(table, layout, rows, images, faults)
-    width = _WIDTHS.get(layout.places.form, 4)
-    raw = np.reshape(np.array(found.raw, np.float64), (-1, width))
+    raw, known = found.raw, found.image
     form, size = layout.places.form, np.full((len(raw), 2), math.inf)
-    known = np.array(found.image, int)
     if count:
         size = images.size[known]
     if form is Form.PACKED:
@@ -163,17 +173,26 @@ def read(
     elif form is Form.LIST:
         form = Form.SIZES
     if not len(raw):
-        empty = [np.empty((0, width + (layout.kind is Kind.DETECTIONS)))] * count
+        width = raw.shape[1] + (layout.kind is Kind.DETECTIONS)
+        empty = [np.empty((0, width))] * count
         return Found(empty, nothing)
     doubt = plausible.doubt(form, raw, known, size, lesions)
     if doubt:
         text, index = doubt
-        text = f"{text} (see {place(table, found.row[index])})"
+        text = f"{text} (see {place(table, int(found.row[index]))})"
         faults.add(table, None, text)
     boxes = plausible.to_boxes(form, raw)
     is_signed = any(np.min(each, initial=0) < 0 for each in lesions)
-    _check_places(table, layout, found, boxes, size, images, is_signed, faults)
-    return _stack(layout, found, boxes, count, form, table)
+    values = boxes
+    if layout.kind is Kind.DETECTIONS:
+        values = np.concatenate([boxes, found.score[:, None]], axis=1)
+    order = np.lexsort((*values.T[::-1], known))  # by image, then by place
+    again = _may_be_again(found, values, order)
+    _check_places(table, layout, found, boxes, size, images, is_signed, again, faults)
+    notes = ()
+    if layout.places.form is Form.LIST:
+        notes = (f"{table.name}: lists of four numbers are read as {form.value}",)
+    return _stack(found, values, boxes, order, count, notes)
 
 
 def _check_sources(
@@ -209,39 +228,92 @@ def _numbers(
     images: Images,
     faults: Faults,
 ) -> _Read:
-    """The numbers of all rows on known images; others are faults."""
-    found = _Read()
-    column, number_of = layout.columns["image"], images.number_of
-    name = layout.columns.get("lesion") if layout.kind is Kind.LESIONS else None
-    for number, cells in rows:
-        image = -1 if number_of is None else number_of.get(cells[column])
-        if image is None:
-            faults.add(table, number, "its image is not in the images table")
+    """The numbers of all rows on known images; others are faults.
+
+    Whole columns are read at once; rows that this leaves are looked at one by one.
+    """
+    assert layout.places is not None
+    is_lesion, number_of = layout.kind is Kind.LESIONS, images.number_of
+    every = [cells for _, cells in rows]
+    image = _images_of([cells[layout.columns["image"]] for cells in every], number_of)
+    ignored, wrong = [""] * len(rows), [""] * len(rows)
+    if is_lesion and rows and {"ignored", "label"} & set(layout.columns):
+        judge = functools.cache(_standing)  # cells of few kinds
+        judged = (
+            judge(layout.cell(cells, "ignored"), layout.cell(cells, "label"))
+            for cells in every
+        )
+        ignored, wrong = map(list, zip(*judged, strict=True))
+    numbers = _columns_of_numbers(layout, every)  # the score comes last
+    alone = image == _UNKNOWN
+    alone |= ~np.isfinite(numbers).all(axis=1)
+    alone |= np.array(list(map(bool, wrong)), bool)
+    not_there = NotThere(number_of or ())
+    at, raw, score = [], [], []  # of those that are looked at one by one
+    for i in np.flatnonzero(alone).tolist():
+        number, cells = rows[i]
+        if image[i] == _UNKNOWN:
+            name = cells[layout.columns["image"]]
+            faults.add(table, number, not_there.text(name))
             continue
-        ignored, fault = "", ""
-        if layout.kind is Kind.LESIONS:
-            ignored, fault = _standing(layout, cells)
-        places, unread = ([], "") if fault else _row(layout, cells)
-        if fault or unread:
-            faults.add(table, number, fault or unread)
-        for raw, score in places:
-            found.row.append(number)
-            found.image.append(image)
-            found.raw.append(raw)
-            found.score.append(score)
-            found.name.append(cells[name] if name else "")
-            found.ignored.append(ignored)
-    return found
+        places, unread = ([], "") if wrong[i] else _row(layout, cells)
+        if wrong[i] or unread:
+            faults.add(table, number, wrong[i] or unread)
+        for one, value in places:
+            at.append(i)
+            raw.append(one)
+            score.append(value)
+    plain, width = np.flatnonzero(~alone), numbers.shape[1] - 1
+    index = np.concatenate([plain, np.array(at, int)])
+    order = np.argsort(index, kind="stable")
+    index = index[order]
+    raw = np.concatenate([numbers[plain, :-1], np.reshape(raw, (-1, width))])
+    score = np.concatenate([numbers[plain, -1], np.array(score, np.float64)])
+    number = np.array([number for number, _ in rows], int)
+    name = layout.columns.get("lesion") if is_lesion else None
+    return _Read(
+        number[index],
+        image[index],
+        raw[order],
+        score[order],
+        [every[i][name] for i in index.tolist()] if name else [""] * len(index),
+        [ignored[i] for i in index.tolist()] if any(ignored) else [""] * len(index),
+    )
 
 
-def _standing(layout: Layout, cells: Mapping[str, str]) -> tuple[str, str]:
-    """What a region to ignore is, "" for a lesion; and what is wrong with that."""
-    ignored = _ignored(layout.cell(cells, "ignored"))
-    if ignored is None:
+def _images_of(names: Sequence[str], number_of: Mapping[str, int] | None) -> np.ndarray:
+    """i64[k], the number of each image; _UNKNOWN of one that is not in the table."""
+    if number_of is None:
+        return np.full(len(names), -1)
+    return np.array([number_of.get(name, _UNKNOWN) for name in names], int)
+
+
+def _columns_of_numbers(
+    layout: Layout, rows: Sequence[Mapping[str, str]]
+) -> np.ndarray:
+    """f64[k, w + 1], the numbers and the score of each row, of a lesion 0.
+
+    nan where a cell is no number, and of rows whose numbers stand in one cell.
+    """
+    assert layout.places is not None
+    columns, form = layout.places.columns, layout.places.form
+    width = _WIDTHS.get(form, 4)
+    if len(columns) == 1:
+        return np.full((len(rows), width + 1), math.nan)
+    found = [as_numbers([cells[name] for cells in rows]) for name in columns]
+    last = np.zeros(len(rows))
+    if layout.kind is Kind.DETECTIONS:
+        last = as_numbers([cells[layout.columns["score"]] for cells in rows])
+    return np.stack([*found, last], axis=1)
+
+
+def _standing(ignored: str, label: str) -> tuple[str, str]:
+    """What a region to ignore is, "" for a lesion; and what is wrong with the cells."""
+    kind = _ignored(ignored)
+    if kind is None:
         return "", "ignored must be 1 (a region to ignore) or 0"
-    label = layout.cell(cells, "label")
     is_none = bool(label) and as_label(label) == 0
-    return ignored, "label 0 and a place: is it a lesion or not?" * is_none
+    return kind, "label 0 and a place: is it a lesion or not?" * is_none
 
 
 def _row(
@@ -293,6 +365,20 @@ def _ignored(cell: str) -> str | None:
     return None if label is None else {1: "ignore", 0: ""}.get(label)
 
 
+def _may_be_again(found: _Read, values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """bool[k], places that have the numbers, or the name, of another on their image."""
+    sorted_values, image = values[order], found.image[order]
+    same = np.all(sorted_values[1:] == sorted_values[:-1], axis=1)
+    same &= image[1:] == image[:-1]
+    again = np.zeros(len(order), bool)
+    again[order[1:][same]] = again[order[:-1][same]] = True
+    if any(found.name):
+        named = list(zip(found.image.tolist(), found.name, strict=True))
+        times = collections.Counter(named)
+        again |= np.array([bool(key[1]) and times[key] > 1 for key in named], bool)
+    return again
+
+
 def _check_places(
     table: Table,
     layout: Layout,
@@ -301,16 +387,19 @@ def _check_places(
     size: np.ndarray,
     images: Images,
     is_signed: bool,
+    again: np.ndarray,
     faults: Faults,
 ) -> None:
     """Faults of single places: twice, on a negative, without area, outside."""
     kind = "lesion" if layout.kind is Kind.LESIONS else "detection"
-    is_box = boxes.shape[1] == 4
+    sides = boxes.shape[1] // 2  # of a box; a point's 1 is not used
+    is_box = boxes.shape[1] in (4, 6)
     room = np.maximum(plausible.EDGE, 0.01 * np.where(np.isfinite(size), size, 0))
     bad_area = np.zeros(len(boxes), bool)
     beyond = np.zeros(len(boxes), bool)
     if is_box:
-        bad_area = ~np.all(boxes[:, :2] < boxes[:, 2:], axis=1)
+        bad_area = ~np.all(boxes[:, :sides] < boxes[:, sides:], axis=1)
+    if is_box and sides == 2:
         beyond = np.any((boxes[:, :2] < -room) | (boxes[:, 2:] > size + room), axis=1)
         beyond &= np.isfinite(size).all(axis=1) & (kind == "lesion")
     middle = matching.center(boxes)[:, :2]
@@ -318,28 +407,31 @@ def _check_places(
     is_known = np.isfinite(size).all(axis=1)
     # coordinates of another kind than pixels may be negative, then of lesions as well
     outside &= is_known | (layout.kind is Kind.DETECTIONS and not is_signed)
-    outside &= boxes.shape[1] != 3
+    outside &= boxes.shape[1] in (2, 4)
+    on_negative = np.zeros(len(boxes), bool)
+    if kind == "lesion" and images.number_of is not None:
+        lesion = np.array([not ignored for ignored in found.ignored], bool)
+        on_negative = lesion & ~images.label[found.image]
     row_of: dict[tuple, int] = {}
-    for i, number in enumerate(found.row):
-        image, values = found.image[i], tuple(found.raw[i])
-        at = (
-            "",
+    doubtful = again | bad_area | outside | beyond | on_negative
+    for i in np.flatnonzero(doubtful).tolist():
+        number, image, ignored = (
+            int(found.row[i]),
+            int(found.image[i]),
             found.ignored[i],
-            image,
-            *values,
-            *((found.score[i],) if kind == "detection" else ()),
         )
+        at = ("", ignored, image, *found.raw[i].tolist(), float(found.score[i]))
         named = ("name", image, found.name[i]) if found.name[i] else at
-        ignored = found.ignored[i]
         earlier = row_of.get(named) or (not ignored and row_of.get(at))
+        text = ""
         if earlier:
             text = f"the {kind} of {place(table, earlier)} again"
-        elif kind == "lesion" and image >= 0 and not images.label[image]:
-            text = "" if ignored else "a lesion on an image with label 0"
-        else:
-            text = ""
+        elif on_negative[i]:
+            text = "a lesion on an image with label 0"
         if not text:
-            text = _AREA if bad_area[i] else _OUTSIDE if outside[i] else ""
+            is_round = layout.places is not None and layout.places.form in ROUND
+            nothing = _NO_RADIUS if is_round else _AREA
+            text = nothing if bad_area[i] else _OUTSIDE if outside[i] else ""
             text = text or (_BEYOND if beyond[i] else "")
         if text:
             faults.add(table, number, text)
@@ -348,27 +440,21 @@ def _check_places(
 
 
 def _stack(
-    layout: Layout,
     found: _Read,
+    values: np.ndarray,
     boxes: np.ndarray,
+    order: np.ndarray,
     count: int,
-    form: Form,
-    table: Table,
+    notes: tuple[str, ...],
 ) -> Found:
     """Places of each image in the order of their numbers, not of their rows."""
-    is_detection = layout.kind is Kind.DETECTIONS
-    values = boxes
-    if is_detection:
-        values = np.concatenate([boxes, np.array(found.score)[:, None]], axis=1)
-    of_image: dict[int, list[int]] = collections.defaultdict(list)
-    ignored_of: dict[int, list[int]] = collections.defaultdict(list)
-    for k in np.lexsort(values.T[::-1]).tolist():
-        (ignored_of if found.ignored[k] else of_image)[found.image[k]].append(k)
-    notes = ()
-    if layout.places is not None and layout.places.form is Form.LIST:
-        notes = (f"{table.name}: lists of four numbers are read as {form.value}",)
-    return Found(
-        [values[of_image[i]] for i in range(count)],
-        [boxes[ignored_of[i]] for i in range(count)],
-        notes,
-    )
+    is_ignored = np.array([bool(kind) for kind in found.ignored], bool)[order]
+
+    def of_images(rows: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
+        if not count:
+            return []
+        ends = np.cumsum(np.bincount(found.image[rows], minlength=count))
+        return np.split(numbers[rows], ends[:-1])
+
+    places = of_images(order[~is_ignored], values)
+    return Found(places, of_images(order[is_ignored], boxes), notes)

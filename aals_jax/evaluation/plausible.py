@@ -23,7 +23,7 @@ _LEAST_POINTS = 3  # lesions that points must hit before they tell x from y
 
 
 def to_boxes(form: Form, raw: np.ndarray) -> np.ndarray:
-    """f64[k, 4] of a form -> corners f64[k, 4]; points f64[k, 2] stay."""
+    """f64[k, w] of a form -> corners f64[k, 4], in space f64[k, 6]; points stay."""
     return _READINGS[form](np.asarray(raw, np.float64))
 
 
@@ -40,9 +40,23 @@ def _middle(raw: np.ndarray) -> np.ndarray:
     return np.concatenate([raw[:, :2] - half, raw[:, :2] + half], axis=1)
 
 
+def _round(raw: np.ndarray) -> np.ndarray:
+    return np.concatenate(
+        [raw[:, :-1] - raw[:, -1:], raw[:, :-1] + raw[:, -1:]], axis=1
+    )
+
+
+def _across(raw: np.ndarray) -> np.ndarray:
+    return _round(np.concatenate([raw[:, :-1], raw[:, -1:] / 2], axis=1))
+
+
 _READINGS: Mapping[Form, Callable[[np.ndarray], np.ndarray]] = {
     Form.POINT: _corners,
     Form.SPACE: _corners,
+    Form.CIRCLE: _round,
+    Form.CIRCLE_ACROSS: _across,
+    Form.BALL: _round,
+    Form.BALL_ACROSS: _across,
     Form.CORNERS: _corners,
     Form.SIZES: _sizes,
     Form.MIDDLE: _middle,
@@ -92,7 +106,7 @@ def doubt(
         return None
     if shares := _are_shares(raw, size, lesions):
         return shares
-    if form is Form.SPACE:
+    if form not in (Form.POINT, *_BOXES):
         return None
     if form is Form.POINT:
         return _swapped_points(raw, image, lesions)

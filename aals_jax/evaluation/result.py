@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aals_jax.metrics import definitions
 from aals_jax.metrics.measurement import Measurement
-from aals_jax.report import checklists, page, result_tables
+from aals_jax.report import checklists, entries, page, result_tables
 from aals_jax.report.curve_figures import ModelCurves
 from aals_jax.report.pictures import Example
 from aals_jax.runtime import files, log, provenance
@@ -110,12 +109,12 @@ def publish(
     files.write_text(page_path, html)
     written = [_write_table(plain, path, name) for name in tables]
     files.write_json(path, plain)
-    for model, entries in plain["metrics"].items():
-        texts = [f"{name} {definitions.entry_text(e)}" for name, e in entries.items()]
+    for model, metrics in plain["metrics"].items():
+        texts = [f"{name} {entries.text(e)}" for name, e in metrics.items()]
         log.info("%-20s %s", model, "  ".join(texts))
     if result.kind == "score":
         for row in result.differences:
-            log.info("%s", definitions.difference_text(row))
+            log.info("%s", entries.difference_text(row))
     for warning in result.warnings or ():
         log.warning("%s", warning)
     log.info("the %s: %s", path.stem, path)

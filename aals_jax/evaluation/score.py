@@ -12,6 +12,7 @@ from aals_jax.evaluation import (
     examples,
     flow,
     groups,
+    image_rows,
     result,
     study_facts,
     submissions,
@@ -165,17 +166,18 @@ def _inside(points: np.ndarray, regions: np.ndarray) -> np.ndarray:
 def check_hit(submission: submissions.Submission, hit: readings.Hit) -> None:
     """Raises ValueError for a hit rule that these coordinates can't have."""
     truth, every = submission.truth, [r for s in submission.detections for r in s]
-    points = any(len(p) and np.shape(p)[-1] != 4 for p in truth.lesions)
-    in_space = {np.shape(p)[-1] == 3 for p in truth.lesions if len(p)}
+    points = any(len(p) and np.shape(p)[-1] < 4 for p in truth.lesions)
+    in_space = {np.shape(p)[-1] in (3, 6) for p in truth.lesions if len(p)}
     in_space |= {np.shape(rows)[-1] == 4 for rows in every if len(rows)}
     if len(in_space) > 1:
         raise ValueError("lesions and detections must both have x, y or both x, y, z")
-    if True in in_space and hit.rule != "distance":
+    if True in in_space and hit.rule not in ("distance", "radius"):
         points = True
     if points and hit.rule != "distance":
         raise ValueError(
             f"the lesions are points, which hit_rule={hit.rule} can't judge: give "
-            "--hit_rule=distance --distance=REACH"
+            "--hit_rule=distance --distance=REACH, or --hit_rule=radius where they "
+            "have a column radius or diameter"
         )
     if hit.rule == "iou" and any(np.shape(rows)[-1] == 3 for rows in every):
         raise ValueError("--hit_rule=iou needs boxes in every table of detections")
@@ -311,14 +313,28 @@ def _notes(submission: submissions.Submission, dropped: int) -> list[str]:
             f"{unjudged} positive image(s) have no marked lesion: lesion-level metrics "
             "leave them out."
         )
-    if len(set(submission.truth.patient)) == len(submission.image):
-        notes.append("Each image counts as a patient of its own.")
+    notes += _of_patients(submission.truth.patient)
     if submission.left_out:
         notes.append(
             "Columns that look like identifiers, names, dates or free text, or have "
             "too many values for the number of images, are no subgroups: "
             f"{', '.join(map(_shown, submission.left_out))}."
         )
+    return notes
+
+
+def _of_patients(patient: np.ndarray) -> list[str]:
+    """Whose the images are, where that isn't obvious."""
+    unnamed = int(np.sum(~np.char.startswith(patient, image_rows.NAMED)))
+    if unnamed == len(patient):
+        return ["No patients were given: each image counts as a patient of its own."]
+    notes = []
+    if unnamed:
+        notes.append(
+            f"{unnamed} image(s) have no patient: each counts as a patient of its own."
+        )
+    if len(set(patient.tolist())) == len(patient):
+        notes.append("Each patient has one image.")
     return notes
 
 

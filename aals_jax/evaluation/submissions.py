@@ -57,20 +57,35 @@ class Files:
     detections: tuple[Path, ...]  # one per system; none: scores are in the images table
     category: str | None = None  # name of the one scored, where a file has several
     reader: str | None = None  # column of the detections, where several readers read
+    with_radius: bool = False  # points of lesions have a radius or a diameter
     consensus: readers.Consensus | None = None  # of lesions that several readers drew
+
+
+@dataclasses.dataclass(frozen=True)
+class _Laid:
+    """A table and what its columns are."""
+
+    table: Table
+    layout: Layout
+
+
+@dataclasses.dataclass(frozen=True)
+class _Truth:
+    """The tables of the ground truth."""
+
+    images: _Laid
+    lesions: _Laid | None
+    names: coco.Names | None  # of a COCO file, by which its results are read
+    is_patient: bool  # the images are named by their patients
 
 
 @dataclasses.dataclass(frozen=True)
 class _Tables:
     """The files as tables with their layouts."""
 
-    images: Table
-    images_layout: Layout
-    lesions: Table | None
-    lesions_layout: Layout | None
+    truth: _Truth
     detections: list[tuple[Table, Layout]]
     sizes: Mapping[str, tuple[float, float]]  # image -> its size in a COCO file
-    category: str | None  # None: whatever has categories was filtered by them
     notes: tuple[str, ...]
 
 
@@ -82,7 +97,7 @@ def read(files: Files) -> Submission:
     """
     faults = Faults()
     tables = _tables(files, faults)
-    table, layout = tables.images, tables.images_layout
+    table, layout = tables.truth.images.table, tables.truth.images.layout
     has_images = {"image", "label"} <= set(layout.columns)
     rows = image_rows.usable(table, layout, faults) if has_images else {}
     size = image_rows.sizes_of(table, rows, layout, faults, others=tables.sizes)
@@ -92,11 +107,11 @@ def read(files: Files) -> Submission:
     images = places.Images(number_of, size, label)
     lesions = [_NO_LESIONS] * len(rows)
     found = places.Found(lesions, lesions)
-    if tables.lesions is not None and tables.lesions_layout is not None:
+    if tables.truth.lesions is not None:
         found = _lesions(
-            (tables.lesions, tables.lesions_layout),
+            tables.truth.lesions,
             images,
-            category=tables.category,
+            category=files.category,
             consensus=files.consensus,
             faults=faults,
         )
@@ -111,7 +126,7 @@ def read(files: Files) -> Submission:
         places.read(
             *each,
             images,
-            category=tables.category,
+            category=files.category,
             lesions=found.places,
             faults=faults,
         )
@@ -164,7 +179,7 @@ def read(files: Files) -> Submission:
 
 
 def _lesions(
-    table_layout: tuple[Table, Layout],
+    laid: _Laid,
     images: places.Images,
     *,
     category: str | None,
@@ -172,7 +187,7 @@ def _lesions(
     faults: Faults,
 ) -> places.Found:
     """What lies on each image: as drawn, or as enough readers drew it."""
-    table, layout = table_layout
+    table, layout = laid.table, laid.layout
     if consensus is None:
         return places.read(table, layout, images, category=category, faults=faults)
     # what one reader drew on a negative image needs no second one to agree
@@ -193,7 +208,7 @@ def _lesions(
         faults.add(table, None, text)
     of_image = zip(*(part.ignored for part in parts), strict=True)
     ignored = [np.concatenate(regions) for regions in of_image]
-    note = readers.note(by_reader, marked, consensus)
+    note = f"{table.name}: {readers.note(by_reader, marked, consensus)}"
     notes = (*(n for part in parts for n in part.notes), note)
     return places.Found(marked, ignored, notes)
 
@@ -204,6 +219,7 @@ def _ratings(
     """f64[n], one reader's rating of each image, of a table without places."""
     found = np.full(len(number_of), np.nan)
     first: dict[int, int] = {}
+    not_there = image_rows.NotThere(number_of)
     lacks = [name for name in ("image", "score") if name not in layout.columns]
     if lacks:
         faults.add(table, None, f"no column {', '.join(lacks)}: a row is one rating")
@@ -212,7 +228,7 @@ def _ratings(
         image = number_of.get(layout.cell(cells, "image"))
         rating = image_rows.as_number(layout.cell(cells, "score"))
         if image is None:
-            faults.add(table, row, "its image is not in the images table")
+            faults.add(table, row, not_there.text(layout.cell(cells, "image")))
         elif image in first:
             faults.add(table, row, f"its reader's rating of row {first[image]} again")
         elif not np.isfinite(rating):
@@ -244,68 +260,82 @@ def _by_reader(
 def _tables(files: Files, faults: Faults) -> _Tables:
     """Reads the files; what they lack as a whole is a fault."""
     opened = _Opened(files, faults)
-    truth_names, sizes = None, {}
-    lesions = images = None
-    images_layout = lesions_layout = None
-    category = files.category
-    if files.lesions is not None and coco.is_coco(files.lesions):
-        images, lesions, truth_names = opened.truth()
-        images_layout = layouts.read(images, Kind.IMAGES, faults)
-        lesions_layout = layouts.read(lesions, Kind.LESIONS, faults)
-        sizes = _sizes(images, images_layout)
-    elif files.lesions is not None:
-        lesions = opened.table(files.lesions)
-    is_patient = False
+    truth, sizes = _truth(files, opened, faults)
     if files.images is not None:
-        images = opened.table(files.images)
-        is_patient = _is_named_by_patient(images)
-        images_layout = layouts.read(
-            images, Kind.IMAGES, faults, image_is_patient=is_patient
-        )
-        if images_layout.places is not None:  # a row per box
-            images = image_rows.together(images, images_layout, faults)
-    if lesions is not None and lesions_layout is None:
-        is_patient = is_patient or (images is None and _is_named_by_patient(lesions))
-        lesions_layout = layouts.read(
-            lesions, Kind.LESIONS, faults, image_is_patient=is_patient
-        )
-        if images is None:
-            images = _derived(lesions, lesions_layout, category, faults)
-            images_layout = layouts.read(images, Kind.IMAGES, faults)
-    if images is None or images_layout is None:
-        raise ValueError("give --images, or --lesions as a file that names the images")
-    if files.images is not None:
-        _check_columns(images, images_layout, faults)
-    detections = []
-    for path in files.detections:
-        if coco.is_coco(path):
-            table = opened.results(path, truth_names)
-            plain = layouts.read(table, Kind.DETECTIONS, faults)
-        else:
-            table = opened.table(path)
-            plain = layouts.read(
-                table, Kind.DETECTIONS, faults, image_is_patient=is_patient
-            )
-        detections.append((table, plain))
-    every = [images_layout, lesions_layout, *(plain for _, plain in detections)]
-    if category is not None and truth_names is None:
-        has = any(plain is not None and "category" in plain.columns for plain in every)
+        _check_columns(truth.images.table, truth.images.layout, faults)
+    detections = [
+        (found.table, found.layout)
+        for path in files.detections
+        for found in [_detections(path, truth, opened, faults)]
+    ]
+    every = [truth.images.layout]
+    every += [truth.lesions.layout] if truth.lesions else []
+    every += [layout for _, layout in detections]
+    if files.category is not None and truth.names is None:
+        has = any("category" in layout.columns for layout in every)
         if not has and not any(map(coco.is_coco, files.detections)):
             text = "--category is given, and no file has a column of categories"
             faults.problems.add("", None, text)
-    notes = [note for plain in every if plain is not None for note in plain.notes]
-    if is_patient:
-        notes.append("The images are named by their patients: each patient has one")
-    return _Tables(
-        images,
-        images_layout,
-        lesions,
-        lesions_layout,
-        detections,
-        sizes,
-        category,
-        tuple(dict.fromkeys(notes)),
+    notes = [note for layout in every for note in layout.notes]
+    if truth.is_patient:
+        name = truth.images.table.name
+        notes.append(f"{name}: images are named by their patients: each has one")
+    return _Tables(truth, detections, sizes, tuple(dict.fromkeys(notes)))
+
+
+def _truth(
+    files: Files, opened: "_Opened", faults: Faults
+) -> tuple[_Truth, Mapping[str, tuple[float, float]]]:
+    """Images and lesions; and sizes of images that a COCO file states."""
+    images = lesions = names = None
+    sizes: Mapping[str, tuple[float, float]] = {}
+    is_patient = False
+    if files.lesions is not None and coco.is_coco(files.lesions):
+        table, marks, names = opened.truth()
+        images = _Laid(table, layouts.read(table, Kind.IMAGES, faults))
+        lesions = _Laid(marks, layouts.read(marks, Kind.LESIONS, faults))
+        sizes = _sizes(images.table, images.layout)
+    if files.images is not None:
+        images, is_patient = _images(files.images, opened, faults)
+    if files.lesions is not None and lesions is None:
+        marks = opened.table(files.lesions)
+        is_patient = is_patient or (images is None and _is_named_by_patient(marks))
+        layout = layouts.read(
+            marks,
+            Kind.LESIONS,
+            faults,
+            image_is_patient=is_patient,
+            with_radius=files.with_radius,
+        )
+        lesions = _Laid(marks, layout)
+        if images is None:
+            table = _derived(marks, layout, files.category, faults)
+            images = _Laid(table, layouts.read(table, Kind.IMAGES, faults))
+    if images is None:
+        raise ValueError("give --images, or --lesions as a file that names the images")
+    return _Truth(images, lesions, names, is_patient), sizes
+
+
+def _images(path: Path, opened: "_Opened", faults: Faults) -> tuple[_Laid, bool]:
+    """The images table, a row per image; whether patients name the images."""
+    table = opened.table(path)
+    is_patient = _is_named_by_patient(table)
+    layout = layouts.read(table, Kind.IMAGES, faults, image_is_patient=is_patient)
+    if layout.places is not None:  # a row per box
+        table = image_rows.together(table, layout, faults)
+    return _Laid(table, layout), is_patient
+
+
+def _detections(path: Path, truth: _Truth, opened: "_Opened", faults: Faults) -> _Laid:
+    """One system's table."""
+    if coco.is_coco(path):
+        table = opened.results(path, truth.names)
+        return _Laid(table, layouts.read(table, Kind.DETECTIONS, faults))
+    table = opened.table(path)
+    layout = layouts.read(
+        table, Kind.DETECTIONS, faults, image_is_patient=truth.is_patient
     )
+    return _Laid(table, layout)
 
 
 class _Opened:

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from aals_jax.input import label_check, prepare
-from aals_jax.metrics import definitions
-from aals_jax.report import audit_page
+from aals_jax.report import audit_page, entries
 from aals_jax.runtime import files, log, provenance
 from data.cxr_registry.build import folds
 from data.cxr_registry.dicom import reader
@@ -274,8 +273,8 @@ def _log_sampled(sampled: Mapping[str, Any] | None) -> None:
                 "%s %s: precision %s, recall %s",
                 name,
                 word,
-                definitions.entry_text(found["labels"][label]["precision"]),
-                definitions.entry_text(found["labels"][label]["recall"]),
+                entries.text(found["labels"][label]["precision"]),
+                entries.text(found["labels"][label]["recall"]),
             )
 
 

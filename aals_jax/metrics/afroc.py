@@ -39,7 +39,7 @@ class AfrocData:
     num_images: int
 
 
-def collect(match: Match, num_images: int, *, name: str = "wafroc") -> AfrocData:
+def afroc_data(match: Match, num_images: int, *, name: str = "wafroc") -> AfrocData:
     """What the figure of merit needs.
 
     Args:
@@ -106,7 +106,7 @@ def figures_of_merit(
             found.append(roc.ratio(won, own.sum(axis=1) * total))
         return np.stack(found, axis=-1)
 
-    return roc.by_block(merits, roc.check_weights(weights, first.num_images))
+    return roc.by_block(merits, weights, first.num_images)
 
 
 def undefined_reason(data: AfrocData) -> str:

@@ -1,11 +1,6 @@
-"""A share of independent units, and how sure it is: Clopper and Pearson's interval."""
+"""How sure a share of independent units is: Clopper and Pearson's interval."""
 
-import numpy as np
 from scipy import special
-
-from aals_jax.metrics.intervals import Interval
-
-METHOD = "Clopper-Pearson"
 
 
 def clopper_pearson(
@@ -34,12 +29,3 @@ def clopper_pearson(
     low = special.betaincinv(hits, number - hits + 1, tail) if share > 0 else 0.0
     high = special.betaincinv(hits + 1, number - hits, 1 - tail) if share < 1 else 1.0
     return float(low), float(high)
-
-
-def share(hits: int, number: int, *, level: float = 0.95, reason: str = "") -> Interval:
-    """hits / number with its interval; nan, with `reason`, where number is 0."""
-    if not number:
-        why = reason or "nothing to count"
-        return Interval(np.nan, np.nan, np.nan, level=level, reason=why)
-    low, high = clopper_pearson(hits / number, number, level=level)
-    return Interval(hits / number, low, high, level=level, method=METHOD)

@@ -31,12 +31,13 @@ class Sparse:
     num_images: int
 
     def weighted(self, weights: np.ndarray) -> AtLevel:
-        """Weights f64[n, r], a replicate a column -> sums at the asked levels."""
-        start = np.concatenate([[0], self.reach])
+        """Weights [n, r], a replicate a column -> sums at the asked levels."""
+        start, kind = np.concatenate([[0], self.reach]), weights.dtype
         image = self.image[: start[-1]]
         shape = (len(self.reach), self.num_images)
-        added = sparse.csr_array((np.ones(len(image)), image, start), shape=shape)
-        sums = np.cumsum(added @ weights, axis=0)
+        ones = np.ones(len(image), kind)
+        sums = sparse.csr_array((ones, image, start), shape=shape) @ weights
+        np.cumsum(sums, axis=0, dtype=kind, out=sums)
         return lambda level: _pick(sums, level)
 
     def at_or_above(self, levels: np.ndarray) -> np.ndarray:
@@ -52,19 +53,19 @@ class Sparse:
 
         Args:
             windows: l of them.
-            base: `at_or_above` of their low ends.
-            rows: f64[r, n], weights with a replicate a row.
+            base: [r, l], what is at or above their low ends.
+            rows: [r, n], weights with a replicate a row, f64 or i32.
         """
         start = self.reach[windows.low]
         units = self.reach[windows.high] - start
         first = np.cumsum(units + 1) - units - 1  # of each window, its low end
-        sums = np.empty((len(rows), int(np.sum(units + 1))))
-        sums[:, first] = rows @ base.T
+        sums = np.empty((len(rows), int(np.sum(units + 1))), rows.dtype)
+        sums[:, first] = base
         for low, column, count in zip(start, first, units, strict=True):
             image = self.image[low : low + count]
             sums[:, column + 1 : column + 1 + count] = np.take(rows, image, axis=1)
             part = sums[:, column : column + 1 + count]
-            np.cumsum(part, axis=1, out=part)
+            np.cumsum(part, axis=1, dtype=part.dtype, out=part)
         shift, replicate = (first - start)[:, None], np.arange(len(rows))
         return lambda level: sums[replicate, self.reach[level] + shift]
 
@@ -129,8 +130,9 @@ def windows_around(
     if not total or not len(false.image) or len(limits) > _MOST_WINDOWS:
         return None
     at = np.searchsorted(reach / total, limits, side="right") - 1
-    per = weights @ units
-    rate = (weights @ false.at_or_above(at).T) / np.where(per > 0, per, np.nan)[:, None]
+    summed = np.concatenate([units[:, None], false.at_or_above(at).T], axis=1)
+    per, found = np.split(weights @ summed, [1], axis=1)
+    rate = found / np.where(per > 0, per, np.nan)
     if np.isnan(rate).any():
         return None
     away = np.max(np.abs(rate * total - reach[at]), axis=0, initial=0.0)

@@ -167,6 +167,7 @@ METRICS: Mapping[str, Metric] = {
 }
 HITS = {
     "center_in_box": "its point lies in the box of a lesion",
+    "radius": "its point lies within the radius of a lesion",
     "iou": "its box overlaps that of a lesion by an IoU of at least {iou_threshold:g}",
     "distance": "its point is within {max_distance:g} of a lesion's",
 }
@@ -338,31 +339,6 @@ def difference_entry(interval: Interval) -> Entry:
 def _method(interval: Interval) -> str:
     seed = "" if interval.seed is None else f", seed {interval.seed}"
     return f"95 % {interval.method}{seed}" if interval.method else "none"
-
-
-def entry_text(entry: Mapping[str, Any]) -> str:
-    """A metric in a line: value and interval, or why there is no value.
-
-    >>> entry_text({"value": 0.8761, "low": 0.832, "high": 0.914})
-    '0.876 [0.832, 0.914]'
-    >>> entry_text({"value": None, "reason": "no lesion in 8 images"})
-    'nan (no lesion in 8 images)'
-    """
-    if entry.get("value") is None:
-        return f"nan ({entry.get('reason', 'no reason')})"
-    if entry.get("low") is None or entry.get("high") is None:
-        return f"{entry['value']:.3f} (no interval)"
-    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
-
-
-def difference_text(entry: Mapping[str, Any]) -> str:
-    """A paired difference in a line."""
-    p_value = entry.get("p_value")
-    p_text = "nan" if p_value is None else f"{p_value:.3g}"
-    return (
-        f"{entry['a']} minus {entry['b']}: {entry['metric']} {entry_text(entry)}, "
-        f"p {p_text} ({entry['method']})"
-    )
 
 
 def image_set(truth: Truth, rows: np.ndarray) -> Entry:

@@ -63,40 +63,37 @@ class Draws:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         if self._kept is not None:
-            for times in self._kept:
-                yield self._weights([times])
+            yield from map(self._weights, self._kept)
             return
         kept: list[np.ndarray] | None = []
         if self.replicates * self.num_patients > _KEPT:
             kept = None
         rng = np.random.default_rng(self.seed)
         for start in range(0, self.replicates, self._chunk):
-            blocks = list(self._count(rng, min(self._chunk, self.replicates - start)))
+            times = self._times(rng, min(self._chunk, self.replicates - start))
             if kept is not None:
-                times = np.concatenate(blocks)
-                fits = times.max(initial=0) <= np.iinfo(np.uint8).max
-                kept = [*kept, times.astype(np.uint8)] if fits else None
-            yield self._weights(blocks)
+                kept = [*kept, times] if times.dtype == np.uint8 else None
+            yield self._weights(times)
         self._kept = kept
 
-    def _count(self, rng: np.random.Generator, rows: int) -> Iterator[np.ndarray]:
-        """i64[<= rows, patients], how often each patient is drawn."""
+    def _times(self, rng: np.random.Generator, rows: int) -> np.ndarray:
+        """[rows, patients], how often each patient is drawn; u8 where that suffices."""
         count = self.num_patients
+        times = np.empty((rows, count), np.uint8)
         few = max(1, _BLOCK // max(1, count))
         for start in range(0, rows, few):
-            number = min(few, rows - start)
-            drawn = rng.integers(count, size=(number, count))
-            drawn += count * np.arange(number)[:, None]
-            times = np.bincount(drawn.ravel(), minlength=drawn.size)
-            yield times.reshape(drawn.shape)
+            drawn = rng.integers(count, size=(min(few, rows - start), count))
+            for row, numbers in enumerate(drawn, start=start):
+                found = np.bincount(numbers, minlength=count)
+                if count and found.max() > np.iinfo(times.dtype).max:
+                    times = times.astype(found.dtype)
+                times[row] = found
+        return times
 
-    def _weights(self, blocks: Sequence[np.ndarray]) -> np.ndarray:
+    def _weights(self, times: np.ndarray) -> np.ndarray:
         """Counts of patients -> f64[r, n], counts of images."""
-        weights = np.empty((sum(map(len, blocks)), self.num_images))
-        start = 0
-        for times in blocks:
-            weights[start : start + len(times)] = np.take(times, self.patient, axis=1)
-            start += len(times)
+        weights = np.empty((len(times), self.num_images))
+        weights[:] = np.take(times, self.patient, axis=1)
         return weights.view(DrawnWeights)
 
 

@@ -29,7 +29,7 @@ from aals_jax.metrics.matching import (
     check_boxes,
     match_images,
 )
-from aals_jax.metrics.roc import check_weights
+from aals_jax.metrics.roc import DrawnWeights, check_weights, whole
 
 COUNT_LIMITS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # false positives per image
 AREA_LIMITS = tuple(k / 100 for k in range(1, 11))  # share of outside pixels [paper]
@@ -234,7 +234,7 @@ def sensitivity_of_parts(
     """
     if not all(limit >= 0 for limit in limits):
         raise ValueError(f"limits={tuple(limits)}: a false rate is not negative")
-    num_images = len(data.units)
+    num_images, is_whole = len(data.units), isinstance(weights, DrawnWeights)
     weights = check_weights(weights, num_images)
     rows = weights.reshape(-1, num_images) if num_images else np.zeros((1, 0))
     at = np.asarray(limits, np.float64)
@@ -246,7 +246,7 @@ def sensitivity_of_parts(
     block = max(1, _BLOCK // (num_images + len(data.threshold) + 1))
     for start in range(0, len(rows), block):
         part = rows[start : start + block]
-        out[start : start + block] = curves.recall(part).transpose(2, 0, 1)
+        out[start : start + block] = curves.recall(part, is_whole).transpose(2, 0, 1)
     return out.reshape(*weights.shape[:-1], len(masks), len(limits))
 
 
@@ -282,30 +282,38 @@ class _Curves:
         self._parts = [_hits(data, mask) for mask in masks]
         last = np.full(len(limits), len(data.threshold))
         self._every = counts.Windows(np.zeros_like(last), last)
+        sums = [data.units[:, None], np.stack([n for _, n in self._parts], axis=1)]
         if windows is not None and isinstance(data.false, counts.Sparse):
-            self._false_base = data.false.at_or_above(windows.low)
-            self._bases = [hits.at_or_above(windows.low) for hits, _ in self._parts]
+            every = [data.false, *(hits for hits, _ in self._parts)]
+            sums += [each.at_or_above(windows.low).T for each in every]
+        # what is asked of whole rows of weights, for one product with them
+        self._summed = np.concatenate(sums, axis=1, dtype=np.float64)
 
-    def recall(self, rows: np.ndarray) -> np.ndarray:
+    def recall(self, rows: np.ndarray, is_whole: bool) -> np.ndarray:
         """f64[p, l, r]; nan where no lesion, or no unit of the rate, has weight."""
-        units = rows @ self._data.units
+        ends = (
+            1 + len(self._parts) + len(self._limits) * np.arange(len(self._parts) + 1)
+        )
+        units, total, *bases = np.split(rows @ self._summed, [1, *ends], axis=1)
+        units, total = units[:, 0], total.T
         per = np.where(units > 0, units, 1.0)
         windows, false = self._windows, self._data.false
-        if windows is None or not isinstance(false, counts.Sparse):
-            recalled = self._everywhere(rows, per)
+        is_sparse = isinstance(false, counts.Sparse)
+        times = whole(rows) if is_whole and is_sparse else rows
+        if windows is None or not is_sparse:
+            recalled = self._everywhere(times, per)
         else:
-            rate = false.near(windows, self._false_base, rows)
+            rate = false.near(windows, bases[0], times)
             last = self._last(rate, per, windows)
             recalled = np.stack(
                 [
-                    hits.near(windows, base, rows)(last)
-                    for (hits, _), base in zip(self._parts, self._bases, strict=True)
+                    hits.near(windows, base, times)(last)
+                    for (hits, _), base in zip(self._parts, bases[1:], strict=True)
                 ]
             )
             outside = self._is_outside(rate, per, windows)
             if outside.any():
-                recalled[..., outside] = self._everywhere(rows[outside], per[outside])
-        total = np.stack([rows @ lesions for _, lesions in self._parts])
+                recalled[..., outside] = self._everywhere(times[outside], per[outside])
         defined = (units > 0) & (total > 0)
         return recalled / np.where(defined, total, np.nan)[:, None]
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from aals_jax.metrics import (
     afroc,
-    binomial,
     calibration,
     coco_ap,
     definitions,
@@ -23,7 +22,7 @@ from aals_jax.metrics import (
     intervals,
     negative_share,
     operating,
-    partial_auroc,
+    partial_area,
     patients,
     proportions,
     recalibration,
@@ -151,10 +150,9 @@ def _patient_rows(case: _Case) -> list[Row]:
             "ppv": (called & found.label, called),
             "npv": (~called & ~found.label, ~called),
         }
+        each = np.arange(len(found))  # patients, who are independent
         measured = {
-            name: definitions.entry(
-                binomial.share(int(over.sum()), int(under.sum()), reason="no patient")
-            )
+            name: definitions.entry(proportions.proportion(over, under, each))
             for name, (over, under) in shares.items()
         }
         chosen = f"threshold of {point['name']}"
@@ -181,7 +179,7 @@ def _partial_rows(case: _Case) -> list[Row]:
         share = Drawn(one.value / most, one.replicates / most)
         whole = _shared(case, share, level="image", needs=("positive", "negative"))
         ends = np.array([whole.value, whole.low, whole.high]) * most
-        standard = partial_auroc.standardised(ends, most=most)
+        standard = partial_area.standardised(ends, most=most)
         measured = {
             name: definitions.entry(_with_ends(whole, values))
             for name, values in (
@@ -201,11 +199,13 @@ def _with_ends(interval: Interval, ends: np.ndarray) -> Interval:
 def _partial(
     scores: np.ndarray, label: np.ndarray, most: float, weights: np.ndarray
 ) -> np.ndarray:
-    return partial_auroc.partial_auroc(scores, label, most=most, weights=weights)
+    return partial_area.partial_auroc(scores, label, most=most, weights=weights)
 
 
 def _afroc_data(case: _Case, name: str) -> afroc.AfrocData:
-    return afroc.collect(case.reading.match, len(case.reading.count.units), name=name)
+    return afroc.afroc_data(
+        case.reading.match, len(case.reading.count.units), name=name
+    )
 
 
 def _afroc_rows(case: _Case) -> list[Row]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy import special
 
+from aals_jax.metrics.binomial import clopper_pearson
 from aals_jax.metrics.draws import Draws
 
 LEAST = 10  # patients of each kind that an interval needs
@@ -143,7 +144,7 @@ def share_interval(
     )
     at_edge = drawn.value in (0.0, 1.0)
     if at_edge and trials > 0:
-        low, high = all_or_none(drawn.value, trials, level=level)
+        low, high = clopper_pearson(drawn.value, trials, level=level)
         what = "all" if drawn.value else "none"
         method = f"Clopper-Pearson, {what} of {trials:.3g} independent trials"
         return dataclasses.replace(found, low=low, high=high, method=method, seed=None)
@@ -242,20 +243,6 @@ def paired_bootstrap(
     )
 
 
-def all_or_none(
-    share: float, trials: float, *, level: float = 0.95
-) -> tuple[float, float]:
-    """Clopper and Pearson's limits where none, or all, of so many trials succeeded.
-
-    >>> [round(end, 3) for end in all_or_none(1.0, 10)]
-    [0.692, 1.0]
-    """
-    if share not in (0.0, 1.0):
-        raise ValueError(f"share={share} must be 0 or 1")
-    least = float(((1 - level) / 2) ** (1.0 / trials))
-    return (least, 1.0) if share else (0.0, 1.0 - least)
-
-
 def too_few(**patients: int) -> str:
     """Why these patients are too few for an interval; empty when they are not.
 
@@ -283,30 +270,40 @@ _KINDS = {
 }
 
 
-def patient_band(
-    draws: Draws, statistic: Statistic, *, level: float = 0.95
+def share_band(
+    value: np.ndarray,
+    replicates: np.ndarray,
+    *,
+    patients: int,
+    trials: float,
+    few: str = "",
+    level: float = 0.95,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pointwise percentile band of a curve.
+    """Pointwise band of a curve of shares: `share_interval` of each of its points.
+
+    So a band and the interval of a point say the same.
 
     Args:
-        draws: of the patients of n images.
-        statistic: f64[r, n] -> f64[r, points], nan where there is no value.
-        level: coverage, 0 .. 1.
+        value: f64[l], of the set as it is.
+        replicates: f64[r, l]; nan where a replicate has no value.
+        patients, trials, few, level: as in `share_interval`.
 
     Returns:
-        low, high: f64[points] each, of the replicates that have a value there; nan
-            where none has.
+        low, high: f64[l] each, nan where there is no interval.
     """
-    return band(np.concatenate([statistic(weights) for weights in draws]), level=level)
-
-
-def band(values: np.ndarray, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """`patient_band` of replicates f64[r, points] that are there already."""
-    defined = ~np.isnan(values).all(axis=0)
-    bounds = np.full((2, values.shape[1]), np.nan)
-    tails = (50 * (1 - level), 50 * (1 + level))
-    bounds[:, defined] = np.nanpercentile(values[:, defined], tails, axis=0)
-    return bounds[0], bounds[1]
+    found = [
+        share_interval(
+            Drawn(float(one), column),
+            seed=0,
+            patients=patients,
+            trials=trials,
+            level=level,
+            few=few,
+        )
+        for one, column in zip(value, replicates.T, strict=True)
+    ]
+    ends = np.array([[each.low, each.high] for each in found]).reshape(-1, 2)
+    return ends[:, 0], ends[:, 1]
 
 
 def two_sided_p(differences: np.ndarray) -> float:

@@ -64,29 +64,30 @@ def match_images(
     """Greedy matching by descending score; a second hit on a lesion counts for nothing.
 
     Of several free lesions a detection takes the nearest centre (`center_in_box`,
-    `distance`) or the largest overlap (`iou`). Equal scores go by coordinates, so that
-    the order of the rows has no influence. Raising the threshold only cuts the tail off
-    the matching, so each lesion has one score.
+    `radius`, `distance`) or the largest overlap (`iou`). Equal scores go by
+    coordinates, so that the order of the rows has no influence. Raising the threshold
+    only cuts the tail off the matching, so each lesion has one score.
 
     Args:
         detections: n arrays, one per image, which may be empty: f[k, 3] points (x, y,
             score) or f[k, 5] boxes (box, score), the same columns in all images; for
-            "distance" also f[k, 4] points in space (x, y, z, score).
+            "distance" and "radius" also f[k, 4] points in space (x, y, z, score).
         lesions: n arrays f[m, 4] of boxes; for "distance" f[m, 2] of points will do, or
-            f[m, 3] in space.
+            f[m, 3] in space; for "distance" and "radius" f[m, 6] of boxes in space
+            (x0, y0, z0, x1, y1, z1), around a ball say.
         rule: "center_in_box" (a point, or the centre of a box, lies in the lesion's
-            box), "iou" (of two boxes) or "distance" (of point or centre to the centre).
+            box), "radius" (it lies in the ellipse inscribed in the box: of equal sides,
+            within a radius), "iou" (of two boxes) or "distance" (of point or centre to
+            the centre).
         iou_threshold: least intersection over union of a hit, 0 < value <= 1.
         max_distance: largest distance of a hit, >= 0, in the unit of the coordinates.
         image_shapes: n pairs (height, width); when given, points must lie in the image.
             Without them coordinates may be of any kind, negative ones too.
     """
     limit = _limit(rule, iou_threshold, max_distance)
-    is_near = rule == "distance"
-    rows, image = _stack("detections", detections, (3, 4, 5) if is_near else (3, 5))
-    lesion_rows, lesion_image = _stack(
-        "lesions", lesions, (2, 3, 4) if is_near else (4,)
-    )
+    flat, columns = (3, 5), _LESION_COLUMNS.get(rule, (4,))
+    rows, image = _stack("detections", detections, (3, 4, 5) if columns[1:] else flat)
+    lesion_rows, lesion_image = _stack("lesions", lesions, columns)
     num_images = len(lesions)
     shapes = [None] * num_images if image_shapes is None else image_shapes
     if not len(detections) == num_images == len(shapes):
@@ -96,7 +97,7 @@ def match_images(
         )
     _check_lesions(lesion_rows)
     if len(rows) and len(lesion_rows):
-        in_space = rows.shape[1] == 4, lesion_rows.shape[1] == 3
+        in_space = rows.shape[1] == 4, lesion_rows.shape[1] in (3, 6)
         if in_space[0] != in_space[1]:
             raise ValueError("lesions and detections need the same dimensions, 2 or 3")
     _check_detections(
@@ -177,6 +178,15 @@ def _near(detections: np.ndarray, lesions: np.ndarray, most: float) -> np.ndarra
     return np.where(nearness >= -(most + _ROUNDING * largest), nearness, -np.inf)
 
 
+def _within_radius(detections: np.ndarray, lesions: np.ndarray, _: float) -> np.ndarray:
+    """Minus the distance of the centres, -inf outside of the inscribed ellipse."""
+    point, middle, sides = center(detections[:, :-1]), center(lesions), lesions.shape[1]
+    radius = (lesions[:, sides // 2 :] - lesions[:, : sides // 2]) / 2.0
+    room = _ROUNDING * np.maximum(radius, np.abs(point))
+    share = np.hypot.reduce((point - middle) / (radius + room), axis=1)
+    return np.where(share <= 1.0, _nearness(point, lesions), -np.inf)
+
+
 def _overlap(detections: np.ndarray, lesions: np.ndarray, least: float) -> np.ndarray:
     """Intersection over union, -inf when below `least`."""
     if detections.shape[1] != 5:
@@ -194,14 +204,21 @@ def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return common / (areas[0] + areas[1] - common)
 
 
-RULES = {"center_in_box": _near_center, "iou": _overlap, "distance": _near}
+RULES = {
+    "center_in_box": _near_center,
+    "radius": _within_radius,
+    "iou": _overlap,
+    "distance": _near,
+}
+_LESION_COLUMNS = {"radius": (4, 6), "distance": (2, 3, 4, 6)}  # 4 of the others
 
 
 def center(places: np.ndarray) -> np.ndarray:
-    """Points f64[p, 2 or 3] as they are, boxes f64[p, 4] by their centres."""
+    """Points f64[p, 2 or 3] as they are, boxes f64[p, 4 or 6] by their centres."""
     if places.shape[1] < 4:
         return places
-    return (places[:, :2] + places[:, -2:]) / 2.0
+    half = places.shape[1] // 2
+    return (places[:, :half] + places[:, half:]) / 2.0
 
 
 def _nearness(point: np.ndarray, lesions: np.ndarray) -> np.ndarray:
@@ -258,9 +275,11 @@ def check_boxes(boxes: np.ndarray) -> np.ndarray:
 
 
 def _check_lesions(lesions: np.ndarray) -> None:
-    """Boxes have an area, points f64[m, 2] are finite."""
+    """Boxes have an extent, points are finite."""
     if lesions.shape[1] == 4:
         check_boxes(lesions)
+    elif lesions.shape[1] == 6 and not (lesions[:, :3] < lesions[:, 3:]).all():
+        raise ValueError("a lesion's box in space needs x0 < x1, y0 < y1, z0 < z1")
     elif not np.isfinite(lesions).all():
         raise ValueError("a lesion has a non-finite coordinate")
 

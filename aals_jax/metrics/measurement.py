@@ -229,16 +229,7 @@ def curves(
     if not roc.undefined_reason(truth.label):
         exact = roc.roc_curve(reading.score, truth.label)
         lines["roc"] = exact.false_positive_rate, exact.sensitivity
-        statistic = partial(
-            roc.sensitivity_at_rates,
-            reading.score,
-            truth.label,
-            rates=FALSE_POSITIVE_RATES,
-        )
-        low_high = intervals.patient_band(
-            draws.all_images, lambda w: statistic(weights=w)
-        )
-        lines["roc_band"] = (FALSE_POSITIVE_RATES, *low_high)
+        lines["roc_band"] = _roc_band(truth, reading, draws)
     for data, grid in (
         (reading.count, FALSE_POSITIVES_PER_IMAGE),
         (reading.area, ACTIVATED_SHARES),
@@ -252,13 +243,61 @@ def curves(
         replicates = np.concatenate(
             [froc.sensitivity_at(data, every, weights=w) for w in draws.judged_images]
         )
-        band = intervals.band(replicates[:, : len(grid)])
-        lines[f"{data.definition}_band"] = (grid, *band)
+        having = definitions.patients_having(truth, truth.judged_rows, ("lesion",))
+        patient = draws.judged_images.patient
+        lesions = np.bincount(data.lesion_image, minlength=len(patient))
+        lines[f"{data.definition}_band"] = _band(
+            grid,
+            froc.sensitivity_at(data, grid),
+            replicates[:, : len(grid)],
+            trials=proportions.effective_number(lesions, patient),
+            having=having,
+        )
         if len(asked):
             at_rates = false_positive_rates.with_mean(
                 froc.sensitivity_at(data, asked), replicates[:, len(grid) :]
             )
     return lines, at_rates
+
+
+Band = tuple[np.ndarray, np.ndarray, np.ndarray]  # x, low, high
+
+
+def _roc_band(truth: Truth, reading: Reading, draws: TruthDraws) -> Band | None:
+    rates, images = FALSE_POSITIVE_RATES, draws.all_images
+    at = partial(roc.sensitivity_at_rates, reading.score, truth.label, rates=rates)
+    having = definitions.patients_having(
+        truth, np.arange(len(truth)), ("positive", "negative")
+    )
+    found = _band(
+        rates,
+        at(),
+        np.concatenate([at(weights=weights) for weights in images]),
+        trials=proportions.effective_number(truth.label, images.patient),
+        having=having,
+    )
+    if found is not None:  # whoever calls every image positive misses none
+        for ends in found[1:]:
+            ends[rates >= 1] = 1.0
+    return found
+
+
+def _band(
+    x: np.ndarray,
+    value: np.ndarray,
+    replicates: np.ndarray,
+    *,
+    trials: float,
+    having: Mapping[str, int],
+) -> Band | None:
+    """The band of a curve of shares; None where patients are too few for any."""
+    if few := intervals.too_few(**having):
+        value = np.full_like(value, np.nan)
+    patients = min(having.values())
+    low, high = intervals.share_band(
+        value, replicates, patients=patients, trials=trials, few=few
+    )
+    return None if np.isnan(low).all() else (x, low, high)
 
 
 INTERVAL_OF_BINS = f"95 % {proportions.WILSON}{proportions.EFFECTIVE}"

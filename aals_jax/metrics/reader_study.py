@@ -159,7 +159,7 @@ def _auroc(reading: Reading, truth: Truth) -> Statistic:
 
 
 def _collected(reading: Reading) -> afroc.AfrocData:
-    return afroc.collect(reading.match, len(reading.count.units))
+    return afroc.afroc_data(reading.match, len(reading.count.units))
 
 
 def _wafroc(reading: Reading, truth: Truth) -> Statistic:

@@ -115,7 +115,10 @@ def net_benefit(
     scores, positive = roc.check(scores, labels)
     weights = roc.check_weights(weights, len(scores))
     called = scores[:, None] >= np.asarray(thresholds)
-    true, false = (weights @ (called & one[:, None]) for one in (positive, ~positive))
+    parts = [
+        (called & one[:, None]).astype(np.float64) for one in (positive, ~positive)
+    ]
+    true, false = (weights @ part for part in parts)
     return roc.ratio(
         true - price * false,
         np.broadcast_to(weights.sum(axis=-1)[..., None], true.shape),

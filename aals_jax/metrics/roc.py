@@ -61,10 +61,10 @@ def auroc(
     def area(rows: np.ndarray) -> np.ndarray:
         twice, total = pairs.twice_won(np.take(rows, pairs.negatives, axis=1))
         own = np.take(rows, pairs.positives, axis=1)
-        won = np.einsum("rp,rp->r", own, twice) / 2.0
+        won = np.einsum("rp,rp->r", own, twice, dtype=np.float64) / 2.0
         return ratio(won, own.sum(axis=1) * total)
 
-    return by_block(area, check_weights(weights, len(pairs)))
+    return by_block(area, weights, len(pairs))
 
 
 class Pairs:
@@ -91,13 +91,13 @@ class Pairs:
         """Twice the weight of the negatives that each positive is above, ties half.
 
         Args:
-            weight: f64[r, q], of `negatives`.
+            weight: f64[r, q], of `negatives`, or i32[r, q].
 
         Returns:
-            f64[r, p] of `positives`; f64[r], the weight of all negatives.
+            [r, p] of `positives`; [r], the weight of all negatives; both of its dtype.
         """
-        passed = np.zeros((len(weight), weight.shape[1] + 1))
-        np.cumsum(weight, axis=1, out=passed[:, 1:])
+        passed = np.zeros((len(weight), weight.shape[1] + 1), weight.dtype)
+        np.cumsum(weight, axis=1, dtype=weight.dtype, out=passed[:, 1:])
         # Those below and those not above: a sum without halves is exact.
         twice = np.take(passed, self._below, axis=1)
         not_above = twice.copy()
@@ -131,17 +131,17 @@ def average_precision(
     same = np.searchsorted(places, last, side="right") - 1  # positives down to there
 
     def step_sum(rows: np.ndarray) -> np.ndarray:
-        called = np.cumsum(np.take(rows, order, axis=1), axis=1)
+        called = np.cumsum(np.take(rows, order, axis=1), axis=1, dtype=rows.dtype)
         own = np.take(rows, order[places], axis=1)
-        true = np.cumsum(own, axis=1)
+        true = np.cumsum(own, axis=1, dtype=rows.dtype)
         upto = np.take(called, last, axis=1)
-        precision = np.take(true, same, axis=1)
+        precision = np.take(true, same, axis=1).astype(np.float64)
         np.divide(precision, upto, out=precision, where=upto > 0)
         total = np.einsum("rp,rp->r", own, precision)
         has_both = _last(called) > _last(true)
         return np.where(has_both, ratio(total, _last(true)), np.nan)
 
-    return by_block(step_sum, check_weights(weights, len(scores)))
+    return by_block(step_sum, weights, len(scores))
 
 
 def roc_curve(scores: np.ndarray, labels: np.ndarray) -> RocCurve:
@@ -218,22 +218,24 @@ def sensitivity_at_rates(
         f64[..., l], 0 .. 1; nan where one class has no weight.
     """
     scores, positive = check(scores, labels)
-    weights = check_weights(weights, len(scores))
     order = np.argsort(-scores, kind="stable")
     negatives, positives = order[~positive[order]], order[positive[order]]
     # positives above each negative, and all of them: equal scores enter together
     above = np.searchsorted(-scores[positives], -scores[negatives], side="left")
     above = np.append(above, len(positives))
-    lead = weights.shape[:-1]
-    out = np.full((*lead, len(rates)), np.nan)
-    hits = np.zeros(len(positives) + 1)
-    for row in np.ndindex(lead) if len(scores) else ():
-        alarms = np.cumsum(weights[row][negatives])
-        np.cumsum(weights[row][positives], out=hits[1:])
-        if hits[-1] > 0 and _last(alarms) > 0:
-            first = np.searchsorted(alarms / alarms[-1], rates, side="right")
-            out[row] = hits[above[first]] / hits[-1]
-    return out
+
+    def at_rates(rows: np.ndarray) -> np.ndarray:
+        out = np.full((len(rows), len(rates)), np.nan)
+        hits = np.zeros((len(rows), len(positives) + 1))
+        np.cumsum(np.take(rows, positives, axis=1), axis=1, out=hits[:, 1:])
+        own = np.take(rows, negatives, axis=1)
+        alarms = np.cumsum(own, axis=1, dtype=rows.dtype)
+        for k in np.flatnonzero((hits[:, -1] > 0) & (_last(alarms) > 0)):
+            first = np.searchsorted(alarms[k] / alarms[k, -1], rates, side="right")
+            out[k] = hits[k, above[first]] / hits[k, -1]
+        return out
+
+    return by_block(at_rates, weights, len(scores))
 
 
 def undefined_reason(labels: np.ndarray) -> str:
@@ -270,17 +272,36 @@ def _counts(
 
 
 def by_block(
-    statistic: Callable[[np.ndarray], np.ndarray], weights: np.ndarray
+    statistic: Callable[[np.ndarray], np.ndarray],
+    weights: np.ndarray | None,
+    num_images: int,
 ) -> np.ndarray:
-    """Weights f64[..., n] -> f64[..., *k], some rows f64[r, n] -> f64[r, *k] each."""
-    num_images, shape = weights.shape[-1], weights.shape[:-1]
+    """A statistic of weights f64[..., n], or of None, some rows [r, n] at a time.
+
+    Rows of `draws.Draws` are handed on as i32, which are gathered and summed up in a
+    third of the time; others as f64.
+
+    Returns:
+        f64[..., *k] of a statistic that gives [r, *k].
+    """
+    is_whole = isinstance(weights, DrawnWeights)
+    weights = check_weights(weights, num_images)
+    shape = weights.shape[:-1]
     rows = weights.reshape(int(np.prod(shape)), num_images)
-    block = max(1, _BLOCK // (num_images + 1))
-    starts = range(0, max(1, len(rows)), block)
+    block = max(1, (1 + is_whole) * _BLOCK // (num_images + 1))
     values = np.concatenate(
-        [statistic(rows[start : start + block]) for start in starts]
+        [
+            statistic(whole(part) if is_whole else part)
+            for start in range(0, max(1, len(rows)), block)
+            for part in [rows[start : start + block]]
+        ]
     )
     return values.reshape((*shape, *values.shape[1:]))[()]
+
+
+def whole(rows: np.ndarray) -> np.ndarray:
+    """Weights of `DrawnWeights` as i32: sums of them stay far below 2^31."""
+    return rows.astype(np.int32)
 
 
 def _last(cumulative: np.ndarray) -> np.ndarray:
@@ -313,7 +334,7 @@ def check(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 class DrawnWeights(np.ndarray):
-    """Weights of `draws.Draws`: finite, not negative, and so not looked at again."""
+    """Weights of `draws.Draws`: whole, not negative, and so not looked at again."""
 
 
 def check_weights(weights: np.ndarray | None, num_images: int) -> np.ndarray:

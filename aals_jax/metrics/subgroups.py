@@ -85,7 +85,7 @@ def _by_size(truth: Truth, reading: Reading, draws: TruthDraws) -> list[dict[str
     if not filled or any(np.shape(boxes)[-1] != 4 for boxes in filled):
         return []  # points have no size
     # rounded, so that x + width of decimal coordinates makes no sizes of its own
-    size = np.concatenate([_side(boxes) for boxes in lesions])
+    size = _side(np.concatenate(filled))
     size = np.array([float(f"{side:.9g}") for side in size])
     edges = np.quantile(size, [1 / 3, 2 / 3])
     third = np.searchsorted(edges, size, side="right")

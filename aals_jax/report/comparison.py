@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from aals_jax.report import entries, tables, wording
 
 _PLACED = entries.KEYS | {"a", "b", "metric", "p_value", "method", "n_images"}
-_PLACED |= {"role", "p_holm", "non_inferiority"}
+_PLACED |= {"p_method", "p_reason", "note", "role", "p_holm", "non_inferiority"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Row:
     lower_is_better: bool
     entry: entries.EntryView
     p_value: str
-    facts: str  # method and image set
+    facts: tuple[str, ...]  # a line each: its role, methods, what it is of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,15 +58,22 @@ def pairs(differences: Sequence[Mapping], *, slots: Mapping[str, int]) -> list[P
 
 
 def _row(record: Mapping, scale: entries.Scale | None) -> Row:
-    method = record.get("method") or f"method {wording.UNRECORDED}"
-    parts = [str(method), *_judged(record)]
-    parts.append(wording.count(record.get("n_images"), "image"))
+    lines = [
+        wording.SEPARATOR.join(_judged(record)),
+        f"interval: {record.get('method') or wording.UNRECORDED}",
+        f"p-value: {record['p_method']}" if record.get("p_method") else "",
+        str(record.get("p_reason") or ""),
+        str(record.get("note") or ""),
+    ]
+    counts = [wording.count(record.get("n_images"), "image")]
+    counts += wording.extras(record, placed=_PLACED)
+    lines.append(wording.SEPARATOR.join(counts))
     return Row(
         title=wording.title(record["metric"]),
         lower_is_better=record["metric"] in wording.LOWER_IS_BETTER,
-        entry=entries.view(record, scale=scale, write=wording.signed),
+        entry=entries.view(record, scale=scale, is_signed=True),
         p_value=wording.p_value(record.get("p_value")),
-        facts=wording.SEPARATOR.join(parts + wording.extras(record, placed=_PLACED)),
+        facts=tuple(filter(None, lines)),
     )
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from aals_jax.report import wording
 
@@ -79,11 +79,37 @@ def _values(cells: Iterable[Mapping]) -> list[float]:
     return [float(value) for value in values if wording.is_number(value)]
 
 
+def text(entry: Mapping) -> str:
+    """A metric in a line: value and interval, or why there is no value.
+
+    >>> text({"value": 0.8761, "low": 0.832, "high": 0.914})
+    '0.876 [0.832, 0.914]'
+    >>> text({"value": None, "reason": "no lesion in 8 images"})
+    'nan (no lesion in 8 images)'
+    """
+    if not wording.is_number(entry.get("value")):
+        return f"nan ({entry.get('reason', 'no reason')})"
+    value, low, high = wording.interval(*map(entry.get, ENDS))
+    return f"{value} [{low}, {high}]" if has_ends(entry) else f"{value} (no interval)"
+
+
+def difference_text(entry: Mapping) -> str:
+    """A paired difference in a line."""
+    p_value = entry.get("p_value")
+    p_text = "nan" if p_value is None else f"{p_value:.3g}"
+    return (
+        f"{entry['a']} minus {entry['b']}: {entry['metric']} {text(entry)}, "
+        f"p {p_text} ({entry['method']})"
+    )
+
+
+def has_ends(entry: Mapping) -> bool:
+    """Whether it has an interval."""
+    return all(wording.is_number(entry.get(end)) for end in ("low", "high"))
+
+
 def view(
-    cell: Mapping,
-    *,
-    scale: Scale | None = None,
-    write: Callable[[object], str] = wording.number,
+    cell: Mapping, *, scale: Scale | None = None, is_signed: bool = False
 ) -> EntryView:
     """One cell as it is shown.
 
@@ -91,7 +117,7 @@ def view(
       cell: `value`, `low`, `high` (numbers, None or nan), and maybe `reason`,
         `rejected`, `replicates` and intervals by the names of OTHER_INTERVALS.
       scale: of the bar; None: no bar.
-      write: how a number is written.
+      is_signed: it is a difference, whose sign is always written.
     """
     value = cell.get("value")
     has_value = wording.is_number(value)
@@ -103,10 +129,10 @@ def view(
         if isinstance(cell.get(key), Mapping)
     }
     return EntryView(
-        value=write(value),
+        value=wording.interval(*map(cell.get, ENDS), is_signed=is_signed)[0],
         exact=repr(float(value)) if has_value else "",
-        interval=_interval(cell, write),
-        others=tuple(f"{name} {_interval(o, write)}" for name, o in others.items()),
+        interval=_interval(cell, is_signed),
+        others=tuple(f"{name} {_interval(o, is_signed)}" for name, o in others.items()),
         caveats=tuple(
             f"{name}: {text}"
             for name, other in others.items()
@@ -128,11 +154,14 @@ def _name_of(other: Mapping, name: str) -> str:
     return "Obuchowski" if "Obuchowski" in str(other.get("interval")) else name
 
 
-def _interval(cell: Mapping, write: Callable[[object], str]) -> str:
-    low, high = cell.get("low"), cell.get("high")
-    if not wording.is_number(low) or not wording.is_number(high):
+def _interval(cell: Mapping, is_signed: bool) -> str:
+    if not has_ends(cell):
         return wording.NOTHING
-    return f"{write(low)} to {write(high)}"
+    middle = cell.get("value", cell["low"])  # DeLong's has no value of its own
+    _, low, high = wording.interval(
+        middle, cell["low"], cell["high"], is_signed=is_signed
+    )
+    return f"{low} to {high}"
 
 
 def _bar(cell: Mapping, scale: Scale | None) -> Bar | None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aals_jax.report import markdown, wording
+from aals_jax.report import entries, markdown, wording
 
 _UNKNOWN = "unknown"
 
@@ -124,10 +124,8 @@ def _interval(entry: Mapping[str, Any]) -> str:
     """`0.812 [0.771, 0.850]`, or why there is no value."""
     if entry.get("value") is None:
         return f"none: {entry.get('reason', 'not recorded')}"
-    value = wording.number(entry["value"])
-    if entry.get("low") is None or entry.get("high") is None:
-        return value
-    return f"{value} [{wording.number(entry['low'])}, {wording.number(entry['high'])}]"
+    value, low, high = wording.interval(*map(entry.get, entries.ENDS))
+    return f"{value} [{low}, {high}]" if entries.has_ends(entry) else value
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,7 +1,8 @@
 """A result as a table for a paper: LaTeX, Markdown or CSV, with the same digits each.
 
-The one rule of rounding is `wording.number`: three decimals; fewer for large numbers,
-three digits for very small ones. A value that there is not has its reason.
+The one rule of rounding is `wording.interval`: three decimals; fewer for large numbers,
+three digits for very small ones, more where an interval is narrow. A value that there
+is not has its reason.
 """
 
 import csv
@@ -65,11 +66,11 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
     return [*_metrics(result), *_points(result), *_groups(result), *_pairs(result)]
 
 
-def _cell(entry: Mapping, *, write: Callable[[object], str] = wording.number) -> Cell:
+def _cell(entry: Mapping, *, is_signed: bool = False) -> Cell:
     ends = [entry.get(end) for end in ("value", "low", "high")]
     has_value = wording.is_number(ends[0])
     has_ends = all(map(wording.is_number, ends))
-    value, low, high = map(write, ends)
+    value, low, high = wording.interval(*ends, is_signed=is_signed)
     reason = str(entry.get("reason") or "")
     p_value = entry.get("p_value")
     return Cell(
@@ -124,7 +125,7 @@ def _pairs(result: Mapping) -> Iterator[Row]:
     for row in result.get("differences") or ():
         system = f"{row['a']} minus {row['b']}"
         place = str(row.get("method") or f"method {wording.UNRECORDED}")
-        cell = _cell(row, write=wording.signed)
+        cell = _cell(row, is_signed=True)
         yield Row("difference", wording.title(row["metric"]), system, place, row, cell)
 
 

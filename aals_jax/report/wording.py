@@ -78,10 +78,42 @@ def number(value: object, *, missing: str = NOTHING) -> str:
 
 def signed(value: object) -> str:
     """A difference: its sign is always written."""
-    if not is_number(value):
-        return NOTHING
-    sign = "+" if value > 0 else MINUS if value < 0 else ""
-    return sign + number(abs(value))
+    return _sign(value) + number(abs(value)) if is_number(value) else NOTHING
+
+
+def _sign(value: float) -> str:
+    return "+" if value > 0 else MINUS if value < 0 else ""
+
+
+def interval(
+    value: object, low: object, high: object, *, is_signed: bool = False
+) -> tuple[str, str, str]:
+    """A value and its ends: as `number`, with more decimals where these are too few.
+
+    An interval that has a width never reads as one that has none.
+
+    >>> interval(0.166, 0.165, 0.168), interval(0.0102, 0.01012, 0.01033)
+    (('0.166', '0.165', '0.168'), ('0.0102', '0.0101', '0.0103'))
+
+    Args:
+        value, low, high: numbers; what is none of them is NOTHING.
+        is_signed: written as `signed` does.
+    """
+    write = signed if is_signed else number
+    plain = write(value), write(low), write(high)
+    found = [float(each) for each in (value, low, high) if is_number(each)]
+    width = found[-1] - found[-2] if len(found) == 3 else 0.0
+    largest = max(map(abs, found), default=0.0)
+    usual = 3 if largest < 10 else 1 if largest < 1000 else 0
+    decimals = math.ceil(-math.log10(width)) if width > 0 else 0
+    if decimals <= usual:
+        return plain
+    digits = f",.{min(decimals, 15)}f"
+    a, b, c = (
+        f"{_sign(each)}{abs(each):{digits}}" if is_signed else f"{each:{digits}}"
+        for each in found
+    )
+    return a, b, c
 
 
 def threshold(value: object) -> str:

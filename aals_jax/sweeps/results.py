@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aals_jax.evaluation.result import RUN_FILE
-from aals_jax.metrics import definitions as metric_definitions
-from aals_jax.report import markdown, sweep, wording
+from aals_jax.report import entries, markdown, sweep, wording
 from aals_jax.runtime import files, log, provenance
 from aals_jax.sweeps.sweep_file import SEED
 from aals_jax.sweeps.trials import Trial
@@ -173,9 +172,7 @@ def as_markdown(rows: Sequence[TrialResult], by_seed: Sequence[SeedGroup]) -> st
 def _intervals(row: TrialResult) -> list[str]:
     if not row.cells:
         return [wording.NOTHING] * len(METRICS)
-    return [
-        metric_definitions.entry_text(row.cells.get(metric, {})) for metric in METRICS
-    ]
+    return [entries.text(row.cells.get(metric, {})) for metric in METRICS]
 
 
 def definitions(rows: Sequence[TrialResult]) -> list[tuple[str, str]]:

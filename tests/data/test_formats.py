@@ -417,3 +417,41 @@ def test_an_escape_is_looked_for_within_cells_alone(tmp_path):
         {"image": "i", "a": "x_x00", "b": "41_"},
         {"image": "j", "a": "", "b": "z"},
     ]
+
+
+LINES = [
+    ["image,score", "a.png,0.5", "b.png,0.25"],
+    ["image;score", " a.png ;0,5", "b.png;"],
+    ["image\tscore", "a.png\t0.5", "b\u00e9.png\t1"],
+    ['"image","score"', '"a, b.png","0.5"', 'c.png,"say ""1"""'],
+    ["image,score", "a.png,0.5", "b.png"],  # cut
+    ["image,score", "a.png,0.5,7", "b.png,1"],  # too wide
+    ["image,score", "", "a.png,0.5", ",", "b.png,1"],  # empty rows
+    ["image,image", "a.png,0.5"],
+    ["image,,score", "a.png,x,0.5"],
+    ["sep=;", "image;score", "a.png;0.5"],
+    ["image,score", 'a.png,"0.5', "b.png,1"],  # a quote that stays open
+    ["image,score", "a_x000D_.png,0.5"],
+    ["image,score", "a\u200b.png,0.5", "b\x00.png,1"],
+]
+
+
+@pytest.mark.parametrize("lines", LINES, ids=range(len(LINES)))
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("closed", [True, False])
+def test_the_fast_way_reads_and_says_what_the_careful_way_does(
+    lines, end, encoding, closed, tmp_path, monkeypatch
+):
+    path = tmp_path / "t.csv"
+    text = end.join(lines) + end * closed
+    path.write_bytes(text.encode(encoding, errors="replace"))
+    fast = scan(path)
+    monkeypatch.setattr(formats, "_plain_csv", lambda path: None)
+    assert scan(path) == fast
+
+
+def test_plain_tables_go_the_fast_way(tmp_path):
+    for lines in LINES[:4]:
+        (tmp_path / "t.csv").write_text("\n".join(lines))
+        assert formats._plain_csv(tmp_path / "t.csv") is not None, lines

@@ -214,7 +214,9 @@ def test_points_in_space_are_near_in_space(tmp_path):
     given = read(tmp_path, images=images, lesions=lesions, detections=found)
     assert given.truth.lesions[0].tolist() == [[-28.5, -9, -298.4]]
     assert given.detections[0][0].tolist() == [[-28, -9, -298, 0.9]]
-    assert "lesions.csv: diameter is not used" in given.notes
+    assert (
+        "lesions.csv: diameter is not used (--hit_rule=radius uses it)" in given.notes
+    )
     flat = "image,x0,y0,x1,y1,slice,score\na,1,1,9,9,1,.5\nb,1,1,9,9,2,.5\n"
     told = faults(tmp_path, images=IMAGES, lesions=LESIONS, detections=flat)
     assert "boxes here are flat" in told[0]

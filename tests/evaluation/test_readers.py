@@ -166,7 +166,7 @@ def test_the_command_line_refuses_flags_that_nothing_reads(tmp_path):
     given = ["--mode=score", "--images=images.csv", "--lesions=lesions.csv"]
     given += ["--detections=detections_a.csv", "--out=out", "--replicates=20"]
     told = launch(*given, "--drawn_by=rad_id", cwd=tmp_path)
-    assert told.returncode == 1 and "--drawn_by is of --consensus" in told.stderr
+    assert told.returncode == 2 and "--drawn_by is for --consensus" in told.stderr
     done = launch(
         *given, "--consensus=2", "--drawn_by=rad_id", "--reader=Reader", cwd=tmp_path
     )

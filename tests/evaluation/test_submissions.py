@@ -305,3 +305,59 @@ def test_faults_of_coco_are_counted_by_entry(coco):
 def test_what_is_no_coco_is_told(coco, truth, results, told):
     with pytest.raises(ValueError, match=told):
         submissions.read(coco(truth, results))
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("films/a.png", "folder"),
+        ("A.png", "case"),
+        ("a.dcm", "ending"),
+        ("x\\\\A.nii.gz", "folder and case and ending"),
+    ],
+)
+def test_names_that_differ_a_little_between_tables_are_told(name, how, files):
+    given = files(IMAGES, LESIONS, DETECTIONS.replace("a.png,15", f"{name},15"))
+    (told,) = faults(given)
+    text = "detections0.csv row 2: its image is not in the images table, but one that "
+    assert f"{text}differs by its {how} is: write the names" in told
+    assert name not in told
+
+
+def test_a_name_that_is_like_no_other_is_told_as_before(files):
+    given = files(IMAGES, LESIONS, DETECTIONS.replace("a.png,15", "z.png,15"))
+    (told,) = faults(given)
+    assert told.endswith("its image is not in the images table")
+
+
+ROUND = """image,x,y,diameter
+a.png,15,20,10
+c.png,50,40,4
+"""
+
+
+def test_lesions_with_a_radius_become_the_boxes_around_them(files):
+    given = files(IMAGES, ROUND, DETECTIONS, with_radius=True)
+    found = submissions.read(given).truth.lesions
+    assert found[0].tolist() == [[10, 15, 20, 25]]
+    assert found[2].tolist() == [[48, 38, 52, 42]]
+    radius = ROUND.replace("diameter", "radius_mm").replace(",10\n", ",5\n")
+    given = files(IMAGES, radius.replace(",4\n", ",2\n"), DETECTIONS, with_radius=True)
+    again = submissions.read(given).truth.lesions
+    assert [each.tolist() for each in again] == [each.tolist() for each in found]
+    flat = submissions.read(files(IMAGES, ROUND, DETECTIONS))  # not asked for
+    assert flat.truth.lesions[0].tolist() == [[15, 20]]
+
+
+def test_a_radius_that_is_not_there_or_not_above_zero_is_told(files):
+    points = "image,x,y\na.png,15,20\n"
+    (told,) = faults(files(IMAGES, points, DETECTIONS, with_radius=True))
+    assert "needs one column radius or diameter, or boxes; it has neither" in told
+    none = ROUND.replace(",10\n", ",0\n")
+    (told,) = faults(files(IMAGES, none, DETECTIONS, with_radius=True))
+    assert "lesions.csv row 2" in told and "above 0" in told
+
+
+def test_a_missing_images_table_is_told_once(tmp_path):
+    missing = submissions.Files(tmp_path / "none.csv", None, ())
+    assert faults(missing) == ["none.csv: there is no such file"]

@@ -45,7 +45,7 @@ def by_loops(match, lesions, weights, name):
 def test_it_is_the_double_sum(seed, name):
     spots, lesions, weights = random_case(seed)
     match = matching.match_images(spots, lesions)
-    data = afroc.collect(match, len(lesions), name=name)
+    data = afroc.afroc_data(match, len(lesions), name=name)
     once = afroc.figure_of_merit(data)
     assert once == pytest.approx(by_loops(match, lesions, np.ones(8), name))
     found = afroc.figure_of_merit(data, weights=weights)
@@ -63,7 +63,7 @@ def test_with_one_lesion_an_image_both_are_the_same_and_marks_make_an_auroc():
     spots = [np.array([[x[i], 4.0, score[i]]]) for i in range(40)]
     match = matching.match_images(spots, lesions)
     for name in afroc.NAMES:
-        found = afroc.figure_of_merit(afroc.collect(match, 40, name=name))
+        found = afroc.figure_of_merit(afroc.afroc_data(match, 40, name=name))
         assert found == pytest.approx(roc.auroc(score, label))
 
 
@@ -73,37 +73,38 @@ def test_an_image_of_many_lesions_counts_once_in_one_and_often_in_the_other():
     spots = [np.empty((0, 3)), np.array([[4.0, 4.0, 0.9]]), np.array([[70.0, 4, 0.5]])]
     match = matching.match_images(spots, lesions)
     found = {
-        n: afroc.figure_of_merit(afroc.collect(match, 3, name=n)) for n in afroc.NAMES
+        n: afroc.figure_of_merit(afroc.afroc_data(match, 3, name=n))
+        for n in afroc.NAMES
     }
     assert found == {"wafroc": 0.5, "jafroc": 0.25}
 
 
 def test_marks_are_compared_by_order_alone_and_silence_is_half():
     spots, lesions, _ = random_case(5)
-    data = afroc.collect(matching.match_images(spots, lesions), 8)
+    data = afroc.afroc_data(matching.match_images(spots, lesions), 8)
     stretched = [np.c_[rows[:, :2], rows[:, 2] ** 3] for rows in spots]
-    other = afroc.collect(matching.match_images(stretched, lesions), 8)
+    other = afroc.afroc_data(matching.match_images(stretched, lesions), 8)
     assert afroc.figure_of_merit(data) == afroc.figure_of_merit(other)
-    silent = afroc.collect(matching.match_images([np.empty((0, 3))] * 8, lesions), 8)
+    silent = afroc.afroc_data(matching.match_images([np.empty((0, 3))] * 8, lesions), 8)
     assert afroc.figure_of_merit(silent) == 0.5
 
 
 def test_without_lesions_or_without_images_free_of_them_there_is_a_reason():
     spots = [np.empty((0, 3))] * 2
-    none = afroc.collect(matching.match_images(spots, [BOXES[:0]] * 2), 2)
+    none = afroc.afroc_data(matching.match_images(spots, [BOXES[:0]] * 2), 2)
     assert "no lesion" in afroc.undefined_reason(none)
-    full = afroc.collect(matching.match_images(spots, [BOXES[:1]] * 2), 2)
+    full = afroc.afroc_data(matching.match_images(spots, [BOXES[:1]] * 2), 2)
     assert "without lesions" in afroc.undefined_reason(full)
     assert np.isnan(afroc.figure_of_merit(full))
     with pytest.raises(ValueError, match="afroc"):
-        afroc.collect(matching.match_images(spots, [BOXES] * 2), 2, name="froc")
+        afroc.afroc_data(matching.match_images(spots, [BOXES] * 2), 2, name="froc")
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_both_in_one_search_are_each_on_its_own_and_an_auroc_of_entries(seed):
     spots, lesions, weights = random_case(seed)
     match = matching.match_images(spots, lesions)
-    each = [afroc.collect(match, len(lesions), name=name) for name in afroc.NAMES]
+    each = [afroc.afroc_data(match, len(lesions), name=name) for name in afroc.NAMES]
     found = afroc.figures_of_merit(each, weights=weights)
     assert found.shape == (3, 2) and afroc.figures_of_merit(each).shape == (2,)
     for k, data in enumerate(each):

@@ -324,20 +324,22 @@ def test_few_patients_have_a_value_and_a_reason():
     assert paired.p_reason == few
 
 
-def test_a_band_is_pointwise_and_ignores_what_is_not_there():
-    values = np.random.default_rng(0).normal(size=50)
-
-    def statistic(weights):
-        mean = weights @ values / weights.sum(axis=1)
-        sometimes = np.where(weights[:, 0] > 0, mean, np.nan)
-        return np.stack([mean, sometimes, np.full(len(weights), np.nan)], axis=1)
-
-    draws = Draws(range(50), seed=0)
-    low, high = intervals.patient_band(draws, statistic)
-    single = intervals.patient_bootstrap(draws, weighted_mean(values))
-    assert (low[0], high[0]) == (single.low, single.high)
-    assert low[1] < high[1]
+def test_a_band_has_the_interval_of_each_point():
+    rng = np.random.default_rng(0)
+    replicates = rng.uniform(0.4, 0.6, (300, 4))
+    replicates[:7, 1] = replicates[:, 2] = np.nan
+    replicates[:, 3] = 1.0
+    value = np.array([0.5, 0.5, np.nan, 1.0])
+    low, high = intervals.share_band(value, replicates, patients=20, trials=12)
+    for k in (0, 1, 3):
+        point = intervals.share_interval(
+            intervals.Drawn(value[k], replicates[:, k]), seed=0, patients=20, trials=12
+        )
+        assert (low[k], high[k]) == (point.low, point.high)
+        assert low[k] < high[k]
     assert np.isnan(low[2]) and np.isnan(high[2])
+    few = intervals.share_band(value, replicates, patients=3, trials=0, few="few")
+    assert np.isnan(few).all()
 
 
 def test_bad_input_is_named():

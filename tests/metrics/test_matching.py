@@ -192,3 +192,26 @@ def test_a_distance_in_space_counts_all_three_directions():
 def test_coordinates_without_an_image_may_be_negative():
     found = matching.match([[-3.0, -4.0, 0.9]], [[-5, -5, 0, 0]])
     assert found.lesion_score.tolist() == [0.9]
+
+
+def test_a_hit_within_the_radius_by_hand():
+    circle = [[0, 0, 10, 10]]  # of radius 5 around (5, 5)
+    for point, is_hit in (((8, 9), True), ((8, 9.1), False), ((1, 1), False)):
+        found = matching.match([[*point, 0.9]], circle, rule="radius")
+        assert bool(found.lesion_of[0] == 0) == is_hit, point
+    assert matching.match([[1, 1, 0.9]], circle).lesion_of[0] == 0  # in the square
+    ellipse = [[0, 0, 20, 10]]
+    assert matching.match([[19, 5, 0.9]], ellipse, rule="radius").lesion_of[0] == 0
+    assert matching.match([[19, 8, 0.9]], ellipse, rule="radius").lesion_of[0] == -1
+
+
+def test_a_hit_within_the_radius_in_space_takes_the_nearest():
+    balls = [[-15, -15, -15, -5, -5, -5], [-13, -13, -13, -3, -3, -3]]
+    points = [[-7, -6, -10, 0.9], [-7, -6, -9, 0.8], [0, 0, 0, 0.7]]
+    found = matching.match(points, balls, rule="radius")
+    assert found.lesion_of.tolist() == [1, -2, -1]
+    assert matching.match([points[0]], balls[:1], rule="radius").lesion_of[0] == 0
+    with pytest.raises(ValueError, match="same dimensions"):
+        matching.match([[1, 1, 0.5]], balls, rule="radius")
+    with pytest.raises(ValueError, match="x0 < x1"):
+        matching.match(points, [[0, 0, 0, 1, 1, 0]], rule="radius")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from aals_jax.metrics import intervals, proportions
+from aals_jax.metrics import binomial, proportions
 
 Z = stats.norm.ppf(0.975)
 
@@ -56,10 +56,10 @@ def test_all_or_none_is_that_of_clopper_and_pearson():
     for n in (1, 3, 10, 200):
         for x in (0, n):
             exact = stats.binomtest(x, n).proportion_ci(method="exact")
-            found = intervals.all_or_none(x / n, n)
+            found = binomial.clopper_pearson(x / n, n)
             np.testing.assert_allclose(found, [exact.low, exact.high], atol=1e-12)
-    with pytest.raises(ValueError, match="must be 0 or 1"):
-        intervals.all_or_none(0.5, 3)
+    with pytest.raises(ValueError, match="of number=3"):
+        binomial.clopper_pearson(1.5, 3)
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=30), st.integers(2, 9))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aals_jax.metrics import roc
+from aals_jax.metrics.draws import Draws
 from tests.support import brute_force
 
 
@@ -172,3 +173,21 @@ def test_bad_input_is_named(scores, labels, weights, message):
 def test_a_specificity_is_a_share(specificity):
     with pytest.raises(ValueError, match="specificity="):
         roc.sensitivity_at_specificity([0.1], [0], specificity=specificity)
+
+
+def test_weights_of_draws_take_a_faster_way_to_the_same_numbers():
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(0, 30, 200) / 30, rng.integers(0, 2, 200)
+    draws = Draws(rng.integers(0, 60, 200), replicates=100, seed=0)
+    rates = np.linspace(0, 1, 11)
+    for drawn in draws:
+        plain = np.array(drawn)
+        assert type(drawn) is roc.DrawnWeights and type(plain) is np.ndarray
+        for metric in (roc.auroc, roc.average_precision):
+            found = metric(scores, labels, weights=drawn)
+            np.testing.assert_array_equal(found, metric(scores, labels, weights=plain))
+        found, expected = (
+            roc.sensitivity_at_rates(scores, labels, rates=rates, weights=weights)
+            for weights in (drawn, plain)
+        )
+        np.testing.assert_array_equal(found, expected)

@@ -41,9 +41,11 @@ def test_curves_add_an_axis_of_points(case):
     rates = np.linspace(0, 1, 5)
     sensitivity = roc.sensitivity_at_rates(scores, labels, rates=rates, weights=weights)
     observed = calibration.reliability(scores, labels, weights=weights).observed
-    low, high = intervals.patient_band(
-        Draws(range(N), replicates=R, seed=0),
-        lambda w: roc.sensitivity_at_rates(scores, labels, rates=rates, weights=w),
+    low, high = intervals.share_band(
+        roc.sensitivity_at_rates(scores, labels, rates=rates),
+        sensitivity,
+        patients=N,
+        trials=N,
     )
     with jaxtyped("context"):
         assert isinstance(weights, Float64[np.ndarray, "r n"])

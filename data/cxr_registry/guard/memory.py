@@ -1,7 +1,9 @@
-"""Memory that a process keeps for its next arrays."""
+"""Memory that a process keeps for its next arrays, and when it is searched."""
 
 import contextlib
 import ctypes
+import gc
+from collections.abc import Iterator
 
 KEPT_BYTES = 1 << 30  # of freed memory
 # of GNU's malloc.h
@@ -24,3 +26,16 @@ def keep() -> None:
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
         libc.mallopt(_M_ARENA_MAX, 1)
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Python's search for cycles waits: a million new lists start it again and again,
+    and half of the time of making them goes to it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.cxr_registry.guard import checks
+from data.cxr_registry.guard import checks, memory
 from data.cxr_registry.tables import coco, delimited, workbooks
 from data.cxr_registry.tables.limits import (
     Noted,
     UnreadableTable,
+    is_over,
     lines_within_limits,
 )
 
@@ -126,6 +127,8 @@ def scan_table(path: Path, problems: checks.Problems) -> Table:
     def add(row: int | None, text: str, check: str = "table") -> None:
         problems.add(path.name, row, text, check=check)
 
+    if (table := _plain_csv(path)) is not None:
+        return table
     columns: tuple[str, ...] | None = None
     rows: list[dict[str, str]] = []
     filled = set()
@@ -152,6 +155,20 @@ def scan_table(path: Path, problems: checks.Problems) -> Table:
         add(None, text)
     columns = tuple(dict.fromkeys(name for name in columns or () if name))
     return Table(path.name, columns, rows, frozenset(filled))
+
+
+def _plain_csv(path: Path) -> Table | None:
+    """A table of a CSV file without anything that needs a look at single lines."""
+    with memory.no_collection():
+        lines = delimited.plain(path) if path.suffix.lower() == ".csv" else None
+        if not lines or is_over(len(lines), len(lines[0])):
+            return None
+        columns, *rows = lines
+        is_named = all(columns) and len(set(columns)) == len(columns)
+        if not is_named or not all(map(any, rows)):
+            return None
+        cells = [dict(zip(columns, row, strict=False)) for row in rows]
+    return Table(path.name, tuple(columns), cells)
 
 
 class _Unnamed:

@@ -34,6 +34,11 @@ class Noted:
     is_filled: bool = False  # some cells come from a merged cell
 
 
+def is_over(rows: int, cells: int) -> bool:
+    """Whether so many rows, of so many cells each, are more than a table may have."""
+    return rows * max(cells, _ROW) > MAX_CELLS
+
+
 def lines_within_limits(
     path: Path, reader: Callable[[Path], Iterator[Any]]
 ) -> Iterator[Any]:

@@ -54,6 +54,9 @@ def is_missing(cell: str) -> bool:
     >>> is_missing("NULL"), is_missing("--"), is_missing("0012")
     (True, True, False)
     """
+    if cell.isascii() and cell.isalnum():  # nearly all of them
+        text = cell.lower()
+        return text in _NONE or bool(_SIGNS.fullmatch(text))
     text = unicodedata.normalize("NFKC", cell).casefold()
     text = _BRACKETS.sub(r"\1", "".join(text.split()))
     is_sign = not any(map(str.isalnum, text)) or bool(_SIGNS.fullmatch(text))
@@ -123,6 +126,8 @@ def _bare(cell: str) -> str:
     >>> {_bare(cell) for cell in ("123", "123.0", "00123", "'123", '="123"', "１２３")}
     {'123'}
     """
+    if cell.isascii() and cell.isalnum() and cell[0] != "0":  # nearly all of them
+        return cell.lower()
     text = unicodedata.normalize("NFKC", cell).casefold()
     text = re.sub(r"\D", "", text) if _GROUPS.fullmatch(text) else text
     text = _DASHES.sub("-", "".join(_MARKS.sub("", text).split()))
