@@ -259,7 +259,10 @@ def test_a_flag_of_another_mode_is_told_with_its_mode(parse, arguments, owner):
         (("--mode=score", "--out=b"), "needs --images, or --lesions and --detections"),
         ((), "--mode=run needs --config; see --mode=run --help"),
         (("--mode=audit", "registry"), "registry: not a flag, and no flag before it"),
-        (("--mode=score", "--hit_rule=near"), "one of <center_in_box|distance|iou>"),
+        (
+            ("--mode=score", "--hit_rule=near"),
+            "one of <center_in_box|distance|iou|radius>",
+        ),
         (("--mode=score", "--replicates=0"), "--replicates=0: 0 is not a positive"),
         (("--mode=score", "--images"), "Missing value for flag --images"),
         (("--config=nowhere.py",), "there is no file nowhere.py"),
