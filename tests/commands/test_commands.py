@@ -36,6 +36,7 @@ FLAGS = {
     "plan": ("config", "topology", "topologies", "largest", "timed", "out", "cache"),
     "export": ("workdir", "model", "data_dir", "out", "license"),
     "predict": ("model", "input", "point", "allow", "out", "sr", "deterministic"),
+    "worklist": ("workdir", "workdirs", "count", "model", "data_dir", "out"),
 }
 SHARED = {"mode", "traceback", "verbosity", "wait", "help"}
 
@@ -217,7 +218,7 @@ assert before and set(before) == {{{used!r}}}, before
         (("--index=3", f"--config={CLAVICLE}"), "--mode=sweep"),
         (
             ("--mode=build", "--model=teacher"),
-            "--mode=evaluate and --mode=export and --mode=predict",
+            "--mode=evaluate and --mode=export and --mode=predict and --mode=worklist",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value)[:30],

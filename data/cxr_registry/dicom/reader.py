@@ -135,6 +135,20 @@ def stored_shape(path: Path) -> tuple[int, int]:
     return headers.size(headers.read_header(data))
 
 
+def stored_to_upright(path: Path) -> tuple[tuple[int, int], np.ndarray]:
+    """Rows and columns of the stored image, and the way of `Radiograph` from stored to
+    upright pixels, f64[2, 3]; nothing is decoded."""
+    data = _read_bytes(path)
+    if data.startswith((codestream.PNG, codestream.JPEG)):
+        return _picture_size(data), np.eye(2, 3)
+    header = headers.read_header(data)
+    shape = headers.size(header)
+    with headers.quiet_pydicom():
+        orientation = header.get("PatientOrientation")
+        blank = np.broadcast_to(np.zeros((), np.uint8), shape)
+        return shape, _turn_upright(blank, orientation)[1]
+
+
 def to_square(pixels: np.ndarray, side: int, *, bits: int = 8) -> Square:
     """Resizes so that the longer side fits, then pads with air to a centred square.
 
