@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PROGRAM = "launch.py"
 MODES = (
     *("run", "build", "evaluate", "score", "audit", "sweep", "study", "plan"),
-    *("power", "export", "predict"),
+    *("power", "export", "predict", "worklist"),
 )
 EXIT_USAGE = 2  # as argparse and most programs have it; 1 is a mode's own failure
 EXIT_STOPPED = 75  # runtime.stopping.Stopped; 3 is locks.Busy

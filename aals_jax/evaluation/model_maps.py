@@ -56,8 +56,8 @@ class Predictor:
         devices.check_divisible(
             {"evaluation.batch_size": batch_size}, devices.local_device_count()
         )
-        self._batch_size = batch_size
-        self._has_boxes = detect is not None
+        self.batch_size = batch_size
+        self.has_boxes = detect is not None
         self._step = devices.data_parallel_map(steps.make_eval_step(model, detect))
 
     def predict(
@@ -94,7 +94,7 @@ class Predictor:
         batches = pipeline.evaluation_batches(
             dataset,
             table,
-            batch_size=self._batch_size,
+            batch_size=self.batch_size,
             host=share,
             hosts=hosts_,
         )
@@ -131,7 +131,7 @@ class Predictor:
             side: of the square, px.
         """
         valid = film(content, side=side)
-        if not self._has_boxes:
+        if not self.has_boxes:
             return Prediction(outputs * valid, valid, None)
         boxes = [_on_film(*pair) for pair in zip(outputs, valid, strict=True)]
         maps = [paint(rows, valid.shape[1:]) for rows in boxes]

@@ -11,7 +11,7 @@ from aals_jax.handover.folder import Model
 from aals_jax.input import views
 from aals_jax.metrics import detection
 from aals_jax.runtime import provenance
-from data.reading_room import films
+from data.reading_room import films, sides
 from data.reading_room.films import Film
 
 FORMAT = 1  # of a film's JSON; raised when a key changes its meaning or goes
@@ -80,9 +80,15 @@ def record(
         ],
         "reported_from": point,
         "boxes": [
-            _box(box, value, model.points, point)
-            for box, value in zip(stored.tolist(), boxes[:, 4].tolist(), strict=True)
+            _box(box, value, model.points, point) | {"side": side}
+            for box, value, side in zip(
+                stored.tolist(),
+                boxes[:, 4].tolist(),
+                sides.of_boxes(on_film, film.content, known=film.sides_known),
+                strict=True,
+            )
         ],
+        "sides": sides.SAID,
         "unit": "px of the stored image: pixel i covers [i, i + 1), x to the right",
         "stored_shape": list(film.stored_shape),
         "flags": dict(film.flags),

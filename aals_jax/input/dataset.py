@@ -144,6 +144,10 @@ class Dataset:
             self._cache[key] = radiograph
         return radiograph
 
+    def registry_row(self, split: str, position: int) -> int:
+        """The row of the registry's studies table, for the table's owner."""
+        return int(self._sources[str(split)][int(position)]["row"])
+
 
 @dataclasses.dataclass(frozen=True)
 class Streams:

@@ -18,6 +18,7 @@ from jax import lax
 
 from aals_jax.method import ema, losses, monitors, optim
 from aals_jax.method.methods import BoundMethod, LabelledLoss, dense
+from aals_jax.models.parts import BACKBONE
 from aals_jax.runtime import devices
 from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables
 
@@ -374,6 +375,33 @@ def make_eval_step(
         if detect is not None:
             return detect(outputs, image.shape[1:3])
         return jax.nn.sigmoid(outputs)
+
+    return step
+
+
+def make_features_step(
+    model: nn.Module,
+) -> Callable[[Variables, jax.Array], jax.Array]:
+    """What a backbone says of images as a whole, to tell films that are alike.
+
+    Args:
+      model: the detector; called with `train=False`.
+
+    Returns:
+      (variables, image f32[B, H, W, 1]) -> f32[B, C], the means of the backbone's last
+      features; pure.
+    """
+
+    def step(variables: Variables, image: jax.Array) -> jax.Array:
+        _, seen = model.apply(
+            variables,
+            image,
+            train=False,
+            capture_intermediates=lambda module, _: module.name == BACKBONE,
+            mutable=["intermediates"],
+        )
+        last = jax.tree.leaves(seen["intermediates"][BACKBONE])[-1]
+        return jnp.mean(last.astype(jnp.float32), axis=(1, 2))
 
     return step
 

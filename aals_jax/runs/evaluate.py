@@ -200,10 +200,16 @@ def open_run(
     source = "registry" if record["config"]["registry"] else "phantom"
     data = prepare.load_data(path, data_options.selection_of(config), source=source)
     evaluator = run.make_evaluator(config, data, choice.workdir)
-    return config, evaluator, _restore(choice)
+    return config, evaluator, restore(choice)
 
 
-def _restore(choice: ModelChoice) -> TrainedModel:
+def restore(choice: ModelChoice) -> TrainedModel:
+    """The model at its checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint of its stage yet.
+        ValueError: there is no such checkpoint.
+    """
     stage, field = types.MODELS[choice.model]
     folder = choice.workdir / "checkpoints" / stage
     if not folder.is_dir():

@@ -43,6 +43,7 @@ class Film:
     to_stored: np.ndarray  # f64[2, 3], px of the square -> px of the stored image
     to_picture: np.ndarray  # f64[2, 3], px of the square -> px of the picture
     stored_shape: tuple[int, int]  # rows, columns
+    sides_known: bool  # the header says which half of the square is the patient's left
     picture: np.ndarray | None  # u8[h, w], upright; None: it may name the patient
     flags: Mapping[str, bool | None]  # of FLAGS; None: neither header nor pixels tell
     view: str
@@ -104,6 +105,7 @@ def prepare(number: int, image: reader.Radiograph, *, reading: Reading) -> Film:
         to_stored=reader.composed(to_upright, reader.inverse(image.stored_to_upright)),
         to_picture=reader.composed(to_upright, shrink),
         stored_shape=image.stored_shape,
+        sides_known=image.sides_known,
         picture=None if image.burned_in else picture,
         flags=flags(image, square, side=side),
         view=image.view,

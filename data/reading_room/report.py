@@ -17,6 +17,7 @@ import pydicom
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.sr.codedict import codes
 
+from data.reading_room import sides
 from data.reading_room.source import MAKER, Making, date
 
 SCHEME = "99AALS"  # of codes that no public scheme has
@@ -30,6 +31,7 @@ _FINDINGS: Mapping[str, tuple[hd.sr.CodedConcept, hd.sr.CodedConcept]] = {
     ),
     "rib": (hd.sr.CodedConcept("33737001", "SCT", "Fracture of rib"), _RIB),
 }  # fmt: skip
+_SIDES = {sides.LEFT: codes.SCT.Left, sides.RIGHT: codes.SCT.Right}
 _SCORE = hd.sr.CodedConcept("SCORE", SCHEME, "Detection score, no probability")
 _PROBABILITY = hd.sr.CodedConcept("PROBABILITY", SCHEME, "Calibrated probability")
 _FLAG = hd.sr.CodedConcept("FLAG", SCHEME, "Film is beyond what the model knows")
@@ -131,9 +133,13 @@ def codes_of(finding: str) -> tuple[hd.sr.CodedConcept, hd.sr.CodedConcept | Non
     return hd.sr.CodedConcept(value or "FINDING", SCHEME, finding[:64]), None
 
 
-def _sites(finding: str) -> list[hd.sr.FindingSite] | None:
+def _sites(finding: str, side: str | None) -> list[hd.sr.FindingSite] | None:
+    """Site and laterality (CID 244), which has no code for the midline."""
     site = codes_of(finding)[1]
-    return None if site is None else [hd.sr.FindingSite(anatomic_location=site)]
+    if site is None:
+        return None
+    laterality = _SIDES.get(side or "")
+    return [hd.sr.FindingSite(anatomic_location=site, laterality=laterality)]
 
 
 def _measured(
@@ -219,7 +225,7 @@ def _finding(
         referenced_region=_region(source, box),
         finding_type=codes_of(record["finding"])[0],
         finding_category=codes.SCT.MorphologicallyAbnormalStructure,
-        finding_sites=_sites(record["finding"]),
+        finding_sites=_sites(record["finding"], box.get("side")),
         geometric_purpose=codes.SCT.BoundedBy,
         algorithm_id=algorithm,
         measurements=[_measured(_SCORE, box["score"], algorithm)],

@@ -39,6 +39,7 @@ FLAGS = {
         *("model", "input", "point", "allow", "out", "sr", "deterministic"),
         *("dicomweb", "study", "since", "watch"),
     ),
+    "worklist": ("workdir", "workdirs", "count", "model", "data_dir", "out"),
 }
 SHARED = {"mode", "traceback", "verbosity", "wait", "help"}
 
@@ -238,7 +239,7 @@ assert before and set(before) == {{{used!r}}}, before
         (("--index=3", f"--config={CLAVICLE}"), "--mode=sweep"),
         (
             ("--mode=build", "--model=teacher"),
-            "--mode=evaluate and --mode=export and --mode=predict",
+            "--mode=evaluate and --mode=export and --mode=predict and --mode=worklist",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value)[:30],

@@ -45,6 +45,7 @@ class Radiograph:
     spacing_mm: float | None  # side of a pixel; None: unknown or not square
     view: str  # "PA", "AP", "LL", ...; "" unknown
     is_lateral: bool  # by its view, or by rows that run from front to back
+    sides_known: bool  # the header says that upright rows run to the patient's left
     body_part: str  # a term of body_parts.TERMS; "" unknown
     modality: str  # "CR", "DX", ...; "" for a PNG or JPEG
     burned_in: bool | None  # the header's burned-in annotation flag; None unknown
@@ -119,6 +120,7 @@ def _show(header: Any, stored: np.ndarray) -> Radiograph:
         spacing_mm=_spacing(header),
         view=view,
         is_lateral=view in LATERALS or not {*"AP"}.isdisjoint(directions),
+        sides_known=view not in LATERALS and _are_frontal(directions),
         body_part=body_parts.known(str(header.get("BodyPartExamined") or "")),
         modality=_token(header.get("Modality")),
         burned_in={"YES": True, "NO": False}.get(flag),
@@ -133,6 +135,20 @@ def stored_shape(path: Path) -> tuple[int, int]:
     if data.startswith((codestream.PNG, codestream.JPEG)):
         return _picture_size(data)
     return headers.size(headers.read_header(data))
+
+
+def stored_to_upright(path: Path) -> tuple[tuple[int, int], np.ndarray]:
+    """Rows and columns of the stored image, and the way of `Radiograph` from stored to
+    upright pixels, f64[2, 3]; nothing is decoded."""
+    data = _read_bytes(path)
+    if data.startswith((codestream.PNG, codestream.JPEG)):
+        return _picture_size(data), np.eye(2, 3)
+    header = headers.read_header(data)
+    shape = headers.size(header)
+    with headers.quiet_pydicom():
+        orientation = header.get("PatientOrientation")
+        blank = np.broadcast_to(np.zeros((), np.uint8), shape)
+        return shape, _turn_upright(blank, orientation)[1]
 
 
 def to_square(pixels: np.ndarray, side: int, *, bits: int = 8) -> Square:
@@ -232,6 +248,7 @@ def _read_picture(data: bytes) -> Radiograph:
         spacing_mm=None,
         view="",
         is_lateral=False,
+        sides_known=False,
         body_part="",
         modality="",
         burned_in=None,
@@ -262,6 +279,11 @@ def _turn_upright(image: np.ndarray, orientation: Any) -> tuple[np.ndarray, np.n
         image = image[:, ::-1]
         affine = np.array([[-1, 0, columns], [0, 1, 0], [0, 0, 1.0]]) @ affine
     return np.ascontiguousarray(image), affine[:2]
+
+
+def _are_frontal(directions: tuple[str, str]) -> bool:
+    """Whether one direction is left or right, and the other one head or foot."""
+    return sum(d in "LR" for d in directions) == sum(d in "HF" for d in directions) == 1
 
 
 def _directions(orientation: Any) -> tuple[str, str]:
