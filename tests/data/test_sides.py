@@ -98,15 +98,17 @@ def test_the_report_codes_the_laterality_of_the_site(tmp_path, side, code):
     record = {
         "model": {"title": "rib", "manifest_sha256": "ab" * 32}, "finding": "rib",
         "score": 0.8, "probability": None, "reported_from": "a point",
-        "decisions": [], "beyond_model": [],
+        "decisions": [], "beyond_model": [], "stored_shape": [24, 32],
         "boxes": [where | {"score": 0.8, "reported": True, "side": side}],
     }  # fmt: skip
-    making = source.Making(uid_root=source.UUID_ROOT, deterministic=True, seed="x")
+    making = source.Making(
+        uid_root=source.UUID_ROOT, same_uids=True, same_dates=True, seed="x"
+    )
     made = report.make(source.read(path), record, making=making, version="1")
     made.save_as(tmp_path / "sr.dcm", enforce_file_format=True)
     read_back = hd.sr.srread(tmp_path / "sr.dcm").content
-    (group,) = read_back.get_planar_roi_measurement_groups()
-    (site,) = group.finding_sites
+    groups = read_back.get_planar_roi_measurement_groups()  # the whole film's too
+    (site,) = (site for group in groups for site in group.finding_sites)
     assert site.value == hd.sr.CodedConcept("113197003", "SCT", "Rib")
     given = site.laterality
     assert (given.value if given else None) == code
