@@ -29,6 +29,7 @@ from data.cxr_registry.labels import (
     text_language,
     text_rules,
     text_scopes,
+    text_spelling,
     text_split,
 )
 
@@ -36,7 +37,7 @@ READ = ("auto", "always", "never")
 SILENCE = {"negative": 0, "unknown": -1}
 VISIBLE = "visible"  # the rule by which an old or fixed fracture is still one
 AFFIRMED, NEGATED, DOUBTFUL, IGNORED = "affirmed", "negated", "doubtful", "ignored"
-VERSION = 4  # of the code that reads; raise it when equal rules give other labels
+VERSION = 5  # of the code that reads; raise it when equal rules give other labels
 # full-width signs, letters and digits, which East Asian keyboards write
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _BULLET = re.compile(r"\A\s*(?:[-*+>\u2022\u2013]|\d{1,2}[.)])\s*")
@@ -69,7 +70,7 @@ class ReportOptions:
 class Mention(NamedTuple):
     """One place where a report speaks of a finding; holds no word of the report."""
 
-    kind: str  # "target", "absent", "doubt", "site"
+    kind: str  # "target", "absent", "doubt", "harm", "site"
     name: str  # the finding, or "any", "other"
     start: int  # offsets in the report
     end: int
@@ -135,6 +136,7 @@ class Reader:
         self.rules = text_rules.load(options.languages, options.rules)
         self._options = options
         self._scopes = text_scopes.Scopes(self.rules)
+        self._speller = text_spelling.Speller(self.rules.languages)
         self._cached_sentence = functools.lru_cache(remember)(self._sentence)
 
     @property
@@ -207,6 +209,8 @@ class Reader:
             return _Sentence(empty=True)
         if unread := text_language.foreign(sentence, self.rules.languages):
             return _Sentence(unread=unread)
+        spelled = self._speller.mend(sentence)
+        sentence = spelled.text
         places = _places(sentence, self.rules)
         # "These are old." says it of what the sentence before named
         anaphor = whole["anaphor"].match(sentence)
@@ -220,6 +224,12 @@ class Reader:
         if _is_line_visible(sentence, places, kinds, self.rules):
             mentions = tuple(_recalled(mention, (VISIBLE,)) for mention in mentions)
             refers = (VISIBLE,)
+        mentions = tuple(
+            mention._replace(
+                start=spelled.original(mention.start), end=spelled.original(mention.end)
+            )
+            for mention in mentions
+        )
         return _Sentence(
             mentions=mentions,
             refers=() if named or "negation" in refers else refers,
@@ -317,33 +327,75 @@ def _mentions(
     rules: text_rules.Rules,
     section: str,
 ) -> tuple[Mention, ...]:
-    """The mentions of a sentence; a fracture without a bone may take one named before.
+    """The mentions of a sentence; a fracture without a bone may take one of its bones.
 
-    "Right clavicle: no fracture."; "Ribs and clavicles show no fracture."
+    "Right clavicle: no fracture."; "Ribs and clavicles show no fracture."; "A fracture,
+    2 mm wide, is now evident within the clavicle."
     """
+    found = [
+        Mention(
+            kind,
+            name,
+            start,
+            end,
+            _verdict(kind, phrases, image=section != "request"),
+            phrases,
+            section,
+        )
+        for (kind, name, start, end), phrases in zip(places, kinds, strict=True)
+    ]
     mentions: list[Mention] = []
     last: list[Mention] = []  # the last ones that name a bone, several in a list
-    for (kind, name, start, end), phrases in zip(places, kinds, strict=True):
-        verdict = _verdict(kind, phrases, image=section != "request")
-        mention = Mention(kind, name, start, end, verdict, phrases, section)
-        if name != text_rules.ANY:
-            listed = last and kind == last[-1].kind == "site"
-            gap = sentence[last[-1].end : start] if last else ""
-            joined = not gap.strip(" ,/") or any(
-                rules.grammar[word].search(gap) for word in ("and", "or")
-            )
-            together = listed and bool(joined or "/" in gap)
-            last = [*last, mention] if together else [mention]
-            mentions += [mention] if kind != "site" else []
-            continue
-        # "..., but a fracture is possible" is said of the bone before
-        takes = last and (last[-1].kind != "target" or verdict != NEGATED)
-        if takes and kind == "target":
-            names = dict.fromkeys(bone.name for bone in last)
-            mentions += [mention._replace(name=bone) for bone in names]
-        else:
+    for at, mention in enumerate(found):
+        if mention.kind == "harm":
             mentions.append(mention)
+            continue
+        if mention.name != text_rules.ANY:
+            is_listed = bool(last) and mention.kind == last[-1].kind == "site"
+            gap = sentence[last[-1].end : mention.start] if is_listed else ""
+            together = is_listed and _is_list(gap, rules)
+            last = [*last, mention] if together else [mention]
+            mentions += [mention] if mention.kind != "site" else []
+            continue
+        bones = []
+        if mention.kind == "target":
+            bones = _bones_after(sentence, found[at:], rules)
+            # "..., but a fracture is possible" is said of the bone before
+            if not bones and last:
+                takes = last[-1].kind != "target" or mention.verdict != NEGATED
+                bones = last if takes else []
+        names = dict.fromkeys(bone.name for bone in bones)
+        mentions += [mention._replace(name=name) for name in names] or [mention]
     return tuple(mentions)
+
+
+def _is_list(gap: str, rules: text_rules.Rules) -> bool:
+    """Whether two bones with this text between are named together."""
+    joins = (rules.grammar[word] for word in ("and", "or"))
+    return not gap.strip(" ,/") or "/" in gap or any(join.search(gap) for join in joins)
+
+
+def _bones_after(
+    sentence: str, found: Sequence[Mention], rules: text_rules.Rules
+) -> list[Mention]:
+    """The bones that a fracture, the first one found, is said to be in, or not in.
+
+    They are named next, in the same clause and behind a word of place.
+    """
+    fracture, *rest = found
+    if fracture.verdict == IGNORED:
+        return []
+    kinds = ("site", "target") if fracture.verdict == NEGATED else ("site",)
+    bones: list[Mention] = []
+    for mention in rest:
+        gap = sentence[(bones or [fracture])[-1].end : mention.start]
+        is_next = (
+            _is_list(gap, rules) if bones else rules.whole["within"].fullmatch(gap)
+        )
+        if mention.kind not in kinds or mention.rules != fracture.rules or not is_next:
+            break
+        bones.append(mention)
+    return bones
 
 
 def decide(mentions: Mentions, finding: str, *, silence: int) -> TextLabel:
@@ -428,6 +480,9 @@ def _verdict(kind: str, rules: Sequence[str], *, image: bool) -> str:
         return NEGATED
     if "hypothetical" in rules or "family" in rules:
         return IGNORED
+    if kind == "harm":  # "bony injury" is no fracture, and "no bony injury" denies one
+        is_denied = "negation" in rules and "uncertain" not in rules
+        return NEGATED if is_denied else IGNORED
     if "uncertain" in rules:
         return DOUBTFUL if image else IGNORED  # a request that doubts is a question
     if "negation" in rules:
@@ -459,6 +514,8 @@ def _hides(outer: tuple[str, str, int, int], inner: tuple[str, str, int, int]) -
     around = outer[2] <= inner[2] and inner[3] <= outer[3]
     longer = outer[3] - outer[2] > inner[3] - inner[2]
     weak = inner[0] == "site" or inner[1] == text_rules.ANY
+    if outer[0] == "harm":  # what may say nothing hides nothing that does
+        return around and longer and inner[0] == "harm"
     return (
         around
         and outer[0] != "site"

@@ -29,7 +29,7 @@ MODIFIERS = (
     "pathological",
     "hidden",
 )
-MENTIONS = ("target", "absent", "doubt", "site")
+MENTIONS = ("target", "absent", "doubt", "harm", "site")
 ANY, OTHER = "any", "other"
 ALL = "*"  # the language of rows that are read in every language
 SCOPES = ("forward", "backward", "pseudo", "terminate")
@@ -62,8 +62,9 @@ GRAMMAR = (
 # that an image of the chest shows, part of a word that every mention has (sentences
 # without a clue are not searched), how a sentence begins that is a request without a
 # heading, the answer to a question that the report itself asks, and a statement that a
-# fracture's line is seen on this film, which healing and hardware do not weaken, and
-# what begins a list of fractures, each in a line or between semicolons.
+# fracture's line is seen on this film, which healing and hardware do not weaken,
+# what begins a list of fractures, each in a line or between semicolons, and what may
+# stand between a fracture and the bone behind it that it is in.
 WHOLE = (
     "missing",
     "retract",
@@ -74,6 +75,7 @@ WHOLE = (
     "answer",
     "visible",
     "listing",
+    "within",
 )
 
 _NEVER = r"(?!)"  # matches nowhere
@@ -90,6 +92,7 @@ _WHOLE_FRAMES = {
     "missing": r"\A[\W_]*(?:(?:{})[\W_]*)+\Z",  # all of a sentence, several maybe
     "anaphor": r"\A[\W\d_]*(?:{})",
     "asked": r"\A\W*(?:{})",
+    "within": r"(?:{})",
 }
 _UNSPACED = ("zh", "ja", "th")  # languages written without blanks between words
 

@@ -16,6 +16,9 @@ _NEW_ITEM = re.compile(r"[-*#+>\u2022\u2013]\s|\d{1,2}[.)]\s|[^\W\d_][\w /-]{0,3
 _BLANK_LINE = re.compile(r"\n[ \t]*\n\s*(?=\S)")
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"\S*")
+# Sentences on the chest, below its first line, that end an exam's name or a request:
+# a request may tell of an older film.
+_ENDED_BY = {"exam": 1, "request": 2}
 _LOOK_BACK = 20  # characters, more than an abbreviation has
 
 
@@ -57,8 +60,8 @@ def sections(report: str, rules: text_rules.Rules) -> Iterator[tuple[str, int, i
 def _with_end(
     report: str, kind: str, start: int, end: int, image: str, rules: text_rules.Rules
 ) -> Iterator[tuple[str, int, int]]:
-    """A section; the name of an exam is a request up to sentences on the chest."""
-    if kind != "exam":
+    """A section; a request, or the name of an exam, ends before sentences on the chest."""
+    if kind not in _ENDED_BY:
         yield kind, start, end
         return
     width = _width(report)
@@ -69,7 +72,8 @@ def _with_end(
             report[first:last]
             for first, last in sentences(report, match.end(), end, rules)
         ]
-        if len(rest) > 1 and any(_is_of_chest(text, rules) for text in rest):
+        of_chest = sum(_is_of_chest(text, rules) for text in rest)
+        if len(rest) > 1 and of_chest >= _ENDED_BY[kind]:
             yield "request", start, match.start()
             yield image, match.end(), end
             return
