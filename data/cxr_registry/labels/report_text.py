@@ -169,7 +169,7 @@ class Reader:
         listing = _Listing(self.rules)
         for section, start, end in text_split.sections(report, self.rules):
             for first, last in text_split.sentences(report, start, end, self.rules):
-                if last <= valid_from:
+                if not any(map(str.isalpha, report[max(first, valid_from) : last])):
                     continue
                 sentence = re.sub(r"\s", " ", report[first:last])
                 asked = self.rules.whole["asked"].match(sentence)
@@ -515,7 +515,8 @@ def _hides(outer: tuple[str, str, int, int], inner: tuple[str, str, int, int]) -
     longer = outer[3] - outer[2] > inner[3] - inner[2]
     weak = inner[0] == "site" or inner[1] == text_rules.ANY
     if outer[0] == "harm":  # what may say nothing hides nothing that does
-        return around and longer and inner[0] == "harm"
+        weak = weak or outer[1] in (inner[1], text_rules.TUMOUR)
+        return around and longer and weak and inner[0] == "harm"
     return (
         around
         and outer[0] != "site"
@@ -529,12 +530,16 @@ def _hides(outer: tuple[str, str, int, int], inner: tuple[str, str, int, int]) -
 def _claims(
     first: tuple[str, str, int, int], place: tuple[str, str, int, int], sentence: str
 ) -> bool:
-    """Whether a bone before "fracture" has it: "Scapula fracture, clavicle clear"."""
+    """Whether what stands before "fracture" has it.
+
+    "Scapula fracture, clavicle clear"; "Lead fracture at the level of the clavicle"
+    """
+    is_own = first[1] == text_rules.THING or sentence[first[3] :].lstrip()[:1] == ","
     return (
-        first[0] == place[0] == "target"
+        is_own
+        and first[0] == place[0] == "target"
         and first[1] != text_rules.ANY
         and first[2] < place[2] < first[3] < place[3]
-        and sentence[first[3] :].lstrip().startswith(",")
     )
 
 

@@ -31,6 +31,8 @@ MODIFIERS = (
 )
 MENTIONS = ("target", "absent", "doubt", "harm", "site")
 ANY, OTHER = "any", "other"
+TUMOUR = "tumour"  # harm that is no injury
+THING = "thing"  # that may break and is no bone: a catheter, a plate
 ALL = "*"  # the language of rows that are read in every language
 SCOPES = ("forward", "backward", "pseudo", "terminate")
 # What a heading begins. The name of an exam is part of the request, an organ's heading
@@ -125,7 +127,7 @@ class Rules:
     def findings(self) -> frozenset[str]:
         """The findings that the table has a target for."""
         names = {name for kind, name, _ in self.mentions if kind == "target"}
-        return frozenset(names - {ANY, OTHER})
+        return frozenset(names - {ANY, OTHER, THING})
 
 
 def load(languages: Sequence[str] = ("en",), extra: Path | None = None) -> Rules:
