@@ -164,6 +164,7 @@ class Reader:
         mentions: list[Mention] = []
         names_anatomy = self.rules.whole["anatomy"].search
         about_image = anatomy = missing = False
+        is_first = True  # sentence
         unread = ""
         before = 0  # where the mentions of the sentence before begin
         listing = _Listing(self.rules)
@@ -172,7 +173,11 @@ class Reader:
                 if not any(map(str.isalpha, report[max(first, valid_from) : last])):
                     continue
                 sentence = re.sub(r"\s", " ", report[first:last])
-                asked = self.rules.whole["asked"].match(sentence)
+                # "? rib fracture" above a report is its request
+                asked = is_first and sentence.lstrip().startswith("?")
+                asked = asked and any(map(str.isalpha, report[last:]))
+                asked = asked or self.rules.whole["asked"].match(sentence)
+                is_first = False
                 part = "request" if asked else section
                 read = self._cached_sentence(sentence, part)
                 if item := listing.item(report, first, last, read, sentence):

@@ -65,8 +65,9 @@ GRAMMAR = (
 # without a clue are not searched), how a sentence begins that is a request without a
 # heading, the answer to a question that the report itself asks, and a statement that a
 # fracture's line is seen on this film, which healing and hardware do not weaken,
-# what begins a list of fractures, each in a line or between semicolons, and what may
-# stand between a fracture and the bone behind it that it is in.
+# what begins a list of fractures, each in a line or between semicolons, what may stand
+# between a fracture and the bone behind it that it is in, and how a sentence begins
+# that states what is seen, and asks nothing.
 WHOLE = (
     "missing",
     "retract",
@@ -78,6 +79,7 @@ WHOLE = (
     "visible",
     "listing",
     "within",
+    "states",
 )
 
 _NEVER = r"(?!)"  # matches nowhere
@@ -95,6 +97,7 @@ _WHOLE_FRAMES = {
     "anaphor": r"\A[\W\d_]*(?:{})",
     "asked": r"\A\W*(?:{})",
     "within": r"(?:{})",
+    "states": r"\A\W*(?:{})",
 }
 _UNSPACED = ("zh", "ja", "th")  # languages written without blanks between words
 

@@ -1,9 +1,9 @@
 """Mends one slip of the keyboard in the words that labels hang on.
 
-A word of seven letters or more that is one slip away from a word of the table (a letter
-left out, put in, changed, or two exchanged) and begins with the same letter is taken for
-it. Shorter words are not: too many of them are other words. So are not the words that
-are named here beside the table.
+A word of six letters or more that is one slip away from a word of the table (a letter
+left out, put in, changed, or two exchanged) and begins with the same letter is taken
+for it. Shorter words are not: too many of them are other words. Nor are the words of
+_OTHERS.
 
 Reference: F. Damerau, A technique for computer detection and correction of spelling
 errors, Commun ACM 7 (1964).
@@ -21,8 +21,16 @@ _SHORTEST = 6  # letters of a word with a slip: one may be left out
 _WORD = re.compile(r"[^\W\d_]{6,}")
 # Real words one slip away from a word of the table.
 _OTHERS = frozenset(
-    "strictures chromic sealed heated hailed heeled headed fractional intent intract "
-    "infarct posteriors anteriors possibles bilaterals skeletals".split()
+    (
+        "strictures",
+        "chromic",
+        "sealed",
+        "heated",
+        "hailed",
+        "heeled",
+        "headed",
+        "intent",
+    )
 )
 
 
@@ -108,7 +116,10 @@ def _is_one_slip(one: str, other: str) -> bool:
     """Whether one letter is left out, put in or changed, or two are exchanged."""
     if len(one) > len(other):
         one, other = other, one
-    at = next((i for i, (a, b) in enumerate(zip(one, other)) if a != b), len(one))
+    at = next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
+        len(one),
+    )
     if len(one) < len(other):
         return one[at:] == other[at + 1 :]
     exchanged = one[at : at + 2] == other[at : at + 2][::-1]

@@ -60,7 +60,7 @@ def sections(report: str, rules: text_rules.Rules) -> Iterator[tuple[str, int, i
 def _with_end(
     report: str, kind: str, start: int, end: int, image: str, rules: text_rules.Rules
 ) -> Iterator[tuple[str, int, int]]:
-    """A section; a request, or the name of an exam, ends before sentences on the chest."""
+    """A section; a request or an exam's name ends before sentences on the chest."""
     if kind not in _ENDED_BY:
         yield kind, start, end
         return
@@ -73,7 +73,8 @@ def _with_end(
             for first, last in sentences(report, match.end(), end, rules)
         ]
         of_chest = sum(_is_of_chest(text, rules) for text in rest)
-        if len(rest) > 1 and of_chest >= _ENDED_BY[kind]:
+        told = kind == "exam" and bool(rest) and _is_told(rest[0], rules)
+        if told or (len(rest) > 1 and of_chest >= _ENDED_BY[kind]):
             yield "request", start, match.start()
             yield image, match.end(), end
             return
@@ -88,6 +89,11 @@ def _is_of_chest(sentence: str, rules: text_rules.Rules) -> bool:
         and not whole["clue"].search(sentence)
         and "?" not in sentence
     )
+
+
+def _is_told(sentence: str, rules: text_rules.Rules) -> bool:
+    """Whether it begins as what is seen is told: "There is a fracture"."""
+    return bool(rules.whole["states"].match(sentence)) and "?" not in sentence
 
 
 def _width(report: str) -> int:
