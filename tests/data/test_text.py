@@ -11,7 +11,12 @@ import pytest
 
 from data.cxr_registry.build import builds
 from data.cxr_registry.guard import checks
-from data.cxr_registry.labels import report_text, text_rules, text_split
+from data.cxr_registry.labels import (
+    report_text,
+    text_rules,
+    text_spelling,
+    text_split,
+)
 from data.cxr_registry.tables import records
 from tests.support import datasets
 from tests.support.registry_files import REGIONS_HEAD, one_image, registry, table
@@ -19,7 +24,8 @@ from tests.support.registry_files import REGIONS_HEAD, one_image, registry, tabl
 FINDINGS = ("rib", "clavicle")
 ANYTHING = ...  # a label that does not matter
 SPLITS = ("dev", "test")
-OTHER_HAND = [f"{kind}_hand_{s}" for kind in ("sentences", "reports") for s in "abc"]
+KINDS = ("sentences", "reports")
+OTHER_HAND = [f"{kind}_hand_{s}" for kind in KINDS for s in "abc"]
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +155,8 @@ def test_reading_twice_and_without_memory_gives_the_same(reader):
 
 
 def test_development_texts_are_read_right(readers):
-    assert wrong(readers, "sentences", "dev")[0] == []
-    # one heading names the bone of a sentence that does not; unknown, docs/labels.md
-    assert len(wrong(readers, "reports", "dev")[0]) == 2
+    for kind in KINDS:
+        assert wrong(readers, kind, "dev")[0] == [], kind
 
 
 def test_test_texts_stay_where_they_were_measured(readers):
@@ -181,7 +186,6 @@ EXPECTED = {
     ("Fracture deformity of the left 6th rib", "rib", "1", "-1"),
     ("The apparent break in the clavicle", "rib", "-1", "0"),
     ("The apparent break in the clavicle", "clavicle", "0", "-1"),
-    ("Rippen, soweit abgrenzbar, intakt.", "rib", "0", "-1"),
     ("in zwei Ebenen erfolgt.", "clavicle", "0", "-1"),
     ("7th ribs with fluffy callus.", "rib", "1", "-1"),
     ("Post-operative radiograph right clavicle.", "clavicle", "1", "-1"),
@@ -190,7 +194,13 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize(
-    "name", ["sentences_siblings", "sentences_heldback", *OTHER_HAND]
+    "name",
+    [
+        "sentences_siblings",
+        "sentences_heldback",
+        *(f"{kind}_styles{half}" for kind in KINDS for half in ("", "_heldback")),
+        *OTHER_HAND,
+    ],
 )
 def test_no_positive_or_negative_of_another_hand_is_read_wrong(name):
     """Silence is unknown here, as it is to that hand."""
@@ -212,6 +222,100 @@ def test_no_positive_or_negative_of_another_hand_is_read_wrong(name):
     }
     for text, *rest in wrong:
         assert any(part in text and rest == told for part, *told in EXPECTED), text
+
+
+@pytest.mark.parametrize(
+    ("text", "rib", "clavicle"),
+    [
+        # any words between a fracture and its bone, in one clause
+        ("A fracture, 2 mm wide, is now evident within the left clavicle.", None, 1),
+        (
+            "Fractures are again apparent about the sternal end of the clavicle.",
+            None,
+            1,
+        ),
+        ("A fracture is located in the clavicle and several ribs.", 1, 1),
+        (
+            "Right ribs and shoulder: a fracture is evident within the clavicle.",
+            None,
+            1,
+        ),
+        ("A subtle fracture may be present somewhere in the clavicle.", None, -1),
+        # but not over another clause, or beside the bone
+        ("A fracture is noted, although the clavicle is well seen.", -1, -1),
+        ("A fracture is noted near the clavicle.", -1, -1),
+        ("Fracture of the glenoid with the clavicle partially imaged.", None, None),
+        ("Fracture of L1 adjacent to the ribs.", None, None),
+        ("Pacemaker lead fracture at the level of the clavicle.", None, None),
+        # a denial beside its bones denies nothing of others
+        ("No fracture within the clavicle.", None, 0),
+        ("No fracture is seen about the ribs and clavicles.", 0, 0),
+    ],
+)
+def test_a_fracture_takes_the_bones_that_its_clause_names(reader, text, rib, clavicle):
+    told = reader.labels(text, FINDINGS)
+    for name, right in (("rib", rib), ("clavicle", clavicle)):
+        assert (None if told[name].silent else told[name].label) == right, name
+
+
+LEADS = ("No", "There is no evidence of", "I do not see", "Absence of", "Negative for")
+HARM = ("injury", "abnormality", "trauma", "damage", "disruption", "findings")
+
+
+@pytest.mark.parametrize("adjective", ["bony", "osseous", "skeletal", "bone"])
+def test_who_denies_harm_to_bones_denies_fractures(reader, adjective):
+    """And nobody who affirms it, or speaks of tumours, says anything."""
+    for harm in HARM:
+        for lead in LEADS:
+            text = f"{lead} acute {adjective} {harm}."
+            assert reader.labels(text, ["rib"])["rib"].label == 0, text
+            assert not reader.labels(text, ["rib"])["rib"].silent, text
+        for text in (f"Acute {adjective} {harm}.", f"No lytic {adjective} {harm}."):
+            assert reader.labels(text, ["rib"])["rib"].silent, text
+
+
+def test_slips_of_the_keyboard_are_mended_and_places_stay_those_of_the_report(reader):
+    told = reader.labels("Dispalced fracutre of the left clavicel.", FINDINGS)
+    assert told["clavicle"].label == 1 and told["clavicle"].evidence == "10-39"
+    for text in ("Posible rib fracture.", "Suspiscious for rib fracture."):
+        assert reader.labels(text, FINDINGS)["rib"].label == -1, text
+    for text in ("Wihtout rib fracture.", "Ribs inatct."):
+        assert reader.labels(text, FINDINGS)["rib"].label == 0, text
+
+
+@pytest.mark.parametrize(
+    ("word", "mended"),
+    [
+        ("fracure", "fracture"),
+        ("fraccture", "fracture"),
+        ("frakture", "fracture"),
+        ("fratcure", "fracture"),
+        ("demonstrates", "demonstrates"),  # a form of its own
+        ("strictures", "strictures"),
+        ("misplaced", "misplaced"),  # another first letter
+        ("fractuure d", "fracture d"),
+        ("rbi", "rbi"),  # too short
+        ("frctre", "frctre"),  # two slips
+    ],
+)
+def test_one_slip_is_mended_and_no_other_word(word, mended):
+    assert text_spelling.Speller(["en"]).mend(word).text == mended
+
+
+@pytest.mark.parametrize(
+    ("report", "rib"),
+    [
+        ("? rib fracture\nNo rib fracture seen. Lungs clear.", 0),
+        ("? rib fracture.", -1),
+        ("Lungs clear. ? rib fracture.", -1),
+        ("Reason: fell on side\nThere is a fracture of the 5th rib.", 1),
+        ("HISTORY: pain\nThe lungs are clear. Heart is normal.\nIMPRESSION: Clear.", 0),
+        ("HISTORY: known rib fracture.\nPneumothorax last week.\nFINDINGS: Clear.", -1),
+        ("Addendum: the rib fracture was reported in error.", -1),
+    ],
+)
+def test_a_request_ends_where_the_film_is_told(reader, report, rib):
+    assert reader.labels(report, ["rib"])["rib"].label == rib
 
 
 @pytest.mark.parametrize(

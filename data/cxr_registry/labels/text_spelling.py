@@ -2,8 +2,8 @@
 
 A word of six letters or more that is one slip away from a word of the table (a letter
 left out, put in, changed, or two exchanged) and begins with the same letter is taken
-for it. Shorter words are not: too many of them are other words. Nor are the words of
-_OTHERS.
+for it. Shorter words are not: too many of them are other words. Nor are words of other
+languages, and those of _OTHERS.
 
 Reference: F. Damerau, A technique for computer detection and correction of spelling
 errors, Commun ACM 7 (1964).
@@ -15,6 +15,8 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
+
+from data.cxr_registry.labels import text_language
 
 TABLE = Path(__file__).with_name("spelled_words.csv")
 _SHORTEST = 6  # letters of a word with a slip: one may be left out
@@ -66,6 +68,7 @@ class Speller:
                 if line["language"] in languages
                 for word in line["words"].split()
             )
+        self._others = _OTHERS | text_language.words_of_others(languages)
         self._near: dict[str, set[str]] = {}
         for word in sorted(self._known):
             for form in (word, *_shorter(word)):
@@ -96,7 +99,7 @@ class Speller:
     def _mend(self, word: str) -> str:
         """The word of the table that is meant; "" where it is right, or none is."""
         word = word.lower()
-        if word in self._known or word in _OTHERS or len(word) < _SHORTEST:
+        if word in self._known or word in self._others or len(word) < _SHORTEST:
             return ""
         near = {
             known
