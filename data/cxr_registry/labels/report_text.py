@@ -1,9 +1,10 @@
 """Labels from the free text of a report: rules over sentences, no trained model.
 
-A report is cut into sections and sentences (text_split), the table of patterns finds
-mentions of a fracture (text_rules), phrases around them say whether each is negated,
-doubtful or old (text_scopes), and `decide` makes one label of all mentions. What is in
-a language without patterns stays unread (text_language), and no label is negative then.
+A report is cut into sections and sentences (text_split), slips of the keyboard are
+mended (text_spelling), the table of patterns finds mentions of a fracture (text_rules),
+phrases around them say whether each is negated, doubtful or old (text_scopes), and
+`decide` makes one label of all mentions. What is in a language without patterns stays
+unread (text_language), and no label is negative then.
 
 The kinds of statements are those of the literature on such rules:
 
