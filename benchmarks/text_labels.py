@@ -42,7 +42,12 @@ SPLITS = (
 )
 LABELS = {"1": "positive", "0": "negative", "-1": "unknown", "": "not mentioned"}
 # What --report_languages says for the reports of each language of the files.
-LANGUAGES = {"en": ("en",), "de": ("de",), "zh": ("en", "zh")}
+LANGUAGES = {
+    "en": ("en",),
+    "de": ("de",),
+    "zh": ("en", "zh"),
+    "en+de": ("en", "de"),
+}
 
 
 class Case(NamedTuple):

@@ -25,7 +25,7 @@ FINDINGS = ("rib", "clavicle")
 ANYTHING = ...  # a label that does not matter
 SPLITS = ("dev", "test")
 KINDS = ("sentences", "reports")
-OTHER_HAND = [f"{kind}_hand_{s}" for kind in KINDS for s in "abc"]
+OTHER_HAND = [f"{kind}_hand_{s}" for kind in KINDS for s in "abcd"]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,12 @@ def labels(reader, report):
     return tuple(None if f.silent else f.label for f in found.values())
 
 
-LANGUAGES = {"en": ("en",), "de": ("de",), "zh": ("en", "zh")}  # of the test files
+LANGUAGES = {
+    "en": ("en",),
+    "de": ("de",),
+    "zh": ("en", "zh"),
+    "en+de": ("en", "de"),
+}  # of the test files
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +179,9 @@ def test_development_and_test_texts_are_apart_and_many():
 
 # Definitions in which another hand differs, see docs/labels.md: a template's "no
 # fracture" beside an affirmed one, "no displaced fracture" beside a doubt; fractures of
-# unknown age, with callus, and just fixed; a noun that may be a request. And what is
-# still read as unknown: the deformity of a fresh fracture, a break that is none.
+# unknown age, with callus, just fixed, and pathological; a noun that may be a request.
+# And what is still read as unknown: the deformity of a fresh fracture, a break that is
+# none.
 EXPECTED = {
     ("Bones: Intact, no fracture.", "rib", "-1", "1"),
     ("Four views of the ribs were obtained.", "clavicle", "-1", "0"),
@@ -190,6 +196,8 @@ EXPECTED = {
     ("7th ribs with fluffy callus.", "rib", "1", "-1"),
     ("Post-operative radiograph right clavicle.", "clavicle", "1", "-1"),
     ("fracture with bridging callus now evident", "clavicle", "1", "-1"),
+    ("Pathologic fracture of the right fourth rib", "rib", "1", "-1"),
+    ("Pathological right sixth rib fracture.", "rib", "1", "-1"),
 }
 
 
@@ -402,6 +410,47 @@ def test_kinds_of_phrases_of_the_third_hand(reader, report, expected):
 def test_the_same_kinds_in_german(readers, report, expected):
     for found, right in zip(labels(readers["de"], report), expected, strict=True):
         assert right is ANYTHING or found == right
+
+
+@pytest.mark.parametrize("title", ["RIGHT CLAVICLE", "X-ray right clavicle:"])
+def test_what_follows_a_title_is_said_of_its_bone_until_another_comes(reader, title):
+    told = {
+        f"{title}\nAcute fracture of the distal third.": 1,
+        f"{title}\n\nAcute fracture of the distal third.": 1,
+        f"{title}\nFINDINGS: Joint congruent. There is an oblique fracture.": 1,
+        f"{title}\nQuestionable fracture.": -1,
+        f"{title}\nNo fracture.": 0,
+        f"{title}\nThe scapula is fractured. Displaced fracture.": None,
+        f"{title}\nSKULL: Displaced fracture.": None,
+    }
+    assert {text: labels(reader, text)[1] for text in told} == told
+    # a title of other things names no bone, nor does one of two
+    for other in ("CHEST", "CHEST AND CLAVICLE", "RIBS AND CLAVICLE", "SHOULDER"):
+        text = f"{other}\nAcute displaced fracture of the distal third."
+        assert labels(reader, text) == (-1, -1), other
+
+
+def test_a_title_below_the_first_line_ends_at_the_next_heading(reader):
+    first = "Lungs clear.\nClavicle:\nNormal alignment."
+    assert labels(reader, f"{first} Displaced fracture.")[1] == 1
+    for end in ("\nIMPRESSION: Displaced fracture.", "\n\nDisplaced fracture."):
+        assert labels(reader, first + end)[1] != 1
+
+
+@pytest.mark.parametrize("asks", ["Fall, ?rib fracture.", "RTA. ? rib fractures."])
+def test_what_is_asked_above_a_report_is_its_request(reader, asks):
+    assert labels(reader, f"{asks} Lungs clear. No rib fracture.")[0] == 0
+    assert labels(reader, f"{asks} There is a fracture of the 5th rib.")[0] == 1
+    assert labels(reader, f"Lungs clear. {asks} Heart normal.")[0] == -1
+    assert labels(reader, asks)[0] == -1
+
+
+@pytest.mark.parametrize("said", ["withdrawn", "retracted", "hereby rescinded"])
+def test_what_an_addendum_takes_back_is_unknown(reader, said):
+    report = "\nFINDINGS: Left rib fracture. Right clavicle fracture."
+    addendum = f"ADDENDUM: The left rib fracture is {said}."
+    assert labels(reader, addendum + report) == (-1, 1)
+    assert labels(reader, f"Left rib fracture, the chest tube is {said}.")[0] == 1
 
 
 def test_no_clue_hides_a_mention(readers):

@@ -42,6 +42,8 @@ VERSION = 5  # of the code that reads; raise it when equal rules give other labe
 # full-width signs, letters and digits, which East Asian keyboards write
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _BULLET = re.compile(r"\A\s*(?:[-*+>\u2022\u2013]|\d{1,2}[.)])\s*")
+_HEADING = re.compile(r"\A\W*[^\W\d_][\w /-]{0,30}:")
+_BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _BATCH = 250  # reports per task of the pool: about a second
 _TIMEOUT_S = 600.0  # for a batch: only a pattern that never ends takes so long
 
@@ -165,26 +167,32 @@ class Reader:
         mentions: list[Mention] = []
         names_anatomy = self.rules.whole["anatomy"].search
         about_image = anatomy = missing = False
-        is_first = True  # sentence
+        opening = _Opening(self.rules)
         unread = ""
         before = 0  # where the mentions of the sentence before begin
-        listing = _Listing(self.rules)
+        listing, title = _Listing(self.rules), _Title(self.rules)
         for section, start, end in text_split.sections(report, self.rules):
             for first, last in text_split.sentences(report, start, end, self.rules):
                 if not any(map(str.isalpha, report[max(first, valid_from) : last])):
                     continue
                 sentence = re.sub(r"\s", " ", report[first:last])
-                # "? rib fracture" above a report is its request
-                asked = is_first and sentence.lstrip().startswith("?")
+                read = self._cached_sentence(sentence, section)
+                asked = opening.asks(sentence, read)
                 asked = asked and any(map(str.isalpha, report[last:]))
-                asked = asked or self.rules.whole["asked"].match(sentence)
-                is_first = False
-                part = "request" if asked else section
-                read = self._cached_sentence(sentence, part)
+                if asked or self.rules.whole["asked"].match(sentence):
+                    part = "request"
+                    read = self._cached_sentence(sentence, part)
+                else:
+                    part = section
                 if item := listing.item(report, first, last, read, sentence):
                     told = self._cached_sentence(item, part).mentions
                     own = _of_item(told, len(item) - len(sentence))
                     read = dataclasses.replace(read, mentions=own)
+                elif bone := title.bone(report, first, last, read, sentence, part):
+                    told = self._cached_sentence(bone + sentence, part).mentions
+                    if own := _of_item(told, len(bone)):
+                        kept = [m for m in read.mentions if m.verdict == NEGATED]
+                        read = dataclasses.replace(read, mentions=(*kept, *own))
                 unread = unread or read.unread
                 missing |= read.empty
                 if part != "request" and not read.unread and not read.empty:
@@ -221,11 +229,11 @@ class Reader:
         # "These are old." says it of what the sentence before named
         anaphor = whole["anaphor"].match(sentence)
         about = [anaphor.span()] if anaphor else []
+        named = any(name != text_rules.ANY for _, name, *_ in places)
         if not about and all(kind == "site" for kind, *_ in places):
-            return _Sentence()
+            return _Sentence(bone=named)
         kinds = self._scopes.kinds(sentence, [*(place[2:] for place in places), *about])
         refers = kinds.pop() if about else ()
-        named = any(name != text_rules.ANY for _, name, *_ in places)
         mentions = _mentions(sentence, places, kinds, self.rules, section)
         if _is_line_visible(sentence, places, kinds, self.rules):
             mentions = tuple(_recalled(mention, (VISIBLE,)) for mention in mentions)
@@ -238,6 +246,7 @@ class Reader:
         )
         return _Sentence(
             mentions=mentions,
+            bone=named,
             refers=() if named or "negation" in refers else refers,
         )
 
@@ -249,6 +258,7 @@ class _Sentence:
     mentions: tuple[Mention, ...] = ()
     unread: str = ""  # the code of its language, where there are no patterns for it
     empty: bool = False  # a word that stands for a missing report
+    bone: bool = False  # it names one
     refers: tuple[str, ...] = ()  # kinds of phrases said of what was named before
 
 
@@ -278,6 +288,88 @@ class _Listing:
         # a dash or number before an item is no part of it
         bare = _BULLET.sub(lambda mark: " " * len(mark[0]), sentence)
         return self._start + bare
+
+
+class _Title:
+    """Follows a line that names one bone: "RIGHT CLAVICLE", "Ribs:".
+
+    What follows and names no bone is said of it, until another bone or heading comes;
+    after the first line of a report headings end nothing.
+    """
+
+    def __init__(self, rules: text_rules.Rules):
+        self._rules = rules
+        self._bone, self._is_first = "", False
+        self._end = -1  # where the sentence before ended; -1 before the first
+
+    def bone(
+        self,
+        report: str,
+        start: int,
+        end: int,
+        read: "_Sentence",
+        sentence: str,
+        section: str,
+    ) -> str:
+        """What stands before a sentence that is said of the title's bone; else ""."""
+        is_first, gap = self._end < 0, report[max(self._end, 0) : start]
+        self._end = end
+        if bone := self._named_by(report, start, end, sentence):
+            self._bone, self._is_first = f"{bone}: ", is_first
+            return ""
+        if not self._is_first and (
+            any(map(str.isalpha, gap))  # a heading, which is no part of a sentence
+            or _BLANK_LINE.search(gap)
+        ):
+            self._bone = ""
+        if read.bone or _HEADING.match(sentence):
+            self._bone = ""
+        is_loose = any(
+            m.kind == "target" and m.name == text_rules.ANY for m in read.mentions
+        )
+        return self._bone if is_loose and section != "request" else ""
+
+    def _named_by(self, report: str, start: int, end: int, sentence: str) -> str:
+        """The bone that a line names which says nothing else; else ""."""
+        is_line = not report[:start].rpartition("\n")[2].strip()
+        is_line = is_line and report[end:].lstrip(" \t.:")[:1] == "\n"
+        if not is_line or not self._rules.whole["title"].match(sentence):
+            return ""
+        bones = {
+            name: match[0]
+            for kind, name, pattern in self._rules.mentions
+            if kind == "site" and (match := pattern.search(sentence))
+        }
+        return bones.popitem()[1] if len(bones) == 1 else ""
+
+
+class _Opening:
+    """Follows the first sentences while they ask: "Fall today, ?rib fracture"."""
+
+    def __init__(self, rules: text_rules.Rules):
+        self._rules = rules
+        self._is_open = True
+
+    def asks(self, sentence: str, read: "_Sentence") -> bool:
+        """Whether a sentence is a request above what is seen, without a heading."""
+        if not self._is_open:
+            return False
+        if sentence.lstrip().startswith("?"):
+            self._is_open = False
+            return True
+        rest = list(sentence)
+        for mention in read.mentions:
+            rest[mention.start : mention.end] = " " * (mention.end - mention.start)
+        text = "".join(rest)
+        for kind, _, pattern in self._rules.mentions:
+            text = pattern.sub(" ", text) if kind == "site" else text
+        whole = self._rules.whole
+        self._is_open = (
+            bool(whole["reason"].search(sentence))
+            and not whole["anatomy"].search(text)
+            and all(m.verdict in (DOUBTFUL, IGNORED) for m in read.mentions)
+        )
+        return self._is_open and "?" in sentence
 
 
 def _of_item(mentions: Sequence[Mention], offset: int) -> tuple[Mention, ...]:

@@ -66,8 +66,9 @@ GRAMMAR = (
 # heading, the answer to a question that the report itself asks, and a statement that a
 # fracture's line is seen on this film, which healing and hardware do not weaken,
 # what begins a list of fractures, each in a line or between semicolons, what may stand
-# between a fracture and the bone behind it that it is in, and how a sentence begins
-# that states what is seen, and asks nothing.
+# between a fracture and the bone behind it that it is in, how a sentence begins
+# that states what is seen, and asks nothing, a line that only names a bone, and what
+# leads to a film: a fall, pain.
 WHOLE = (
     "missing",
     "retract",
@@ -80,6 +81,8 @@ WHOLE = (
     "listing",
     "within",
     "states",
+    "title",
+    "reason",
 )
 
 _NEVER = r"(?!)"  # matches nowhere
@@ -98,6 +101,7 @@ _WHOLE_FRAMES = {
     "asked": r"\A\W*(?:{})",
     "within": r"(?:{})",
     "states": r"\A\W*(?:{})",
+    "title": r"\A[\W_]*(?:{})[\W_]*\Z",
 }
 _UNSPACED = ("zh", "ja", "th")  # languages written without blanks between words
 

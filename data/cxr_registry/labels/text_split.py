@@ -13,6 +13,7 @@ _BREAK = re.compile(
     r"|(?<=\u3002)\s*|(?<=[\u4e00-\u9fff][!?])\s*"
 )
 _NEW_ITEM = re.compile(r"[-*#+>\u2022\u2013]\s|\d{1,2}[.)]\s|[^\W\d_][\w /-]{0,30}:")
+_HEADING = re.compile(r"[^\W\d_][\w /-]{0,30}:")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n\s*(?=\S)")
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"\S*")
@@ -127,6 +128,8 @@ def _joins(
     if report[start - 1 : start] == "?" and rules.whole["answer"].match(report, end):
         return True
     if report[start - 1 : start] in (".", "!", "?"):
+        if _HEADING.match(report, end):  # "Ribs: no fx. Lungs: clear."
+            return False
         return bool(rules.unsplit.search(report, max(0, start - _LOOK_BACK), start))
     if report[start - 1 : start] == "\u3002":
         return False
