@@ -170,6 +170,9 @@ def _write_tables(folder: Path) -> dict[str, bytes]:
             parts["docProps/core.xml"],
         )
         (folder / f"xlsx@{stem}.xlsx").write_bytes(zipped(parts))
+        styles = parts["xl/styles.xml"]
+        parts["xl/styles.xml"] = styles.replace(b"<font>", b"<font><strike/>", 1)
+        (folder / f"struck@{stem}.xlsx").write_bytes(zipped(parts))
         columns = zip(*([str(cell) for cell in row] for row in rows[1:]), strict=True)
         table = pyarrow.table(dict(zip(rows[0], map(list, columns), strict=True)))
         parquet.write_table(table, folder / f"parquet@{stem}.parquet")

@@ -325,7 +325,8 @@ def _xlsx(data: bytes, rng: np.random.Generator) -> bytes:
             (rb"<v>[^<]*</v>", b"<v></v>"), (rb"<v>[^<]*</v>", b"<v>-1</v>"),
             (rb"<v>[^<]*</v>", b"<v>" + b"9" * 5000 + b"</v>"),
             (rb"<sheet [^>]*>", b""), (rb's="\d+"', b's="99"'),
-            (rb"sheet1", b"../sheet1"),
+            (rb"sheet1", b"../sheet1"), (rb"<font>", b"<font><strike/>"),
+            (rb"</si>", b"<strike/>"), (rb"<cellXfs", b"<fonts"),
         ))  # fmt: skip
         parts[name] = re.sub(old, new.replace(b"\\", b"\\\\"), body, count=1)
     return zipped(parts)

@@ -245,6 +245,10 @@ def _log(result: Mapping[str, Any], out: Path) -> None:
         for words, rows in (
             ("lateral, which a build leaves out", pixels["lateral_rows"]),
             (
+                "of two views by its header, which a build leaves out",
+                pixels["view_conflict_rows"],
+            ),
+            (
                 "with another brightness than stated",
                 pixels["brightness_corrected_rows"],
             ),

@@ -118,8 +118,9 @@ def flags(
 ) -> dict[str, bool | None]:
     """What is odd about a film; None where nothing tells."""
     return {
-        # a PNG has no header, and an empty field says nothing
-        "lateral": image.is_lateral or (None if not image.view else False),
+        # a PNG has no header; an empty field, or two that differ, say nothing
+        "lateral": image.is_lateral
+        or (None if image.views_differ or not image.view else False),
         # in a lateral view bone and air are elsewhere
         "inverted": None if image.is_lateral else polarity.is_negative(image.pixels),
         "other_body_part": {body_parts.OTHER: True, body_parts.CHEST: False}.get(

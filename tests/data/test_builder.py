@@ -211,6 +211,18 @@ def test_laterals_are_left_out_and_no_bad_files_unless_allowed(tmp_path):
     assert kept["images"] == 24 and kept["views"]["LATERAL"] == 1
 
 
+def test_a_film_of_two_views_is_left_out_and_no_bad_file_unless_allowed(tmp_path):
+    root = registry(tmp_path / "registry")
+    words = {"ViewPosition": "PA", "SeriesDescription": "CANARY Thorax seitl."}
+    write(root / "images/000.dcm", film(0), **words, **WINDOW)
+    path = build(root, tmp_path, max_bad_share=0.0)
+    facts = builds.describe(path)
+    assert facts["images"] == 23
+    assert facts["quarantine_reasons"] == {encode.VIEWS_DIFFER: 1}
+    assert "CANARY" not in (path / ledger.QUARANTINE_FILE).read_text()
+    assert builds.describe(build(root, tmp_path, allow=("view",)))["images"] == 24
+
+
 def test_modality_in_use_and_corrected_brightness_are_on_the_card(tmp_path):
     root = registry(tmp_path / "registry")
     write(root / "images/000.dcm", film(0), Modality="DR", **WINDOW)

@@ -331,6 +331,7 @@ def coded(value: str) -> Items:
         ({"SeriesDescription": "pa", "StudyDescription": "PA + seitl."}, "PA", False),
         ({"StudyDescription": "CHEST PA/LAT"}, "", False),
         ({"ViewPosition": "PA", "SeriesDescription": "Thorax seitl."}, "PA", False),
+        ({"ViewPosition": "LL", "SeriesDescription": "Thorax pa"}, "LL", True),
         ({"SeriesDescription": "Rippen schräg rechts"}, "OBLIQUE", False),
     ],
 )
@@ -339,6 +340,30 @@ def test_view_comes_from_position_code_or_orientation(
 ):
     image = reader.read_radiograph(write(tmp_path / "a.dcm", film(0), **fields))
     assert (image.view, image.is_lateral) == (view, is_lateral)
+
+
+@pytest.mark.parametrize(
+    ("fields", "differ"),
+    [
+        ({"ViewPosition": "PA", "SeriesDescription": "Thorax seitl."}, True),
+        ({"ViewPosition": "AP", "ProtocolName": "Chest LAT"}, True),
+        (
+            {
+                "ViewCodeSequence": coded("272479007"),
+                "StudyDescription": "LATERAL",
+            },
+            True,
+        ),
+        ({"ViewPosition": "PA", "StudyDescription": "CHEST PA/LAT"}, False),
+        ({"ViewPosition": "PA", "SeriesDescription": "Lat decubitus"}, False),
+        ({"ViewPosition": "PA", "SeriesDescription": "CANARY"}, False),
+        ({"ViewPosition": "LL", "SeriesDescription": "Thorax pa"}, False),
+        ({"SeriesDescription": "Thorax seitl."}, False),
+    ],
+)
+def test_a_frontal_position_and_lateral_words_differ(tmp_path, fields, differ):
+    image = reader.read_radiograph(write(tmp_path / "a.dcm", film(0), **fields))
+    assert image.views_differ is differ
 
 
 @pytest.mark.parametrize("modality", ["DR", "XR", "OT", "SC"])

@@ -121,6 +121,7 @@ def test_a_film_without_oddities_has_no_flag(tmp_path):
         ({"ViewPosition": "LL"}, "lateral", True),
         ({"PatientOrientation": ["A", "F"]}, "lateral", True),
         ({}, "lateral", None),
+        ({"ViewPosition": "PA", "SeriesDescription": "Thorax lat"}, "lateral", None),
         ({"BodyPartExamined": "HIP"}, "other_body_part", True),
         ({"BodyPartExamined": "THORAX"}, "other_body_part", False),
         ({"BodyPartExamined": "SMITH"}, "other_body_part", None),

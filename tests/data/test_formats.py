@@ -11,7 +11,7 @@ import zipfile
 import pytest
 
 from data.cxr_registry.guard import checks
-from data.cxr_registry.tables import formats, limits
+from data.cxr_registry.tables import formats, limits, strikes
 
 HEAD = "image,patient_id,report"
 ROWS = [
@@ -267,6 +267,84 @@ def test_hidden_columns_are_told_and_read_when_allowed(tmp_path):
         assert faults == [(None, "hidden_column")] and len(table.rows) == 3
         assert problems[0].text.startswith(named)
     assert not scan(book(tmp_path / "seen.xlsx", CODES))[1]
+
+
+def strike(*cells):
+    """Draws a line through cells, as an editor does."""
+    font = pytest.importorskip("openpyxl.styles").Font
+
+    def change(sheet):
+        for cell in cells:
+            sheet[cell].font = font(strike=True)
+
+    return change
+
+
+def test_struck_values_are_told_by_row_and_left_out_when_allowed(tmp_path):
+    table, faults, problems = scan(book(tmp_path / "t.xlsx", CODES, strike("B2", "B3")))
+    assert faults == [(2, "struck_out")], "the cell of row 3 has no value"
+    assert problems[0].text.startswith("columns 2: the value is struck out")
+    assert "S22" not in problems[0].text
+    assert [row["image"] for row in table.rows] == ["", "b", "c"]
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_struck_letters_of_a_cell_are_told(tmp_path, rich):
+    """In the cell itself, or in the book's table of strings."""
+    openpyxl = pytest.importorskip("openpyxl")
+    text = openpyxl.cell.rich_text
+    font = text.InlineFont(strike=rich)
+
+    def change(sheet):
+        block = text.TextBlock(font, "S22.41XA")
+        sheet["B4"] = text.CellRichText(block, "; J93.9")
+
+    _, faults, _ = scan(book(tmp_path / "t.xlsx", CODES, change))
+    assert faults == [(4, "struck_out")] * rich
+
+
+def test_a_struck_merged_cell_and_a_struck_header_are_told(tmp_path):
+    def change(sheet):
+        sheet.merge_cells("B2:B3")
+        strike("B2")(sheet)
+
+    assert scan(book(tmp_path / "t.xlsx", CODES, change))[1] == [
+        (2, "struck_out"),
+        (3, "struck_out"),
+    ]
+    struck = book(tmp_path / "head.xlsx", CODES, strike("B1"))
+    assert scan(struck)[1] == [(None, "table")]
+
+
+def test_a_line_that_is_switched_off_or_of_another_font_strikes_nothing(tmp_path):
+    def off(sheet):
+        styles = pytest.importorskip("openpyxl.styles")
+        sheet["A1"].font = styles.Font(strike=True)  # then switched off in the XML
+        sheet["B2"].font = styles.Font(bold=True)
+
+    path = book(tmp_path / "t.xlsx", CODES, off)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    assert b"<strike" in members["xl/styles.xml"]
+    for value in (b'<strike val="0" />', b'<strike val="false"/>'):
+        styles = re.sub(rb"<strike[^>]*>", value, members["xl/styles.xml"])
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, styles if name == "xl/styles.xml" else data)
+        assert not scan(path)[1]
+
+
+def test_struck_letters_of_shared_strings_are_told():
+    strings = (
+        b"<sst><si><t>a</t></si><si/><si><r><rPr><strike/></rPr><t>b</t></r></si></sst>"
+    )
+    struck = strikes.read(b"", strings)
+    assert struck.strings == {2}
+    cells = (
+        b'<c r="A1" t="s"><v>0</v></c><c r="AB7" t="s"><v>2</v></c>'
+        b'<c r="C1"><v>2</v></c>'  # a number
+    )
+    assert struck.cells(cells) == {7: {28}}
 
 
 @pytest.mark.parametrize("line", ["\n", "\r\n", ",,\n", " , \n", '""\n'])

@@ -43,7 +43,8 @@ def of_patients(root, *numbers, **options):
     "word",
     ["NULL", "nan", "NA", "N/A", "#N/A", "None", "-", "?", "unknown", "<NA>", "#REF!",
      "anonymous", "不明", "\u3000", "(null)", "[NULL]", "#BEZUG!", "#WERT!", "#NV",
-     "#¡REF!", "k. A.", "no ID", "XXXX", "-1", "dummy", "未填", "-9", "-99", "-8.0"],
+     "#¡REF!", "k. A.", "no ID", "XXXX", "-1", "dummy", "未填", "-9", "-99", "-8.0",
+     "(leer)", "(blank)"],
 )  # fmt: skip
 def test_a_word_for_nobody_is_no_patient(tmp_path, word):
     found, faults, problems = of_patients(tmp_path, "1", word, "NADIA")

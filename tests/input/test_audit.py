@@ -422,12 +422,14 @@ def test_what_the_header_says_of_the_image_is_held_against_the_image(tmp_path):
     change(4, WindowCenter=1 << 20, WindowWidth=1 << 21, **wide)
     change(5, SeriesDescription="CANARY CHEST PORTABLE AP")
     change(6, Modality="DR")
+    change(7, ViewPosition="PA", SeriesDescription="CANARY CHEST LATERAL")
     passed, found, page = run(root, tmp_path / "out", max_bad_share=0.1)
     assert not passed
     (fault,) = found["faults"]
     assert (fault["row"], fault["check"]) == (2, "negative")
     pixels = found["pixels"]
     assert pixels["negative_rows"] == [2] and pixels["lateral_rows"] == [3]
+    assert pixels["view_conflict_rows"] == [7]
     assert pixels["brightness_corrected_rows"] == [4]
     assert pixels["portable"]["named"]["images"] == 1
     (refused,) = pixels["unreadable"]

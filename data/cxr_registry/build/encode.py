@@ -15,6 +15,10 @@ from data.cxr_registry.guard import pool, privacy
 from data.cxr_registry.tables import records
 
 LATERAL = "is a lateral film, and the set is of frontal ones; to keep it, allow lateral"
+VIEWS_DIFFER = (
+    "its View Position is frontal, and other words of its header name a lateral film; "
+    "look at it, then leave it out or allow view"
+)
 
 
 class Encoded(NamedTuple):
@@ -35,7 +39,7 @@ class Refused(NamedTuple):
     @property
     def is_bad(self) -> bool:
         """Whether the file is unusable, and not only of another view."""
-        return self.reason != LATERAL
+        return self.reason not in (LATERAL, VIEWS_DIFFER)
 
 
 def encode_study(study: records.Study, *, options: BuildOptions, key: bytes) -> Encoded:
@@ -57,6 +61,8 @@ def encode_study(study: records.Study, *, options: BuildOptions, key: bytes) -> 
         )
     if is_lateral(study, image.is_lateral) and not options.keep_laterals:
         raise reader.UnreadableRadiograph(LATERAL)
+    if image.views_differ and not options.keep_views_differ:
+        raise reader.UnreadableRadiograph(VIEWS_DIFFER)
     square = reader.to_square(image.pixels, options.side, bits=options.bits)
     is_encoded, png = cv2.imencode(".png", square.pixels)
     if not is_encoded:

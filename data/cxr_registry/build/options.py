@@ -70,6 +70,11 @@ class BuildOptions:
         return "lateral" in self.allow
 
     @property
+    def keep_views_differ(self) -> bool:
+        """Whether films whose header names a frontal and a lateral view are kept."""
+        return "view" in self.allow
+
+    @property
     def modalities(self) -> frozenset[str]:
         """DICOM modalities that are read."""
         return reader.modalities(self.allow)

@@ -6,7 +6,7 @@ import json
 import platform
 
 FEATURES = "1.1.0"  # TFDS's version of the features; raise FORMAT with it
-FORMAT = 6  # of the bytes of a dataset; another number gives it another name
+FORMAT = 7  # of the bytes of a dataset; another number gives it another name
 
 _PACKAGES = (
     "imagecodecs",

@@ -23,7 +23,7 @@ from data.cxr_registry.dicom import (
 )
 
 MAX_BYTES = 512 << 20  # of the file; a 16-bit 8k x 8k detector stores 128 MiB
-VIEWS, LATERALS = views.VIEWS, views.LATERALS
+VIEWS, LATERALS, FRONTALS = views.VIEWS, views.LATERALS, views.FRONTALS
 # View codes, of SNOMED CT and of the SNOMED RT before it (PS3.16 CID 4010).
 _VIEW_CODES = {
     "399348003": "AP", "R-10206": "AP", "272479007": "PA", "R-10214": "PA",
@@ -46,6 +46,7 @@ class Radiograph:
     view: str  # "PA", "AP", "LL", ...; "" unknown
     is_lateral: bool  # by its view, or by rows that run from front to back
     sides_known: bool  # the header says that upright rows run to the patient's left
+    views_differ: bool  # a frontal view is stated, and the words name a lateral one
     body_part: str  # a term of body_parts.TERMS; "" unknown
     modality: str  # "CR", "DX", ...; "" for a PNG or JPEG
     burned_in: bool | None  # the header's burned-in annotation flag; None unknown
@@ -111,7 +112,9 @@ def _show(header: Any, stored: np.ndarray) -> Radiograph:
     brightness = grayscale.apply_table(table, stored)
     pixels, affine = _turn_upright(brightness, header.get("PatientOrientation"))
     flag = _token(header.get("BurnedInAnnotation"))
-    view = _view(header)
+    described = _described_view(header)
+    view = _stated_view(header) or described
+    views_differ = view in FRONTALS and described in LATERALS
     directions = _directions(header.get("PatientOrientation"))
     return Radiograph(
         pixels=pixels,
@@ -120,7 +123,10 @@ def _show(header: Any, stored: np.ndarray) -> Radiograph:
         spacing_mm=_spacing(header),
         view=view,
         is_lateral=view in LATERALS or not {*"AP"}.isdisjoint(directions),
-        sides_known=view not in LATERALS and _are_frontal(directions),
+        sides_known=view not in LATERALS
+        and not views_differ
+        and _are_frontal(directions),
+        views_differ=views_differ,
         body_part=body_parts.known(str(header.get("BodyPartExamined") or "")),
         modality=_token(header.get("Modality")),
         burned_in={"YES": True, "NO": False}.get(flag),
@@ -249,6 +255,7 @@ def _read_picture(data: bytes) -> Radiograph:
         view="",
         is_lateral=False,
         sides_known=False,
+        views_differ=False,
         body_part="",
         modality="",
         burned_in=None,
@@ -296,11 +303,8 @@ def _directions(orientation: Any) -> tuple[str, str]:
     return (letters[0] or "-"), (letters[1] or "-")
 
 
-def _view(header: Any) -> str:
-    """The term of View Position, else of the view's code, else of a description.
-
-    "" where none is known; of the descriptions the first that names one view decides.
-    """
+def _stated_view(header: Any) -> str:
+    """The term of View Position, else of the view's code; "" where none is known."""
     view = views.known(str(header.get("ViewPosition") or ""))
     if view:
         return view
@@ -308,6 +312,11 @@ def _view(header: Any) -> str:
         if view := _VIEW_CODES.get(str(item.get("CodeValue")), ""):
             return view
         break
+    return ""
+
+
+def _described_view(header: Any) -> str:
+    """The term of the first description that names one view; "" where none does."""
     words = (views.known(str(header.get(name) or "")) for name in headers.DESCRIPTIONS)
     return next(filter(None, words), "")
 

@@ -15,6 +15,7 @@ VIEWS = frozenset(
     | {"LAT", "LATERAL", "OBLIQUE", "LORDOTIC"}
 )
 LATERALS = frozenset({"LL", "RL", "LAT", "LATERAL"})
+FRONTALS = frozenset({"AP", "PA"})
 # "Lateral decubitus" is a frontal film of a patient who lies on the side.
 # And these name a side or a place, no view.
 _OTHERWISE = re.compile(

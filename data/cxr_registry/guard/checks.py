@@ -18,6 +18,7 @@ CHECKS = {
     "patient_id": "spellings count as one patient, rounded numbers as they stand",
     "hidden_row": "the row counts",
     "hidden_column": "the column counts",
+    "struck_out": "the row is left out",
     "unreadable": "the row is left out",
     "leaves_folder": "the row is left out",
     "duplicate_image": "the first row is kept",
@@ -31,6 +32,7 @@ CHECKS = {
     "same_pixels": "both images are kept",
     "burned_in": "images flagged as having burned-in text are kept",
     "lateral": "lateral films, which a build leaves out, are kept",
+    "view": "films whose header names two views, which a build leaves out, are kept",
     "modality": "images of Modality DR, XR, OT or SC are read as radiographs",
     "negative": "images that look like negatives are kept; only an audit looks",
 }

@@ -1,9 +1,10 @@
 """Labels from the free text of a report: rules over sentences, no trained model.
 
-A report is cut into sections and sentences (text_split), the table of patterns finds
-mentions of a fracture (text_rules), phrases around them say whether each is negated,
-doubtful or old (text_scopes), and `decide` makes one label of all mentions. What is in
-a language without patterns stays unread (text_language), and no label is negative then.
+A report is cut into sections and sentences (text_split), slips of the keyboard are
+mended (text_spelling), the table of patterns finds mentions of a fracture (text_rules),
+phrases around them say whether each is negated, doubtful or old (text_scopes), and
+`decide` makes one label of all mentions. What is in a language without patterns stays
+unread (text_language), and no label is negative then.
 
 The kinds of statements are those of the literature on such rules:
 
@@ -29,6 +30,7 @@ from data.cxr_registry.labels import (
     text_language,
     text_rules,
     text_scopes,
+    text_spelling,
     text_split,
 )
 
@@ -36,10 +38,12 @@ READ = ("auto", "always", "never")
 SILENCE = {"negative": 0, "unknown": -1}
 VISIBLE = "visible"  # the rule by which an old or fixed fracture is still one
 AFFIRMED, NEGATED, DOUBTFUL, IGNORED = "affirmed", "negated", "doubtful", "ignored"
-VERSION = 4  # of the code that reads; raise it when equal rules give other labels
+VERSION = 5  # of the code that reads; raise it when equal rules give other labels
 # full-width signs, letters and digits, which East Asian keyboards write
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _BULLET = re.compile(r"\A\s*(?:[-*+>\u2022\u2013]|\d{1,2}[.)])\s*")
+_HEADING = re.compile(r"\A\W*[^\W\d_][\w /-]{0,30}:")
+_BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _BATCH = 250  # reports per task of the pool: about a second
 _TIMEOUT_S = 600.0  # for a batch: only a pattern that never ends takes so long
 
@@ -69,7 +73,7 @@ class ReportOptions:
 class Mention(NamedTuple):
     """One place where a report speaks of a finding; holds no word of the report."""
 
-    kind: str  # "target", "absent", "doubt", "site"
+    kind: str  # "target", "absent", "doubt", "harm", "site"
     name: str  # the finding, or "any", "other"
     start: int  # offsets in the report
     end: int
@@ -135,6 +139,7 @@ class Reader:
         self.rules = text_rules.load(options.languages, options.rules)
         self._options = options
         self._scopes = text_scopes.Scopes(self.rules)
+        self._speller = text_spelling.Speller(self.rules.languages)
         self._cached_sentence = functools.lru_cache(remember)(self._sentence)
 
     @property
@@ -162,21 +167,32 @@ class Reader:
         mentions: list[Mention] = []
         names_anatomy = self.rules.whole["anatomy"].search
         about_image = anatomy = missing = False
+        opening = _Opening(self.rules)
         unread = ""
         before = 0  # where the mentions of the sentence before begin
-        listing = _Listing(self.rules)
+        listing, title = _Listing(self.rules), _Title(self.rules)
         for section, start, end in text_split.sections(report, self.rules):
             for first, last in text_split.sentences(report, start, end, self.rules):
-                if last <= valid_from:
+                if not any(map(str.isalpha, report[max(first, valid_from) : last])):
                     continue
                 sentence = re.sub(r"\s", " ", report[first:last])
-                asked = self.rules.whole["asked"].match(sentence)
-                part = "request" if asked else section
-                read = self._cached_sentence(sentence, part)
+                read = self._cached_sentence(sentence, section)
+                asked = opening.asks(sentence, read)
+                asked = asked and any(map(str.isalpha, report[last:]))
+                if asked or self.rules.whole["asked"].match(sentence):
+                    part = "request"
+                    read = self._cached_sentence(sentence, part)
+                else:
+                    part = section
                 if item := listing.item(report, first, last, read, sentence):
                     told = self._cached_sentence(item, part).mentions
                     own = _of_item(told, len(item) - len(sentence))
                     read = dataclasses.replace(read, mentions=own)
+                elif bone := title.bone(report, first, last, read, sentence, part):
+                    told = self._cached_sentence(bone + sentence, part).mentions
+                    if own := _of_item(told, len(bone)):
+                        kept = [m for m in read.mentions if m.verdict == NEGATED]
+                        read = dataclasses.replace(read, mentions=(*kept, *own))
                 unread = unread or read.unread
                 missing |= read.empty
                 if part != "request" and not read.unread and not read.empty:
@@ -207,21 +223,30 @@ class Reader:
             return _Sentence(empty=True)
         if unread := text_language.foreign(sentence, self.rules.languages):
             return _Sentence(unread=unread)
+        spelled = self._speller.mend(sentence)
+        sentence = spelled.text
         places = _places(sentence, self.rules)
         # "These are old." says it of what the sentence before named
         anaphor = whole["anaphor"].match(sentence)
         about = [anaphor.span()] if anaphor else []
+        named = any(name != text_rules.ANY for _, name, *_ in places)
         if not about and all(kind == "site" for kind, *_ in places):
-            return _Sentence()
+            return _Sentence(bone=named)
         kinds = self._scopes.kinds(sentence, [*(place[2:] for place in places), *about])
         refers = kinds.pop() if about else ()
-        named = any(name != text_rules.ANY for _, name, *_ in places)
         mentions = _mentions(sentence, places, kinds, self.rules, section)
         if _is_line_visible(sentence, places, kinds, self.rules):
             mentions = tuple(_recalled(mention, (VISIBLE,)) for mention in mentions)
             refers = (VISIBLE,)
+        mentions = tuple(
+            mention._replace(
+                start=spelled.original(mention.start), end=spelled.original(mention.end)
+            )
+            for mention in mentions
+        )
         return _Sentence(
             mentions=mentions,
+            bone=named,
             refers=() if named or "negation" in refers else refers,
         )
 
@@ -233,6 +258,7 @@ class _Sentence:
     mentions: tuple[Mention, ...] = ()
     unread: str = ""  # the code of its language, where there are no patterns for it
     empty: bool = False  # a word that stands for a missing report
+    bone: bool = False  # it names one
     refers: tuple[str, ...] = ()  # kinds of phrases said of what was named before
 
 
@@ -262,6 +288,88 @@ class _Listing:
         # a dash or number before an item is no part of it
         bare = _BULLET.sub(lambda mark: " " * len(mark[0]), sentence)
         return self._start + bare
+
+
+class _Title:
+    """Follows a line that names one bone: "RIGHT CLAVICLE", "Ribs:".
+
+    What follows and names no bone is said of it, until another bone or heading comes;
+    after the first line of a report headings end nothing.
+    """
+
+    def __init__(self, rules: text_rules.Rules):
+        self._rules = rules
+        self._bone, self._is_first = "", False
+        self._end = -1  # where the sentence before ended; -1 before the first
+
+    def bone(
+        self,
+        report: str,
+        start: int,
+        end: int,
+        read: "_Sentence",
+        sentence: str,
+        section: str,
+    ) -> str:
+        """What stands before a sentence that is said of the title's bone; else ""."""
+        is_first, gap = self._end < 0, report[max(self._end, 0) : start]
+        self._end = end
+        if bone := self._named_by(report, start, end, sentence):
+            self._bone, self._is_first = f"{bone}: ", is_first
+            return ""
+        if not self._is_first and (
+            any(map(str.isalpha, gap))  # a heading, which is no part of a sentence
+            or _BLANK_LINE.search(gap)
+        ):
+            self._bone = ""
+        if read.bone or _HEADING.match(sentence):
+            self._bone = ""
+        is_loose = any(
+            m.kind == "target" and m.name == text_rules.ANY for m in read.mentions
+        )
+        return self._bone if is_loose and section != "request" else ""
+
+    def _named_by(self, report: str, start: int, end: int, sentence: str) -> str:
+        """The bone that a line names which says nothing else; else ""."""
+        is_line = not report[:start].rpartition("\n")[2].strip()
+        is_line = is_line and report[end:].lstrip(" \t.:")[:1] == "\n"
+        if not is_line or not self._rules.whole["title"].match(sentence):
+            return ""
+        bones = {
+            name: match[0]
+            for kind, name, pattern in self._rules.mentions
+            if kind == "site" and (match := pattern.search(sentence))
+        }
+        return bones.popitem()[1] if len(bones) == 1 else ""
+
+
+class _Opening:
+    """Follows the first sentences while they ask: "Fall today, ?rib fracture"."""
+
+    def __init__(self, rules: text_rules.Rules):
+        self._rules = rules
+        self._is_open = True
+
+    def asks(self, sentence: str, read: "_Sentence") -> bool:
+        """Whether a sentence is a request above what is seen, without a heading."""
+        if not self._is_open:
+            return False
+        if sentence.lstrip().startswith("?"):
+            self._is_open = False
+            return True
+        rest = list(sentence)
+        for mention in read.mentions:
+            rest[mention.start : mention.end] = " " * (mention.end - mention.start)
+        text = "".join(rest)
+        for kind, _, pattern in self._rules.mentions:
+            text = pattern.sub(" ", text) if kind == "site" else text
+        whole = self._rules.whole
+        self._is_open = (
+            bool(whole["reason"].search(sentence))
+            and not whole["anatomy"].search(text)
+            and all(m.verdict in (DOUBTFUL, IGNORED) for m in read.mentions)
+        )
+        return self._is_open and "?" in sentence
 
 
 def _of_item(mentions: Sequence[Mention], offset: int) -> tuple[Mention, ...]:
@@ -317,33 +425,75 @@ def _mentions(
     rules: text_rules.Rules,
     section: str,
 ) -> tuple[Mention, ...]:
-    """The mentions of a sentence; a fracture without a bone may take one named before.
+    """The mentions of a sentence; a fracture without a bone may take one of its bones.
 
-    "Right clavicle: no fracture."; "Ribs and clavicles show no fracture."
+    "Right clavicle: no fracture."; "Ribs and clavicles show no fracture."; "A fracture,
+    2 mm wide, is now evident within the clavicle."
     """
+    found = [
+        Mention(
+            kind,
+            name,
+            start,
+            end,
+            _verdict(kind, phrases, image=section != "request"),
+            phrases,
+            section,
+        )
+        for (kind, name, start, end), phrases in zip(places, kinds, strict=True)
+    ]
     mentions: list[Mention] = []
     last: list[Mention] = []  # the last ones that name a bone, several in a list
-    for (kind, name, start, end), phrases in zip(places, kinds, strict=True):
-        verdict = _verdict(kind, phrases, image=section != "request")
-        mention = Mention(kind, name, start, end, verdict, phrases, section)
-        if name != text_rules.ANY:
-            listed = last and kind == last[-1].kind == "site"
-            gap = sentence[last[-1].end : start] if last else ""
-            joined = not gap.strip(" ,/") or any(
-                rules.grammar[word].search(gap) for word in ("and", "or")
-            )
-            together = listed and bool(joined or "/" in gap)
-            last = [*last, mention] if together else [mention]
-            mentions += [mention] if kind != "site" else []
-            continue
-        # "..., but a fracture is possible" is said of the bone before
-        takes = last and (last[-1].kind != "target" or verdict != NEGATED)
-        if takes and kind == "target":
-            names = dict.fromkeys(bone.name for bone in last)
-            mentions += [mention._replace(name=bone) for bone in names]
-        else:
+    for at, mention in enumerate(found):
+        if mention.kind == "harm":
             mentions.append(mention)
+            continue
+        if mention.name != text_rules.ANY:
+            is_listed = bool(last) and mention.kind == last[-1].kind == "site"
+            gap = sentence[last[-1].end : mention.start] if is_listed else ""
+            together = is_listed and _is_list(gap, rules)
+            last = [*last, mention] if together else [mention]
+            mentions += [mention] if mention.kind != "site" else []
+            continue
+        bones = []
+        if mention.kind == "target":
+            bones = _bones_after(sentence, found[at:], rules)
+            # "..., but a fracture is possible" is said of the bone before
+            if not bones and last:
+                takes = last[-1].kind != "target" or mention.verdict != NEGATED
+                bones = last if takes else []
+        names = dict.fromkeys(bone.name for bone in bones)
+        mentions += [mention._replace(name=name) for name in names] or [mention]
     return tuple(mentions)
+
+
+def _is_list(gap: str, rules: text_rules.Rules) -> bool:
+    """Whether two bones with this text between are named together."""
+    joins = (rules.grammar[word] for word in ("and", "or"))
+    return not gap.strip(" ,/") or "/" in gap or any(join.search(gap) for join in joins)
+
+
+def _bones_after(
+    sentence: str, found: Sequence[Mention], rules: text_rules.Rules
+) -> list[Mention]:
+    """The bones that a fracture, the first one found, is said to be in, or not in.
+
+    They are named next, in the same clause and behind a word of place.
+    """
+    fracture, *rest = found
+    if fracture.verdict == IGNORED:
+        return []
+    kinds = ("site", "target") if fracture.verdict == NEGATED else ("site",)
+    bones: list[Mention] = []
+    for mention in rest:
+        gap = sentence[(bones or [fracture])[-1].end : mention.start]
+        is_next = (
+            _is_list(gap, rules) if bones else rules.whole["within"].fullmatch(gap)
+        )
+        if mention.kind not in kinds or mention.rules != fracture.rules or not is_next:
+            break
+        bones.append(mention)
+    return bones
 
 
 def decide(mentions: Mentions, finding: str, *, silence: int) -> TextLabel:
@@ -428,6 +578,9 @@ def _verdict(kind: str, rules: Sequence[str], *, image: bool) -> str:
         return NEGATED
     if "hypothetical" in rules or "family" in rules:
         return IGNORED
+    if kind == "harm":  # "bony injury" is no fracture, and "no bony injury" denies one
+        is_denied = "negation" in rules and "uncertain" not in rules
+        return NEGATED if is_denied else IGNORED
     if "uncertain" in rules:
         return DOUBTFUL if image else IGNORED  # a request that doubts is a question
     if "negation" in rules:
@@ -459,6 +612,9 @@ def _hides(outer: tuple[str, str, int, int], inner: tuple[str, str, int, int]) -
     around = outer[2] <= inner[2] and inner[3] <= outer[3]
     longer = outer[3] - outer[2] > inner[3] - inner[2]
     weak = inner[0] == "site" or inner[1] == text_rules.ANY
+    if outer[0] == "harm":  # what may say nothing hides nothing that does
+        weak = weak or outer[1] in (inner[1], text_rules.TUMOUR)
+        return around and longer and weak and inner[0] == "harm"
     return (
         around
         and outer[0] != "site"
@@ -472,12 +628,16 @@ def _hides(outer: tuple[str, str, int, int], inner: tuple[str, str, int, int]) -
 def _claims(
     first: tuple[str, str, int, int], place: tuple[str, str, int, int], sentence: str
 ) -> bool:
-    """Whether a bone before "fracture" has it: "Scapula fracture, clavicle clear"."""
+    """Whether what stands before "fracture" has it.
+
+    "Scapula fracture, clavicle clear"; "Lead fracture at the level of the clavicle"
+    """
+    is_own = first[1] == text_rules.THING or sentence[first[3] :].lstrip()[:1] == ","
     return (
-        first[0] == place[0] == "target"
+        is_own
+        and first[0] == place[0] == "target"
         and first[1] != text_rules.ANY
         and first[2] < place[2] < first[3] < place[3]
-        and sentence[first[3] :].lstrip().startswith(",")
     )
 
 

@@ -48,6 +48,14 @@ def _alone() -> Mapping[str, str]:
     return {word: line["language"] for line in lines for word in line["alone"].split()}
 
 
+def words_of_others(languages: Collection[str]) -> frozenset[str]:
+    """Words of the table that belong to other languages than these."""
+    words = {word for known in _vocabulary().values() for word in known}
+    mine = {word for code in languages for word in _vocabulary().get(code, ())}
+    alone = {word for word, code in _alone().items() if code not in languages}
+    return frozenset((words | alone) - mine)
+
+
 def foreign(sentence: str, languages: Collection[str]) -> str:
     """The code of the language of a sentence that is in none of `languages`, or "".
 

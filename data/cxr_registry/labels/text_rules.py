@@ -29,8 +29,10 @@ MODIFIERS = (
     "pathological",
     "hidden",
 )
-MENTIONS = ("target", "absent", "doubt", "site")
+MENTIONS = ("target", "absent", "doubt", "harm", "site")
 ANY, OTHER = "any", "other"
+TUMOUR = "tumour"  # harm that is no injury
+THING = "thing"  # that may break and is no bone: a catheter, a plate
 ALL = "*"  # the language of rows that are read in every language
 SCOPES = ("forward", "backward", "pseudo", "terminate")
 # What a heading begins. The name of an exam is part of the request, an organ's heading
@@ -62,8 +64,11 @@ GRAMMAR = (
 # that an image of the chest shows, part of a word that every mention has (sentences
 # without a clue are not searched), how a sentence begins that is a request without a
 # heading, the answer to a question that the report itself asks, and a statement that a
-# fracture's line is seen on this film, which healing and hardware do not weaken, and
-# what begins a list of fractures, each in a line or between semicolons.
+# fracture's line is seen on this film, which healing and hardware do not weaken,
+# what begins a list of fractures, each in a line or between semicolons, what may stand
+# between a fracture and the bone behind it that it is in, how a sentence begins
+# that states what is seen, and asks nothing, a line that only names a bone, and what
+# leads to a film: a fall, pain.
 WHOLE = (
     "missing",
     "retract",
@@ -74,6 +79,10 @@ WHOLE = (
     "answer",
     "visible",
     "listing",
+    "within",
+    "states",
+    "title",
+    "reason",
 )
 
 _NEVER = r"(?!)"  # matches nowhere
@@ -90,6 +99,9 @@ _WHOLE_FRAMES = {
     "missing": r"\A[\W_]*(?:(?:{})[\W_]*)+\Z",  # all of a sentence, several maybe
     "anaphor": r"\A[\W\d_]*(?:{})",
     "asked": r"\A\W*(?:{})",
+    "within": r"(?:{})",
+    "states": r"\A\W*(?:{})",
+    "title": r"\A[\W_]*(?:{})[\W_]*\Z",
 }
 _UNSPACED = ("zh", "ja", "th")  # languages written without blanks between words
 
@@ -122,7 +134,7 @@ class Rules:
     def findings(self) -> frozenset[str]:
         """The findings that the table has a target for."""
         names = {name for kind, name, _ in self.mentions if kind == "target"}
-        return frozenset(names - {ANY, OTHER})
+        return frozenset(names - {ANY, OTHER, THING})
 
 
 def load(languages: Sequence[str] = ("en",), extra: Path | None = None) -> Rules:

@@ -13,9 +13,13 @@ _BREAK = re.compile(
     r"|(?<=\u3002)\s*|(?<=[\u4e00-\u9fff][!?])\s*"
 )
 _NEW_ITEM = re.compile(r"[-*#+>\u2022\u2013]\s|\d{1,2}[.)]\s|[^\W\d_][\w /-]{0,30}:")
+_HEADING = re.compile(r"[^\W\d_][\w /-]{0,30}:")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n\s*(?=\S)")
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"\S*")
+# Sentences on the chest, below its first line, that end an exam's name or a request:
+# a request may tell of an older film.
+_ENDED_BY = {"exam": 1, "request": 2}
 _LOOK_BACK = 20  # characters, more than an abbreviation has
 
 
@@ -57,8 +61,8 @@ def sections(report: str, rules: text_rules.Rules) -> Iterator[tuple[str, int, i
 def _with_end(
     report: str, kind: str, start: int, end: int, image: str, rules: text_rules.Rules
 ) -> Iterator[tuple[str, int, int]]:
-    """A section; the name of an exam is a request up to sentences on the chest."""
-    if kind != "exam":
+    """A section; a request or an exam's name ends before sentences on the chest."""
+    if kind not in _ENDED_BY:
         yield kind, start, end
         return
     width = _width(report)
@@ -69,7 +73,9 @@ def _with_end(
             report[first:last]
             for first, last in sentences(report, match.end(), end, rules)
         ]
-        if len(rest) > 1 and any(_is_of_chest(text, rules) for text in rest):
+        of_chest = sum(_is_of_chest(text, rules) for text in rest)
+        told = kind == "exam" and bool(rest) and _is_told(rest[0], rules)
+        if told or (len(rest) > 1 and of_chest >= _ENDED_BY[kind]):
             yield "request", start, match.start()
             yield image, match.end(), end
             return
@@ -84,6 +90,11 @@ def _is_of_chest(sentence: str, rules: text_rules.Rules) -> bool:
         and not whole["clue"].search(sentence)
         and "?" not in sentence
     )
+
+
+def _is_told(sentence: str, rules: text_rules.Rules) -> bool:
+    """Whether it begins as what is seen is told: "There is a fracture"."""
+    return bool(rules.whole["states"].match(sentence)) and "?" not in sentence
 
 
 def _width(report: str) -> int:
@@ -117,6 +128,8 @@ def _joins(
     if report[start - 1 : start] == "?" and rules.whole["answer"].match(report, end):
         return True
     if report[start - 1 : start] in (".", "!", "?"):
+        if _HEADING.match(report, end):  # "Ribs: no fx. Lungs: clear."
+            return False
         return bool(rules.unsplit.search(report, max(0, start - _LOOK_BACK), start))
     if report[start - 1 : start] == "\u3002":
         return False

@@ -28,6 +28,7 @@ class Look(NamedTuple):
     spacing_mm: float | None
     view: str  # of the header
     is_lateral: bool  # by the header or the table
+    views_differ: bool  # the header states a frontal view and names a lateral one
     modality: str
     maker: str  # of makers.py, "other", or "" unknown
     is_portable: bool  # by the words of the header
@@ -62,6 +63,7 @@ def look(
             spacing_mm=image.spacing_mm,
             view=image.view,
             is_lateral=is_lateral,
+            views_differ=image.views_differ,
             modality=image.modality,
             maker=makers.name_of(maker),
             is_portable=makers.is_portable(description),

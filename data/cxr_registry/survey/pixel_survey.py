@@ -72,6 +72,7 @@ def pixels(
             lambda s: "named" if s.row in portable else "not named",
         ),
         "lateral_rows": [image.row for image in images if image.is_lateral],
+        "view_conflict_rows": [image.row for image in images if image.views_differ],
         "negative_rows": negatives,
         "brightness_from": _counted(image.source for image in images),
         "brightness_corrected_rows": [

@@ -15,7 +15,8 @@ _WORDS = (
     "null none nan na n/a n.a. #n/a <na> nil undefined unknown unk missing empty anon "
     "anonymous anonymized anonymised unbekannt keine k.a. \\n "
     "#nv #n/d true false wahr falsch noid nopatient s.o. dummy test none.0 nan.0 -1 "
-    "-1.0 "
+    # (leer), (blank): an empty cell of a pivot table
+    "-1.0 leer blank leeg vide vuoto n.b. anonym anonymisiert #n/v "
     "未知 不明 未填 無 无 空"
 )
 _NONE = frozenset(_WORDS.split())

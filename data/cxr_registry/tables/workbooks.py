@@ -1,7 +1,8 @@
 """Lines of an Excel workbook, and what openpyxl does not tell of its cells.
 
-A merged cell counts for all of its rows. Formulas that no program has calculated have
-no value to read. Text may hold characters as _x000D_ (a line's end).
+A merged cell counts for all of its rows, and a struck-out value for none. Formulas that
+no program has calculated have no value to read. Text may hold characters as _x000D_ (a
+line's end).
 
 Reference: ECMA-376 Part 1, 18.3.1 (cells, formulas, merged cells), 18.2.2 (calcPr),
 22.9.2.19 (ST_Xstring).
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.sax import saxutils
 
+from data.cxr_registry.tables import strikes
 from data.cxr_registry.tables.limits import Noted, UnreadableTable
+from data.cxr_registry.tables.sheet_xml import attribute, column_number
 
 _CHUNK = 1 << 20  # bytes of XML read at once
 _MOST_MERGED = 100_000  # merged cells; more are refused
@@ -32,7 +35,9 @@ _MERGED = re.compile(
     rb"<(?:\w+:)?mergeCell\b[^>]*\bref=[\"']([A-Z]+)(\d+):([A-Z]+)(\d+)[\"']"
 )
 _ESCAPED = re.compile(r"_x(?![dD][89a-fA-F])([0-9A-Fa-f]{4})_")  # no half surrogates
+_STRUCK = "take the line off what counts, and delete the rest"
 _END_OF_CELLS = re.compile(rb"</(?:\w+:)?sheetData>")
+_BESIDE = ("styles", "sharedStrings")  # parts of a workbook that its sheets refer to
 
 
 class _Sheet(NamedTuple):
@@ -49,6 +54,7 @@ class _Facts(NamedTuple):
     hidden_columns: list[tuple[int, int]]  # first, last
     tall: dict[int, list[tuple[int, int]]]  # first row -> column, last row
     wide: list[tuple[int, int, int]]  # merged over columns: row, first, last column
+    struck: dict[int, set[int]]  # row -> columns of values that are struck through
 
 
 def lines(path: Path) -> Iterator[Sequence[Any] | Noted]:
@@ -68,7 +74,8 @@ def lines(path: Path) -> Iterator[Sequence[Any] | Noted]:
     with zipfile.ZipFile(path) as archive:
         about = _text(archive, "xl/workbook.xml")
         sheet, others = _choose(archive, _sheets(archive, about), path.stem)
-        facts = _scan(archive, sheet.file, _is_stale(about))
+        struck = strikes.read(*(_linked(archive, kind) for kind in _BESIDE))
+        facts = _scan(archive, sheet.file, _is_stale(about), struck)
     if others:
         text = f"{others} more sheets hold cells; keep one, or name it {path.stem}"
         yield Noted(fault=text, is_row=False)
@@ -98,6 +105,9 @@ def _with_notes(
     if 1 in facts.tall or any(row == 1 for row, *_ in facts.wide):
         text = "the header has merged cells; unmerge them, one name a column"
         yield Noted(fault=text, is_row=False)
+    if named & facts.struck.get(1, set()):
+        text = f"the header has struck-out cells; {_STRUCK}"
+        yield Noted(fault=text, is_row=False)
     yield _unescaped(header)
     unseen = [
         place
@@ -114,18 +124,27 @@ def _with_notes(
         row for row, first, last in facts.wide if named & set(range(first, last + 1))
     }
     filling: dict[int, tuple[int, Any]] = {}  # column -> last row, value
+    struck_to: dict[int, int] = {}  # column -> last row of a struck, merged cell
     for number, row in enumerate(rows, start=2):
         cells = list(_unescaped(row))
         is_filled = _fill(cells, filling, number)
+        struck = named & facts.struck.get(number, set())
+        struck |= {column for column, last in struck_to.items() if number <= last}
         for column, last in facts.tall.get(number, ()):
             if len(cells) >= column:
                 filling[column] = last, cells[column - 1]
+            if column in struck:
+                struck_to[column] = last
         bare = sorted(named & facts.uncalculated.get(number, set()))
         if bare:
             yield Noted(
                 fault=f"columns {', '.join(map(str, bare))}: a formula that no program "
                 "has calculated; open the book in Excel, save it, or write values"
             )
+        elif struck:
+            places = ", ".join(map(str, sorted(struck)))
+            text = f"columns {places}: the value is struck out; {_STRUCK}"
+            yield Noted(fault=text, check="struck_out")
         elif number in wide:
             yield Noted(fault="cells are merged across columns; unmerge them")
         elif number in facts.hidden and any(cell is not None for cell in cells):
@@ -171,30 +190,44 @@ def _text(archive: zipfile.ZipFile, file: str) -> str:
 
 def _sheets(archive: zipfile.ZipFile, book: str) -> list[_Sheet]:
     """The worksheets that workbook.xml lists."""
-    links = _text(archive, "xl/_rels/workbook.xml.rels")
-    files = {}
-    for tag in re.findall(r"<(?:\w+:)?Relationship\b[^>]*>", links):
-        target = _attribute(tag, "Target")
-        files[_attribute(tag, "Id")] = posixpath.normpath(
-            target.lstrip("/") if target.startswith("/") else f"xl/{target}"
-        )
+    files = {attribute(tag, "Id"): file for tag, file in _links(archive)}
     sheets = []
     for tag in re.findall(r"<(?:\w+:)?sheet\b[^>]*>", book):
-        name, link = _attribute(tag, "name"), _attribute(tag, r"\w+:id")
+        name, link = (
+            attribute(tag, "name"),
+            attribute(tag, r"\w+:id"),
+        )
         if "worksheets" in files.get(link, ""):
-            is_hidden = "hidden" in _attribute(tag, "state").lower()
+            is_hidden = "hidden" in attribute(tag, "state").lower()
             sheets.append(_Sheet(_plain(name), files[link], is_hidden))
     return sheets
-
-
-def _attribute(tag: str, name: str) -> str:
-    match = re.search(rf"\b{name}\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", tag)
-    return (match[1] or match[2] or "") if match else ""
 
 
 def _plain(text: str) -> str:
     """Text of an attribute without XML's entities."""
     return saxutils.unescape(text, {"&quot;": '"', "&apos;": "'"})
+
+
+def _linked(archive: zipfile.ZipFile, kind: str) -> bytes:
+    """The part of the workbook of that kind; empty where there is none."""
+    for tag, file in _links(archive):
+        is_kind = attribute(tag, "Type").endswith(f"/{kind}")
+        if is_kind and file in archive.namelist():
+            return archive.read(file)
+    return b""
+
+
+def _links(archive: zipfile.ZipFile) -> Iterator[tuple[str, str]]:
+    """Tag and file of each part that the workbook refers to."""
+    links = _text(archive, "xl/_rels/workbook.xml.rels")
+    for tag in re.findall(r"<(?:\w+:)?Relationship\b[^>]*>", links):
+        target = attribute(tag, "Target")
+        yield (
+            tag,
+            posixpath.normpath(
+                target.lstrip("/") if target.startswith("/") else f"xl/{target}"
+            ),
+        )
 
 
 def _has_cells(archive: zipfile.ZipFile, file: str) -> bool:
@@ -205,23 +238,29 @@ def _has_cells(archive: zipfile.ZipFile, file: str) -> bool:
 def _is_stale(book: str) -> bool:
     """Whether workbook.xml asks to calculate when opened: no value is to be trusted."""
     tag = re.search(r"<(?:\w+:)?calcPr\b[^>]*>", book)
-    return bool(tag) and _attribute(tag[0], "fullCalcOnLoad") in ("1", "true")
+    return bool(tag) and attribute(tag[0], "fullCalcOnLoad") in ("1", "true")
 
 
-def _scan(archive: zipfile.ZipFile, file: str, is_stale: bool) -> _Facts:
-    """What a sheet's XML says of formulas, hidden rows and merged cells."""
-    facts = _Facts({}, set(), [], {}, [])
+def _scan(
+    archive: zipfile.ZipFile, file: str, is_stale: bool, struck: strikes.Struck
+) -> _Facts:
+    """What a sheet's XML says of formulas, hidden rows, merged and struck cells."""
+    facts = _Facts({}, set(), [], {}, [], {})
     with archive.open(file) as stream:
         for part in _parts(stream):
             _note_formulas(part, facts, is_stale)
+            facts.struck.update(struck.cells(part))
             for match in _ROW.finditer(part):
                 tag = match[1].decode("latin-1")
                 if _is_hidden(tag, "ht"):
-                    facts.hidden.add(int(_attribute(tag, "r") or 0))
+                    facts.hidden.add(int(attribute(tag, "r") or 0))
             for match in _COLUMN.finditer(part):
                 tag = match[1].decode("latin-1")
                 if _is_hidden(tag, "width"):
-                    first, last = _attribute(tag, "min"), _attribute(tag, "max")
+                    first, last = (
+                        attribute(tag, "min"),
+                        attribute(tag, "max"),
+                    )
                     facts.hidden_columns.append((int(first or 0), int(last or 0)))
             for match in _MERGED.finditer(part):
                 _note_merged(match, facts)
@@ -229,23 +268,28 @@ def _scan(archive: zipfile.ZipFile, file: str, is_stale: bool) -> _Facts:
 
 
 def _is_hidden(tag: str, size: str) -> bool:
-    is_flat = _FLAT.fullmatch(_attribute(tag, size))
-    return bool(is_flat) or _attribute(tag, "hidden") in ("1", "true")
+    is_flat = _FLAT.fullmatch(attribute(tag, size))
+    return bool(is_flat) or attribute(tag, "hidden") in ("1", "true")
 
 
 def _note_formulas(part: bytes, facts: _Facts, is_stale: bool) -> None:
     for match in _FORMULA.finditer(part):
         attributes, value, text = match[1].decode("latin-1"), match[2], match[3]
-        is_empty_text = _attribute(attributes, "t") == "str" and value is not None
-        place = re.fullmatch(r"([A-Z]{1,3})(\d+)", _attribute(attributes, "r"))
+        is_empty_text = attribute(attributes, "t") == "str" and value is not None
+        place = re.fullmatch(r"([A-Z]{1,3})(\d+)", attribute(attributes, "r"))
         if place and (is_stale or not (text or is_empty_text)):
             row = facts.uncalculated.setdefault(int(place[2]), set())
-            row.add(_column(place[1]))
+            row.add(column_number(place[1]))
 
 
 def _note_merged(match: re.Match[bytes], facts: _Facts) -> None:
     first, top, last, bottom = (group.decode() for group in match.groups())
-    first, last, top, bottom = _column(first), _column(last), int(top), int(bottom)
+    first, last, top, bottom = (
+        column_number(first),
+        column_number(last),
+        int(top),
+        int(bottom),
+    )
     if first != last:
         facts.wide.append((top, first, last))
     else:
@@ -265,11 +309,3 @@ def _parts(stream: Any) -> Iterator[bytes]:
         yield rest[:end]
         rest = rest[end:]
     yield rest
-
-
-def _column(letters: str) -> int:
-    """A -> 1, Z -> 26, AA -> 27."""
-    number = 0
-    for letter in letters:
-        number = number * 26 + ord(letter) - ord("A") + 1
-    return number
