@@ -196,8 +196,9 @@ CURVES = {  # one image: (scores of hits, missed lesions, false positives, limit
 
 def in_the_corner() -> str:
     """What ours says of a point outside of its image, with a lesion in the corner."""
+    detections, lesions = np.array([[-1, -1, 0.9]]), np.array([[8, 8, 10, 10]])
     try:
-        matching.match([[-1, -1, 0.9]], [[8, 8, 10, 10]], image_shape=(10, 10))
+        matching.match(detections, lesions, image_shape=(10, 10))
     except ValueError:
         return "refused"
     return "no fault"
