@@ -19,6 +19,7 @@ PARAMETERS = {
     "center_in_box": {},
     "iou": {"iou_threshold": LEAST_OVERLAP},
     "distance": {"max_distance": MOST_DISTANCE},
+    "radius": {},
 }
 
 
@@ -114,6 +115,13 @@ def badness(rule, place, lesion):
         return -share if share >= LEAST_OVERLAP else None
     if rule == "distance":
         return away if away <= MOST_DISTANCE else None
+    if rule == "radius":
+        (u, v), (wide, high) = (
+            center(lesion),
+            (lesion[2] - lesion[0], lesion[3] - lesion[1]),
+        )
+        share = (2 * (x - u) / wide) ** 2 + (2 * (y - v) / high) ** 2
+        return away if share <= 1 + 1e-9 else None
     return away if holds(lesion, x, y) else None
 
 
