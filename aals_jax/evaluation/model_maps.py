@@ -264,3 +264,20 @@ def detections(prediction: Prediction, detecting: Detecting) -> list[np.ndarray]
         ).rows()
         for values, on_film in zip(prediction.maps, prediction.valid, strict=True)
     ]
+
+
+def boxes(prediction: Prediction, detecting: Detecting) -> list[np.ndarray]:
+    """n of f64[k, 5], (x0, y0, x1, y1, score) in px of the square, score descending.
+
+    The boxes of a head of boxes; of a map, those round its peaks (`peak_boxes`): one a
+    hill, also where `detecting` counts several detections on it.
+    """
+    found = detections(prediction, dataclasses.replace(detecting, detections="peaks"))
+    made = []
+    for rows, values in zip(found, prediction.maps, strict=True):
+        if prediction.boxes is None:
+            around = detection.peak_boxes(values, rows)
+            rows = np.concatenate([around, rows[:, 2:]], axis=1)
+        scale = np.array([views.MAP_STRIDE] * 4 + [1.0])
+        made.append(rows.astype(np.float64) * scale)
+    return made

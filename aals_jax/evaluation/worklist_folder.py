@@ -14,7 +14,7 @@ from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
 from aals_jax.evaluation.ranking import Ranked
 from aals_jax.input import views
 from aals_jax.input.dataset import ImageTable
-from aals_jax.metrics import detection, worklist
+from aals_jax.metrics import worklist
 from aals_jax.report import overlay, worklist_page
 from aals_jax.runtime import files, log
 from data.cxr_registry.guard import atomic
@@ -142,12 +142,8 @@ def candidate_boxes(
     """
     detecting = dataclasses.replace(detecting, threshold=0.0, max_detections=most)
     found = []
-    each = model_maps.detections(prediction, detecting) if most else []
+    each = model_maps.boxes(prediction, detecting) if most else []
     for rows, values in zip(each, prediction.maps, strict=bool(most)):
-        if prediction.boxes is None:
-            around = detection.peak_boxes(values, rows)
-            rows = np.concatenate([around, rows[:, 2:]], axis=1)
-        rows = rows.astype(np.float64) * [*[views.MAP_STRIDE] * 4, 1.0]
         best = rows[:, 4].max(initial=0.0)
         area = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
         side = views.MAP_STRIDE * values.shape[0]

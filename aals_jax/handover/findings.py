@@ -1,15 +1,11 @@
 """From what a net says of a film to a record of findings in its stored pixels."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from aals_jax.evaluation import model_maps
 from aals_jax.handover.folder import Model
-from aals_jax.input import views
-from aals_jax.metrics import detection
 from aals_jax.runtime import provenance
 from data.reading_room import films, sides
 from data.reading_room.films import Film
@@ -17,24 +13,6 @@ from data.reading_room.films import Film
 FORMAT = 1  # of a film's JSON; raised when a key changes its meaning or goes
 IMAGE, LESION = "image", "lesion"  # levels of an operating point
 _DIGITS = 3  # of a coordinate, px
-
-
-def boxes_of(prediction: model_maps.Prediction, model: Model) -> list[np.ndarray]:
-    """n of f64[k, 5], (x0, y0, x1, y1, score) in px of the square, score descending.
-
-    The boxes of a head of boxes; of a map, those round its peaks (`peak_boxes`): one a
-    hill, also where the run's figures count several detections on it.
-    """
-    detecting = dataclasses.replace(model.preprocessing.detecting, detections="peaks")
-    found = model_maps.detections(prediction, detecting)
-    boxes = []
-    for rows, values in zip(found, prediction.maps, strict=True):
-        if prediction.boxes is None:
-            around = detection.peak_boxes(values, rows)
-            rows = np.concatenate([around, rows[:, 2:]], axis=1)
-        scale = np.array([views.MAP_STRIDE] * 4 + [1.0])
-        boxes.append(rows.astype(np.float64) * scale)
-    return boxes
 
 
 def record(
@@ -46,7 +24,7 @@ def record(
         film: the film.
         model: that was asked.
         score: of the image, 0 .. 1.
-        boxes: f64[k, 5] of `boxes_of`.
+        boxes: f64[k, 5] of `model_maps.boxes`.
         point: name of the operating point from which on a box is reported.
     """
     on_film = np.concatenate(

@@ -253,7 +253,7 @@ class Station:
         content = np.stack([film.content for film in asked])
         prediction = predictor.prediction(outputs, content, side=side)
         scores = prediction.image_scores(model.preprocessing.detecting.pooling)
-        boxes = findings.boxes_of(prediction, model)
+        boxes = model_maps.boxes(prediction, model.preprocessing.detecting)
         judged = {}
         for k, film in enumerate(asked):
             record = findings.record(

@@ -27,6 +27,7 @@ UNREAD = (
     "evaluation.replicates",
     "evaluation.seed",
     "evaluation.threshold",
+    "evaluation.detections",
     "evaluation.min_distance",
     "evaluation.max_detections",
 )
