@@ -90,7 +90,7 @@ def across_seeds(
     Reference: Davison and Hinkley 1997, Bootstrap Methods and their Application, 3.8.
     """
     differences = _subtract(a, b, own_patients)
-    value = statistics.fmean(x.value - y.value for x, y in zip(a, b, strict=True))
+    value = _mean_difference(a, b)
     return _interval(_means(differences), value, _two_levels(own_patients))
 
 
@@ -115,11 +115,8 @@ def share_of_gap(
     """
     gains = _means(_subtract(a, low, own_patients))
     gaps = _means(_subtract(high, low, own_patients))
-    value = np.nan
-    gap = statistics.fmean(x.value - y.value for x, y in zip(high, low, strict=True))
-    if gap > 0:
-        gain = statistics.fmean(x.value - y.value for x, y in zip(a, low, strict=True))
-        value = gain / gap
+    gap = _mean_difference(high, low)
+    value = _mean_difference(a, low) / gap if gap > 0 else np.nan
     positive = gaps > 0  # nan is not
     rejected = int(len(gaps) - positive.sum())
     ends, reason = (np.nan, np.nan), ""
@@ -138,6 +135,11 @@ def share_of_gap(
         method=_two_levels(own_patients),
         reason=reason,
     )
+
+
+def _mean_difference(a: Sequence[Drawn], b: Sequence[Drawn]) -> float:
+    """The mean of a - b over seeds, of the values themselves."""
+    return statistics.fmean(x.value - y.value for x, y in zip(a, b, strict=True))
 
 
 def _two_levels(own_patients: bool) -> str:

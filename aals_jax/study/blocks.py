@@ -9,7 +9,7 @@ import numpy as np
 from aals_jax.report import markdown, study_figures, wording
 from aals_jax.study import comparisons, dead_zone, facts, tables
 from aals_jax.study.kept import Study
-from aals_jax.study.layout import NOT_RUN, Block, Layout, Page, figure
+from aals_jax.study.layout import NOT_RUN, Block, Layout, Page, figure, of_text
 from aals_jax.study.plan import (
     NO_SHARPENING,
     REFERENCES,
@@ -279,18 +279,14 @@ def _surface(
     return values
 
 
-def _of_text(make: Callable[[Study], str]) -> Callable[[Study], Block]:
-    return lambda study: Block(make(study))
-
-
 # name of a block -> what makes it
 BLOCKS: Mapping[str, Callable[[Study], Block]] = {
     "overview": overview,
     "aals-minus": aals_minus,
-    "progress": _of_text(facts.progress),
-    "data": _of_text(facts.data),
-    "definitions": _of_text(facts.definitions),
-    "tuning": _of_text(facts.tuning),
+    "progress": of_text(facts.progress),
+    "data": of_text(facts.data),
+    "definitions": of_text(facts.definitions),
+    "tuning": of_text(facts.tuning),
     "wider": lambda study: Block(facts.tuning(study, "wider")),
     **{f"methods-{p}": methods_of(p) for p in ("middle", "easy", "hard", "real")},
     **{f"pairs-{p}": pairs_of(p) for p in ("middle", "easy", "hard", "real")},
@@ -314,8 +310,8 @@ BLOCKS: Mapping[str, Callable[[Study], Block]] = {
     ),
     "dead-zone": dead_zone.dead_zone,
     "dead-share": dead_zone.dead_share,
-    "time": _of_text(facts.time),
-    "repeats": _of_text(facts.repeats),
+    "time": of_text(facts.time),
+    "repeats": of_text(facts.repeats),
 }
 
 

@@ -14,7 +14,7 @@ from aals_jax.report import markdown, study_figures, wording
 from aals_jax.study import comparisons, facts, tables
 from aals_jax.study.comparisons import Comparison
 from aals_jax.study.kept import Study
-from aals_jax.study.layout import NOT_RUN, Block, Layout, Page, figure
+from aals_jax.study.layout import NOT_RUN, Block, Layout, Page, figure, of_text
 from aals_jax.study.plan import NO_SHARPENING, Arm, Fields, arms, label, slot
 from aals_jax.study.tables import ArmTable
 
@@ -233,19 +233,15 @@ def pairs_of(part: str) -> Callable[[Study], Block]:
     return make
 
 
-def _text(make: Callable[[Study], str]) -> Callable[[Study], Block]:
-    return lambda study: Block(make(study))
-
-
 BLOCKS: Mapping[str, Callable[[Study], Block]] = {
     "room": room,
     "shares": shares,
     **{f"methods-{part}": methods_of(part) for part in PARTS},
     **{f"pairs-{part}": pairs_of(part) for part in PARTS},
-    "progress": _text(facts.progress),
-    "data": _text(facts.data),
-    "definitions": _text(facts.definitions),
-    "time": _text(facts.time),
+    "progress": of_text(facts.progress),
+    "data": of_text(facts.data),
+    "definitions": of_text(facts.definitions),
+    "time": of_text(facts.time),
 }
 _TITLES = {
     "ribs": "Ribs, 16 films with boxes",

@@ -35,6 +35,11 @@ def figure(name: str, alt: str, drawing: plots.Drawing) -> dict[str, tuple[str, 
     return {f"{name}.svg": (alt, study_figures.standalone(drawing, alt=alt))}
 
 
+def of_text(make: Callable[[Study], str]) -> Callable[[Study], Block]:
+    """The maker of a block that is text alone."""
+    return lambda study: Block(make(study))
+
+
 @dataclasses.dataclass(frozen=True)
 class Page:
     """A Markdown page as it begins: a title and blocks."""

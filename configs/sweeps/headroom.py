@@ -28,9 +28,7 @@ SHARPENINGS = {  # a0, t
 # The bounds, the controls, and the rows that the claim is about.
 MAIN = ("supervised", "regularised", "oracle", "control", "mean_teacher", *SHARPENINGS)
 FEW = ("supervised", "oracle", "aals 8/0.2")  # over R, and where little is to be seen
-OTHERS = tuple(
-    name for name in METHODS if name not in {*MAIN, "aals", "asymmetric", "supervised"}
-)
+OTHERS = tuple(name for name in METHODS if name not in {*MAIN, "aals", "asymmetric"})
 # Learning rate of stage 2 and weight of the term on P, by configs/sweeps/fair.py; a
 # method that is not named keeps the config's.
 TUNED: Mapping[str, tuple[float, float]] = {}
@@ -62,8 +60,8 @@ def row(config: Any, name: str) -> Any:
         fields = {"method": "supervised", **base.REGULARISED}
     elif strength is not None:
         fields |= {"distill.max_strength": strength, "distill.center": center}
-    if method in TUNED or name in TUNED:
-        rate, weight = TUNED.get(name) or TUNED[method]
+    if values := TUNED.get(name) or TUNED.get(method):
+        rate, weight = values
         fields |= {"distill.learning_rate": rate, "distill.weight": weight}
         if method in METHODS and METHODS[method].from_start:
             fields["pretrain.learning_rate"] = rate

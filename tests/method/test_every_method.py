@@ -13,11 +13,11 @@ from aals_jax import types
 from aals_jax.method import ensemble
 from aals_jax.method.methods import METHODS
 from aals_jax.report import page
-from aals_jax.runs import loop, run, stages
+from aals_jax.runs import run, stages
 from aals_jax.runs.checkpoints import Checkpoints
 from tests.runs.test_end_to_end import final_states
 from tests.support.small import FINEST, Net
-from tests.support.small_runs import small_config
+from tests.support.small_runs import run_until_killed, small_config
 
 REMEMBERING = ["temporal_ensembling", "self_training"]
 
@@ -74,18 +74,9 @@ def test_a_method_runs_the_whole_way(scratch, method):
 def test_a_killed_run_remembers_bit_for_bit(scratch, monkeypatch, method):
     """Killed before the last save of stage 2, after one that holds the memory."""
     done, workdir = finished(method, scratch), scratch / f"{method}-killed"
-    validate, calls = loop.validate, []
-
-    def killed(*arguments):
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return validate(*arguments)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "validate", killed)
-        run.run(config_of(method, scratch), workdir)
-    run.run(config_of(method, scratch), workdir)
+    config = config_of(method, scratch)
+    run_until_killed(monkeypatch, config, workdir, validation=4)
+    run.run(config, workdir)
     pairs = zip(final_states(workdir), final_states(done), strict=True)
     for a, b in pairs:
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()

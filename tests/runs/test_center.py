@@ -8,11 +8,11 @@ import pytest
 
 from aals_jax.evaluation.evaluator import TrainedModel
 from aals_jax.method.methods import METHODS
-from aals_jax.runs import center, check, identity, loop, run, stages
+from aals_jax.runs import center, check, identity, run, stages
 from aals_jax.runtime import hosts
 from configs.sweeps import tiny
 from tests.support import placed_maps, small
-from tests.support.small_runs import small_config
+from tests.support.small_runs import run_until_killed, small_config
 
 WEIGHTS = {"params": {"w": np.arange(3.0)}}
 
@@ -185,17 +185,7 @@ def test_a_run_that_was_killed_goes_on_with_its_t(compiled_once, monkeypatch):
     changes = {"distill.dead_share": 0.5}
     config = small_config(compiled_once / "data", **changes)
     workdir = compiled_once / "run"
-    validate, calls = loop.validate, []
-
-    def killed(*arguments):
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return validate(*arguments)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "validate", killed)
-        run.run(config, workdir)
+    run_until_killed(monkeypatch, config, workdir, validation=4)
     kept = (workdir / center.FILE).read_bytes()
     for path in (workdir / "predictions").iterdir():
         path.unlink()
