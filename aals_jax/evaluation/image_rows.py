@@ -35,7 +35,7 @@ def as_numbers(cells: Sequence[str]) -> np.ndarray:
     [1.0, 20.0, nan]
     """
     try:
-        if not any("_" in cell for cell in cells):
+        if "_" not in "".join(cells):
             return np.fromiter(map(float, cells), np.float64, len(cells))
     except ValueError:
         pass

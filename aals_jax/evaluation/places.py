@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -453,8 +454,9 @@ def _stack(
     def of_images(rows: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
         if not count:
             return []
-        ends = np.cumsum(np.bincount(found.image[rows], minlength=count))
-        return np.split(numbers[rows], ends[:-1])
+        ends = np.cumsum(np.bincount(found.image[rows], minlength=count)).tolist()
+        numbers = numbers[rows]
+        return [numbers[start:end] for start, end in itertools.pairwise([0, *ends])]
 
     places = of_images(order[~is_ignored], values)
     return Found(places, of_images(order[is_ignored], boxes), notes)

@@ -198,21 +198,20 @@ class _Lesions:
         seen = best >= 0
         return float(best[seen].mean()) if seen.any() else 0.0
 
+    def holding(self, points: np.ndarray) -> int:
+        """How many lesions have a point in them."""
+        point, box = points[self._place], self._boxes[self._lesion]
+        inside = np.all((point >= box[:, :2]) & (point < box[:, 2:]), axis=1)
+        return len(np.unique(self._lesion[inside]))
+
 
 def _swapped_points(
     points: np.ndarray, image: np.ndarray, lesions: Sequence[np.ndarray]
 ) -> tuple[str, int] | None:
     """Whether x and y changed places: points lie in the lesions only then."""
-    hit = {"as given": 0, "swapped": 0}
-    for i in np.unique(image).tolist():
-        if not len(lesions) or not len(lesions[i]) or lesions[i].shape[1] != 4:
-            continue
-        given = points[image == i]
-        for lesion in lesions[i]:
-            for name, read in (("as given", given), ("swapped", given[:, ::-1])):
-                inside = (read >= lesion[:2]) & (read < lesion[2:])
-                hit[name] += bool(inside.all(axis=1).any())
-    if hit["as given"] == 0 and hit["swapped"] >= _LEAST_POINTS:
-        text = f"no point lies in a lesion, but {hit['swapped']} lesions would be hit "
+    beside = _Lesions(image, lesions)
+    given, swapped = beside.holding(points), beside.holding(points[:, ::-1])
+    if given == 0 and swapped >= _LEAST_POINTS:
+        text = f"no point lies in a lesion, but {swapped} lesions would be hit "
         return text + "with y before x: write x and y in their columns", 0
     return None

@@ -18,6 +18,7 @@ from aals_jax.evaluation import coco, image_rows, layouts, places, readers
 from aals_jax.evaluation.faults import Faults, Numbered, SubmissionError
 from aals_jax.evaluation.layouts import Kind, Layout
 from aals_jax.metrics import readings
+from data.cxr_registry.guard import memory
 from data.cxr_registry.tables import formats
 from data.cxr_registry.tables.formats import Table
 
@@ -89,6 +90,7 @@ class _Tables:
     notes: tuple[str, ...]
 
 
+@memory.no_collection()  # rows by the hundred thousand, none of them in a cycle
 def read(files: Files) -> Submission:
     """Reads and checks all files.
 

@@ -85,7 +85,7 @@ def _pairs(truth: Truth, reading: Reading) -> float:
 
 def _patients_of_lesions(truth: Truth, reading: Reading) -> float:
     rows = truth.judged_rows
-    lesions = [len(truth.lesions[i]) for i in rows]
+    lesions = truth.num_lesions[rows]
     return proportions.effective_number(lesions, numbered(truth.patient[rows]))
 
 
@@ -281,12 +281,11 @@ def patients_having(
     truth: Truth, rows: np.ndarray, needs: Sequence[str]
 ) -> dict[str, int]:
     """How many patients of some images have what `Metric.needs` names."""
-    has_lesion = np.array([len(truth.lesions[i]) > 0 for i in rows], bool)
     label = truth.label[rows]
     kinds = {
         "positive": label,
         "negative": ~label,
-        "lesion": has_lesion,
+        "lesion": truth.num_lesions[rows] > 0,
         "image": np.ones(len(rows), bool),
     }
     return {name: len(set(truth.patient[rows[kinds[name]]])) for name in needs}
@@ -343,12 +342,11 @@ def _method(interval: Interval) -> str:
 
 def image_set(truth: Truth, rows: np.ndarray) -> Entry:
     """The set that a number is about: counts, and the share of positives."""
-    lesions = int(sum(len(truth.lesions[i]) for i in rows))
     return {
         "n_images": len(rows),
         "n_patients": len(set(truth.patient[rows])),
         "n_positive": int(np.sum(truth.label[rows])),
-        **({"n_lesions": lesions} if truth.marked else {}),
+        **({"n_lesions": int(truth.num_lesions[rows].sum())} if truth.marked else {}),
         "prevalence": number(np.mean(truth.label[rows])) if len(rows) else None,
     }
 

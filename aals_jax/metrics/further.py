@@ -348,9 +348,8 @@ def _shared(
 def _of_lesions(case: _Case, drawn: Drawn, *, at_edge: bool = True) -> Entry:
     """The entry of a share of lesions; at 0 and 1 the patients are the trials."""
     truth, rows = case.truth, case.truth.judged_rows
-    lesions = [len(truth.lesions[i]) for i in rows]
     trials = proportions.effective_number(
-        np.array(lesions), case.draws.judged_images.patient
+        truth.num_lesions[rows], case.draws.judged_images.patient
     )
     interval = _shared(
         case,

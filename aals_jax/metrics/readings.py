@@ -5,6 +5,7 @@ seen through its maps, or anybody's, seen through a table of detections.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,11 @@ class Truth:
     def judged_rows(self) -> np.ndarray:
         """i64[m], the images that lesion-level metrics are about."""
         return np.flatnonzero(self.judged)
+
+    @functools.cached_property
+    def num_lesions(self) -> np.ndarray:
+        """i64[n], of each image."""
+        return np.array(list(map(len, self.lesions)), np.int64)
 
     def select(self, rows: np.ndarray) -> "Truth":
         return Truth(
