@@ -21,7 +21,7 @@ smoke: .venv/installed
 	  rm -r $$folder
 
 test: .venv/tested
-	JAX_PLATFORMS=cpu .venv/bin/python -m pytest --numprocesses 2
+	JAX_PLATFORMS=cpu .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 check: .venv/tested
 	.venv/bin/ruff check .
