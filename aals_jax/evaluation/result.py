@@ -44,6 +44,7 @@ class Result:
     flow: Mapping[str, Any] | None = None  # the images' way, of `flow`
     study: Mapping[str, Any] | None = None  # what the author stated, of `StudyFacts`
     monitors: Mapping[str, Any] | None = None  # of a run: of `monitors.measure`
+    bounds: Mapping[str, Any] | None = None  # of a run: of `runs.bounds.beside`
     # of a run that started from weights made elsewhere: sha256, source, license
     initial_weights: Mapping[str, str] | None = None
     config: Mapping[str, Any] | None = None  # what the numbers depend on

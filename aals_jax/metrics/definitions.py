@@ -93,6 +93,10 @@ def _patients_of_images(truth: Truth, reading: Reading) -> float:
     return proportions.effective_number(np.ones(len(truth)), numbered(truth.patient))
 
 
+# Least lead of an oracle over supervised training from which other rows are compared
+# [ours, docs/headroom.md]
+HEAD_ROOM = {"auroc": 0.04, "froc_count": 0.1}
+
 METRICS: Mapping[str, Metric] = {
     "auroc": Metric(
         definition="area under the ROC curve of the image scores; ties count half",

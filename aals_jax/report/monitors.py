@@ -1,33 +1,12 @@
 """Whether sharpening can work: the teacher's peaks, and how far targets exceed them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from aals_jax.report import entries, plots, wording
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    entry: entries.EntryView
-    facts: tuple[str, ...]  # what is known of interval, image set and replicates
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One monitor, in each column."""
-
-    title: str
-    definition: str
-    cells: tuple[Cell, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    columns: tuple[tuple[str, str], ...]  # (name, what it is)
-    rows: tuple[Row, ...]
+from aals_jax.report import entry_grid, plots, wording
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +20,8 @@ class Histogram:
     drawing: plots.Drawing
 
 
-def tables(monitors: Mapping) -> list[Table]:
-    """What result.json says under `monitors`, as tables; none where it says nothing.
+def grids(monitors: Mapping) -> list[entry_grid.Grid]:
+    """What result.json says under `monitors`; none where it says nothing.
 
     Args:
       monitors: `peaks`, model -> name -> entry; `moments`, model -> words; `targets`,
@@ -53,40 +32,10 @@ def tables(monitors: Mapping) -> list[Table]:
     drawn = []
     if peaks:
         columns = tuple((str(model), str(moments.get(model, ""))) for model in peaks)
-        drawn.append(_table(columns, list(peaks.values())))
+        drawn.append(entry_grid.grid(columns, list(peaks.values())))
     if targets:
-        drawn.append(_table((("stage 2", "all updates"),), [targets]))
+        drawn.append(entry_grid.grid((("stage 2", "all updates"),), [targets]))
     return drawn
-
-
-def _table(
-    columns: tuple[tuple[str, str], ...], by_column: Sequence[Mapping[str, Mapping]]
-) -> Table:
-    names = dict.fromkeys(name for column in by_column for name in column)
-    rows = []
-    for name in names:
-        cells = [column.get(name, {}) for column in by_column]
-        definitions = (cell.get("definition") for cell in cells)
-        rows.append(
-            Row(
-                title=wording.title(name),
-                definition=str(next(filter(None, definitions), wording.UNRECORDED)),
-                cells=tuple(map(_cell, cells)),
-            )
-        )
-    return Table(columns, tuple(rows))
-
-
-def _cell(cell: Mapping) -> Cell:
-    entry = entries.view(cell)
-    facts = [entry.interval] if entry.interval != wording.NOTHING else []
-    if "n_images" in cell:
-        facts.append(wording.count(cell["n_images"], "image"))
-    if entry.num_rejected:
-        facts.append(f"rejected: {entry.rejected}")
-    if entry.exact and entry.reason:
-        facts.append(entry.reason)
-    return Cell(entry, tuple(facts))
 
 
 def histograms(monitors: Mapping) -> list[Histogram]:
@@ -94,7 +43,7 @@ def histograms(monitors: Mapping) -> list[Histogram]:
 
     Args:
       monitors: `histograms`, model -> images -> counts; `bin_edges`, f[bins + 1];
-        `center`, t; `moments`, as in `tables`.
+        `center`, t; `moments`, as in `grids`.
     """
     moments = monitors.get("moments") or {}
     return [

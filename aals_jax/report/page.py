@@ -6,6 +6,7 @@ from pathlib import Path
 import jinja2
 
 from aals_jax.report import (
+    bounds,
     calibration,
     checklists,
     comparison,
@@ -42,10 +43,10 @@ def render(
             `kind` is "run" (a training run: facts it owes are shown as "not recorded"
             where they are missing) or "score" (somebody's detections: it shows what it
             has). `operating_points`, `calibration`, `subgroups`, `differences`,
-            `monitors`, `flow` and `checklists` are described in the modules that show
-            them; `study` is what the author stated; `warnings` and
-            `notes` are sentences for the top of the page, `settings` and `config` are
-            shown field by field.
+            `monitors`, `bounds`, `flow` and `checklists` are described in the modules
+            that show them; `study` is what the author stated; `warnings` and `notes`
+            are sentences for the top of the page, `settings` and `config` are shown
+            field by field.
         curves: model name -> curves. Models keep one colour all over the page.
         history: rows of metrics.jsonl, each with `stage` and `step`.
         examples: images to show; within a kind the page puts the telling ones first.
@@ -74,6 +75,7 @@ def render(
             warnings=[str(warning) for warning in result.get("warnings") or ()],
             notes=[str(note) for note in result.get("notes") or ()],
             blocks=tables.blocks(metrics, slots=slots),
+            bounds=bounds.view(result),
             comparisons=comparison.pairs(result.get("differences") or (), slots=slots),
             curves=curve_figures.figures(curves, metrics=metrics, slots=slots),
             legend=[(model, slots[model]) for model in curves],
@@ -86,7 +88,7 @@ def render(
                 result.get("subgroups") or {}, metrics=metrics, slots=slots
             ),
             further=further.blocks(result.get("further") or {}, slots=slots),
-            monitor_tables=monitors.tables(monitored),
+            monitor_grids=monitors.grids(monitored),
             histograms=monitors.histograms(monitored),
             panels=training.panels(history) if history else [],
             galleries=galleries,

@@ -18,6 +18,7 @@ from aals_jax.metrics.draws import Bootstrap
 from aals_jax.metrics.measurement import Measurement
 from aals_jax.runs import (
     agreement,
+    bounds,
     center,
     check,
     data_options,
@@ -255,6 +256,7 @@ def make_result(
         ),
         measurements=measurements,
         monitors=monitored,
+        bounds=bounds.beside(identity.of(config), data.data_hash),
         differences=[
             row
             for a, b in COMPARED

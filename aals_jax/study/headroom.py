@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from aals_jax.metrics.definitions import HEAD_ROOM
 from aals_jax.metrics.intervals import Interval
 from aals_jax.report import markdown, study_figures, wording
 from aals_jax.study import comparisons, facts, tables
@@ -19,7 +20,6 @@ from aals_jax.study.plan import NO_SHARPENING, Arm, Fields, arms, label, slot
 from aals_jax.study.tables import ArmTable
 
 # An oracle that is less above `supervised` than both of these leaves no room.
-LEAST = {"auroc": 0.04, "froc_count": 0.1}
 PRIMARY = "froc_count"
 _SHOWN = (PRIMARY, "auroc")
 LOW, HIGH = "supervised", "oracle"
@@ -48,12 +48,12 @@ class Room:
     def has(self, metric: str) -> bool:
         """Whether the gap of this metric is wide enough to be filled."""
         gap = self.gaps.get(metric)
-        return gap is not None and gap.across.value >= LEAST[metric]
+        return gap is not None and gap.across.value >= HEAD_ROOM[metric]
 
     @property
     def is_there(self) -> bool:
         """Whether any metric leaves room: then the rows may be compared."""
-        return any(map(self.has, LEAST))
+        return any(map(self.has, HEAD_ROOM))
 
 
 def table_of(study: Study, part: str) -> ArmTable:
@@ -82,7 +82,7 @@ def rooms(table: ArmTable) -> list[Room]:
             pair = [at[HIGH]]
             gaps = {
                 metric: made[0]
-                for metric in LEAST
+                for metric in HEAD_ROOM
                 if (
                     made := comparisons.comparisons(
                         pair, lambda _, low=at[LOW]: low, table.results, metric
@@ -100,7 +100,7 @@ def room(study: Study) -> Block:
     for part in PARTS[:-1]:
         table = table_of(study, part)
         for found in rooms(table):
-            gaps = (found.gaps.get(metric) for metric in LEAST)
+            gaps = (found.gaps.get(metric) for metric in HEAD_ROOM)
             cells = [
                 wording.NOTHING if gap is None else tables.difference(gap.across)
                 for gap in gaps
@@ -111,9 +111,9 @@ def room(study: Study) -> Block:
             lines.append([part, found.level, worlds, *cells, peaks, verdict])
     if not lines:
         return Block(NOT_RUN)
-    titles = [f"oracle minus supervised: {wording.title(m)}" for m in LEAST]
+    titles = [f"oracle minus supervised: {wording.title(m)}" for m in HEAD_ROOM]
     head = ["part", "R", "worlds", *titles, "P's peaks in a box", "room"]
-    least = " or ".join(f"{v:g} in {wording.title(m)}" for m, v in LEAST.items())
+    least = " or ".join(f"{v:g} in {wording.title(m)}" for m, v in HEAD_ROOM.items())
     note = (
         f"Room: the oracle is at least {least} above supervised, mean over worlds "
         "[95 % interval]. P's peaks in a box: of the network that stage 2 starts from, "
