@@ -38,8 +38,10 @@ def main() -> None:
         told = identity.differences(low["config"], identity.of(config))
         sys.exit(f"{args.low} is not of {args.config}: " + "; ".join(told))
     name = args.config.resolve().relative_to(ROOT)
-    source = f"Kept from python launch.py --config {name} --config.seed={low['seed']}, "
-    source += "with --config.method=supervised and =oracle."
+    source = (
+        f"Kept from runs of {name}, seed {low['seed']}, with the methods supervised "
+    )
+    source += "and oracle (benchmarks/keep_bounds.py)."
     kept = json.loads(bounds.FILE.read_text()) | bounds.keep(low, high, source)
     files.write_json(bounds.FILE, kept)
     print(f"{bounds.FILE.relative_to(ROOT)}: {len(kept)} recipes")

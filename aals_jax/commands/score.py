@@ -22,9 +22,10 @@ _IMAGES = _TABLES.path(
     "images",
     None,
     "One row per image: image, label (0 or 1); optional: patient, score, split, width, "
-    "height. Every other column is a subgroup. Alone it is enough where it has scores: "
-    "image-level results. Not needed where --lesions names images without a lesion, "
-    "too: a COCO file, or rows with an empty box and label (Target) 0.",
+    "height. Columns such as sex, age_group, site, scanner are subgroups. Alone it is "
+    "enough where it has scores: image-level results. Not needed where --lesions names "
+    "images without a lesion, too: a COCO file, or rows with an empty box and label "
+    "(Target) 0.",
 )
 _LESIONS = _TABLES.path(
     "lesions",
@@ -50,6 +51,12 @@ _CATEGORY = _TABLES.text(
     None,
     "Name of the category to score, where a file has several.",
     placeholder="NAME",
+)
+_SUBGROUPS = _TABLES.words(
+    "subgroups",
+    None,
+    "Further columns of --images to report by group, whose names do not say that they "
+    "describe images. They must name nobody.",
 )
 _READERS = COMMAND.group("Several readers")
 _READER = _READERS.text(
@@ -269,6 +276,7 @@ def _files() -> Any:
         reader=_READER.value,
         with_radius=_HIT_RULE.value == "radius",
         consensus=_consensus(),
+        subgroups=tuple(_SUBGROUPS.value or ()),
     )
 
 

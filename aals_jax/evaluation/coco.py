@@ -102,7 +102,16 @@ def _images(
 def _lesions(
     table: Table, annotations: Sequence[Any], names: Names, faults: Faults
 ) -> Iterator[dict[str, str]]:
+    unclear = False
     for number, item in _of_category(table, annotations, names, faults):
+        if not unclear and any(
+            layouts.fold(key) == "difficult" and _is_set(flag)
+            for key, flag in _marks(item).items()
+        ):
+            unclear = True
+            text = "is marked difficult, which some rules leave out and others count: "
+            text += "write ignore in its place, or take the mark out, in all entries"
+            faults.add(table, number, text)
         box = _box(table, number, item, faults)
         image = _image(table, number, item, names, faults)
         if box is not None and image is not None:
@@ -309,11 +318,16 @@ def _box(
 
 
 def _flags(item: Mapping[str, Any]) -> list[str]:
-    """The flags that are set, a crowd first; tools write them among attributes, too."""
-    attributes = item.get("attributes")
-    given = {**(attributes if isinstance(attributes, dict) else {}), **item}
-    found = {FLAGS.get(layouts.fold(k)) for k, flag in given.items() if _is_set(flag)}
+    """The flags that are set, a crowd first."""
+    marks = _marks(item).items()
+    found = {FLAGS.get(layouts.fold(key)) for key, flag in marks if _is_set(flag)}
     return [word for word in ("crowd", "ignore") if word in found]
+
+
+def _marks(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry says of itself; tools write flags among attributes, too."""
+    attributes = item.get("attributes")
+    return {**(attributes if isinstance(attributes, dict) else {}), **item}
 
 
 def _is_set(flag: Any) -> bool:

@@ -1,14 +1,16 @@
 """Which columns of an images table may be reported by group, and which name somebody.
 
-A column of identifiers, dates or names must never be printed value by value. Three
-things leave a column out: its name, the look of its cells, and too many values for so
-few images. A value of one patient alone is `other`.
+A column of identifiers, dates or names must never be printed value by value, and no
+list of such names is ever complete. So a column is reported only where the words of its
+name describe images (sex, age group, site, scanner), or where it was asked for. Even
+then the look of its cells and too many values for so few images leave it out. A value
+of one patient alone is `other`.
 """
 
 import collections
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -34,6 +36,13 @@ _NUMBERED = re.compile(r"\d{3}|\d[.]\d+[.]\d")
 _CODED = re.compile(r"\d{2}")  # two are, where several values of a column have them
 _WRITTEN = re.compile(r"[@^]|[^\W\d_],\s*[^\W\d_]|https?:|[/\\]\S+\.\w+$")
 _LONGEST = 40  # characters of a value; a longer one is free text
+# words of those whose images these are
+_PEOPLE = frozenset(
+    _split(
+        "patient patients pat pats subject subjects participant participants mrn "
+        "proband probandin volunteer volunteers resident insured upn pseud alias"
+    )
+)
 # words of a column's name that say what its cells are, whatever stands beside them
 _NAMING = frozenset(
     _split(
@@ -90,6 +99,45 @@ _NO_PEOPLE = frozenset(
         "geburtstag fecha"
     )
 )
+# words that say what describes an image, and not whose it is
+_DESCRIBING = _split(
+    "sex gender age agegroup race ethnicity ethnic bmi weight height smoker smoking "
+    "site sites hospital center centre institution institute clinic country region "
+    "state city area department dept ward unit setting inpatient outpatient emergency "
+    "icu er ed ae trauma source origin dataset cohort arm batch domain database "
+    "scanner vendor manufacturer maker device detector machine model system equipment "
+    "modality technique protocol kv kvp ma mas dose grid filter exposure resolution "
+    "size spacing thickness bits depth view viewposition position projection "
+    "orientation side laterality portable bedside mobile supine erect upright standing "
+    "ap pa lateral rotation inspiration quality noise artifact artefact motion "
+    "contrast sharpness brightness difficulty easy hard subtle visibility conspicuity "
+    "severity grade stage displaced displacement location place lobe zone anatomy body "
+    "organ bone rib clavicle finding findings disease diagnosis pathology subtype type "
+    "kind category class comorbidity history implant implants hardware pacemaker "
+    "tube tubes line lines drain medication treated treatment therapy steroid surgery "
+    "postoperative acute chronic old new osteoporosis density tissue breast birads "
+    "education income language insurance insurance season weekday weekend night day "
+    "shift hours year decade era period fold stratum subgroup group cluster pediatric "
+    "paediatric adult child elderly pregnant hybrid digital analog analogue solid "
+    "fluid "
+    "geschlecht alter altersgruppe klinik krankenhaus standort zentrum gerät geraet "
+    "hersteller aufnahme projektion lage seite qualität schwere schweregrad abteilung "
+    "station sexe âge hôpital centre pays appareil sexo edad género grupo centro pais "
+    "país equipo sesso età ospedale geslacht leeftijd ziekenhuis "
+    "性別 性别 年齡 年龄 醫院 医院 科別 機型 體位 体位"
+)
+# words that may stand beside them
+_BESIDE = _split(
+    "patient patients subject study image film exam x ray xray chest cxr lesion "
+    "lesions fracture of at in the is has with by from for and or no not any other "
+    "group groups grp band bin bins range class cat category level status flag code "
+    "binary yes count years yrs yr months cm mm kg px birth low high mean total number"
+)
+_DESCRIBED = re.compile(
+    "(?:"
+    + "|".join(sorted({*_DESCRIBING, *_BESIDE}, key=lambda word: (-len(word), word)))
+    + ")+"
+)
 SPLIT_WORDS: Mapping[str, str] = {
     "validation": "validation",
     "val": "validation",
@@ -126,6 +174,22 @@ def is_naming(column: str) -> bool:
     return bool(set(words) & _NAMING or set(words) <= _ALONE or glued or numbered)
 
 
+def is_described(column: str) -> bool:
+    """Whether a column's name is of words that describe images, and no others.
+
+    >>> is_described("PatientSex"), is_described("age_group"), is_described("scanner")
+    (True, True, True)
+    >>> is_described("pat"), is_described("site contact"), is_described("patient")
+    (False, False, False)
+    """
+    words = words_of(column)
+    joined = "".join(words)
+    says = {*words, joined} & {*_DESCRIBING} or any(
+        word in joined for word in _DESCRIBING if len(word) > 2
+    )
+    return bool(says and _DESCRIBED.fullmatch(joined))
+
+
 def is_person(column: str) -> bool:
     """Whether a column's name says that its cells name patients, in whichever way.
 
@@ -134,8 +198,7 @@ def is_person(column: str) -> bool:
     """
     words = set(words_of(column))
     return not words & _ATTRIBUTES and bool(
-        words & {"patient", "patients", "subject", "participant", "mrn"}
-        or "".join(words_of(column)).startswith(("patient", "mrn"))
+        words & _PEOPLE or "".join(words_of(column)).startswith(("patient", "mrn"))
     )
 
 
@@ -184,13 +247,16 @@ def is_split(values: Iterable[str]) -> bool:
 
 
 def of_columns(
-    columns: Mapping[str, Sequence[str]], patient: Sequence[str]
+    columns: Mapping[str, Sequence[str]],
+    patient: Sequence[str],
+    asked: Collection[str] = (),
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """The columns to report by group, and the names of those that can't be.
 
     Args:
         columns: name -> n cells.
         patient: of each image.
+        asked: columns that name nobody, whoever asks for them says so.
 
     Returns:
         name -> str[n], "" where unknown; and the names left out.
@@ -200,7 +266,8 @@ def of_columns(
     for name, cells in columns.items():
         values = ["" if patients.is_missing(cell) else cell for cell in cells]
         found = set(values) - {""}
-        names = is_naming(name) or names_somebody({name, *found})
+        is_known = name in asked or (is_described(name) and not is_naming(name))
+        names = not is_known or names_somebody({name, *found})
         if names or are_codes(name, found) or len(found) > most:
             left_out.append(name)
             continue

@@ -248,9 +248,18 @@ def splits_of(
 
 
 def groups_of(
-    table: Table, rows: Rows, layout: Layout, patient: Sequence[str], faults: Faults
+    table: Table,
+    rows: Rows,
+    layout: Layout,
+    patient: Sequence[str],
+    faults: Faults,
+    asked: Sequence[str] = (),
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The columns to report by group, and those that can't be; see `groups`."""
+    """The columns to report by group, and those that can't be; see `groups`.
+
+    Args:
+        asked: names of columns that are to be reported; one that can't be is a fault.
+    """
     columns = {
         name: [cells[name] for cells in rows.values()]
         for name in table.columns
@@ -261,11 +270,20 @@ def groups_of(
         text = "a further column says train, validation or test: name it split, or "
         faults.add(table, None, text + "take it out")
     if "patient" not in layout.columns and any(
-        groups.is_person(name) or groups.may_be_patients(name, cells)
+        name not in asked
+        and (groups.is_person(name) or groups.may_be_patients(name, cells))
         for name, cells in columns.items()
     ):
         text = "a further column seems to name patients, or studies of theirs: name it "
         text += "patient if it tells them apart, or take it out"
         faults.add(table, None, text)
+    if strange := [name for name in asked if name not in columns]:
+        text = f"--subgroups={','.join(strange)}: no such further column"
+        faults.add(table, None, text)
     columns = {name: cells for name, cells in columns.items() if any(cells)}
-    return groups.of_columns(columns, patient)
+    found, left_out = groups.of_columns(columns, patient, asked)
+    if refused := sorted({*asked} & {*left_out}):
+        text = f"--subgroups={','.join(refused)}: its cells look like identifiers, "
+        text += "names or dates, or are too many for so few images"
+        faults.add(table, None, text)
+    return found, left_out

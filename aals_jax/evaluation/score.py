@@ -1,6 +1,7 @@
 """`--mode=score`: metrics and the page for anybody's detections, without a network."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from data.cxr_registry.dicom import reader
 
 
+_LESIONS_TO_HIT = 10  # missed all by all detections, from which that is said
+
+
 @dataclasses.dataclass(frozen=True)
 class ScoreOptions:
     """How to score; see `launch.py --mode=score --help`."""
@@ -62,6 +66,7 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
     submission = submissions.read(submitted)
     check_hit(submission, options.hit)
     _check_comparison(submission, options)
+    is_given = submission.scores is not None
     submission, dropped = without_ignored(submission, options.hit)
     names = submission.names
     test = submission.truth.select(_rows(submission, "test"))
@@ -110,7 +115,10 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
         further=figures,
         curve_points=curve_tables.as_lists(curves),
         data={"source": _source(submission), **_counts(first.truth)},
-        notes=_notes(submission, dropped),
+        notes=[
+            *_notes(submission, dropped, is_given=is_given),
+            *filter(None, itertools.starmap(_of_no_hit, measurements.items())),
+        ],
         flow=flow.of_tables(
             submission.truth, submission.split, exclusions=options.study.exclusions
         ),
@@ -133,7 +141,9 @@ def without_ignored(
 ) -> tuple[submissions.Submission, int]:
     """Leaves out detections in regions to ignore: neither hits nor false.
 
-    A detection that hits a lesion, or comes second to one, stays, wherever it lies.
+    A detection that hits a lesion, or comes second to one, stays, wherever it lies. The
+    score of a positive image is that of all its detections: one in a crowd of lesions
+    calls the image positive, as it is.
 
     Returns:
         The submission, and how many detections were left out.
@@ -153,7 +163,12 @@ def without_ignored(
             kept.append(rows[~away])
             dropped += int(away.sum())
         systems.append(kept)
-    return dataclasses.replace(submission, detections=systems), dropped
+    label, called = submission.truth.label, submission.image_scores()
+    kept = dataclasses.replace(submission, detections=systems)
+    scores = [
+        np.where(label, *pair) for pair in zip(called, kept.image_scores(), strict=True)
+    ]
+    return dataclasses.replace(kept, scores=scores), dropped
 
 
 def _inside(points: np.ndarray, regions: np.ndarray) -> np.ndarray:
@@ -282,17 +297,31 @@ def _source(submission: submissions.Submission) -> str:
     return "tables of images, without marked lesions"
 
 
-def _notes(submission: submissions.Submission, dropped: int) -> list[str]:
-    given = submission.scores is not None
-    source = "the images table" if given else "its highest detection"
-    if given and submission.read_by:
+def _of_no_hit(name: str, measured: Measurement) -> str:
+    """What to look at where no detection hits any of several lesions; else nothing."""
+    truth, match = measured.truth, measured.reading.match
+    lesions = int(truth.num_lesions[truth.judged].sum())
+    found = np.sum(match.lesion_of >= 0)
+    if lesions < _LESIONS_TO_HIT or not len(match.lesion_of) or found:
+        return ""
+    return (
+        f"No detection of {name} hits any of {lesions} lesions: see whether both "
+        "tables are in pixels of the same image, and whether the hit rule is meant."
+    )
+
+
+def _notes(
+    submission: submissions.Submission, dropped: int, *, is_given: bool
+) -> list[str]:
+    source = "the images table" if is_given else "its highest detection"
+    if is_given and submission.read_by:
         source = "its reader's rating"
     notes = [f"The score of an image is that of {source}."]
     notes += [f"{note}." for note in submission.notes]
     if submission.read_by:
         count = 1 + max(reader for _, reader in submission.read_by)
         notes.append(f"{count} readers, numbered by the order of their names.")
-        if not given:
+        if not is_given:
             notes.append(
                 "An image without a row of a reader was read, and nothing was found."
             )
@@ -306,7 +335,8 @@ def _notes(submission: submissions.Submission, dropped: int) -> list[str]:
             f"{regions} region(s) of the ground truth are marked iscrowd or ignore: "
             f"{dropped} detection(s) in them are neither hits nor false. An image with "
             "nothing but a crowd is positive, one with nothing but an ignored region "
-            "is negative, unless --images says otherwise."
+            "is negative, unless --images says otherwise. They count for the score of "
+            "a positive image."
         )
     if unjudged:
         notes.append(
@@ -316,9 +346,11 @@ def _notes(submission: submissions.Submission, dropped: int) -> list[str]:
     notes += _of_patients(submission.truth.patient)
     if submission.left_out:
         notes.append(
-            "Columns that look like identifiers, names, dates or free text, or have "
-            "too many values for the number of images, are no subgroups: "
-            f"{', '.join(map(_shown, submission.left_out))}."
+            "Not reported by group, since they may name somebody (identifiers, names, "
+            "dates, free text, an unknown name) or have too many values: "
+            f"{', '.join(map(_shown, submission.left_out))}. --subgroups takes a "
+            "column that names nobody; one that tells patients apart is to be named "
+            "patient."
         )
     return notes
 

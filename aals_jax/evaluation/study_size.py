@@ -172,7 +172,7 @@ def _check(plan: Plan) -> None:
     if "difference" in g and not 0 < abs(g["difference"]) < 1:
         faults.append(f"--difference={g['difference']}: not 0, and between -1 and 1")
     if "discordant" in g and not abs(g["difference"]) <= g["discordant"]:
-        faults.append("--discordant is at least the difference")
+        faults.append("--discordant must be at least the difference")
     if "readers" in g:
         faults += _faults_of_components(g)
     if faults:

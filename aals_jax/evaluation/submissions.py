@@ -60,6 +60,7 @@ class Files:
     reader: str | None = None  # column of the detections, where several readers read
     with_radius: bool = False  # points of lesions have a radius or a diameter
     consensus: readers.Consensus | None = None  # of lesions that several readers drew
+    subgroups: tuple[str, ...] = ()  # further columns of the images to report by group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +145,9 @@ def read(files: Files) -> Submission:
     if are_ratings:
         scores = [_ratings(*each, number_of or {}, faults) for each in detections]
     split = image_rows.splits_of(table, rows, layout, patient, faults)
-    groups, left_out = image_rows.groups_of(table, rows, layout, patient, faults)
+    groups, left_out = image_rows.groups_of(
+        table, rows, layout, patient, faults, files.subgroups
+    )
     faults.stop()
     has_place = [
         len(one) + len(other) > 0

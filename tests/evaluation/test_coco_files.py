@@ -93,7 +93,9 @@ def test_crowds_and_ignored_regions_are_neither_hit_nor_false(tmp_path):
         assert sum(map(len, found.truth.lesions)) == 2
         kept, dropped = score.without_ignored(found, readings.Hit())
         assert dropped == 1 and not len(kept.detections[0][2])
-        assert kept.image_scores()[0].tolist() == [0.9, 0.8, 0, 0.3, 0]
+        # in a crowd it calls its positive image rightly
+        called = 0.95 if label else 0
+        assert kept.image_scores()[0].tolist() == [0.9, 0.8, called, 0.3, 0]
     # a detection outside of the region is false, and one on a lesion within is a hit
     away = changed(results, "", 2, bbox=[100, 100, 16, 16])
     assert score.without_ignored(scored(tmp_path, truth, away), readings.Hit())[1] == 0
@@ -223,3 +225,11 @@ def test_categories_without_names_can_not_be_told_apart(tmp_path):
     assert "nothing tells which category_id that is" in text
     found = read(tmp_path, **given, detections=results[:1])
     assert found.image_scores()[0].tolist() == [0.9, 0, 0, 0]
+
+
+def test_a_difficult_lesion_is_asked_about_once(tmp_path):
+    truth = changed(TRUTH, "annotations", 0, difficult=1)
+    truth = changed(truth, "annotations", 1, attributes={"Difficult": True})
+    (told,) = faults(tmp_path, lesions=truth, detections=RESULTS, category="fracture")
+    assert "marked difficult" in told and "entry 1" in told
+    assert scored(tmp_path, changed(TRUTH, "annotations", 0, difficult=0))

@@ -8,7 +8,7 @@ from aals_jax.evaluation import groups, layouts
 from tests.support.submission_files import NO_LESIONS, faults, read
 
 MISSING = ("null", "NaN", "NA", "N/A", "None", "nan", "-", "", "#N/A", " ", "unknown")
-MISSING += ("(null)", "--", "?", "NULL")
+MISSING += ("(null)", "--", "?", "NULL", "NaT", "not available", "tbd")
 PATIENTS = (
     *("patient", "Patient", "PATIENT_ID", "PatientID", "patient id", "MRN", "subject"),
     *("subject_id", "case_id", "pid", "participant_id", "Patient-No", "patientUID"),
@@ -84,6 +84,8 @@ def test_two_columns_of_patients_are_refused_and_cases_give_way(tmp_path):
 def test_a_patient_in_two_spellings_is_refused(tmp_path):
     (told,) = faults(tmp_path, images=table("patient", ["012", "12"]))
     assert told.startswith("images.csv row 3: patient_id is that of row 2 in another")
+    (told,) = faults(tmp_path, images=table("patient", ["P-3", "P3", "P-4", "Q-3"]))
+    assert told.startswith("images.csv row 3: patient_id is that of row 2 in another")
 
 
 NAMING = {
@@ -148,10 +150,10 @@ def test_a_missing_group_is_unknown_and_one_patients_value_is_other():
 def test_many_values_for_few_images_are_left_out():
     for count, kept in ((3, True), (4, False)):
         column = list(itertools.islice(itertools.cycle("abcd"[:count]), 12))
-        found, _ = groups.of_columns({"x": column}, [str(i) for i in range(12)])
+        found, _ = groups.of_columns({"site": column}, [str(i) for i in range(12)])
         assert bool(found) == kept
     column = [chr(97 + i % 12) for i in range(60)]
-    assert groups.of_columns({"x": column}, list(map(str, range(60))))[0]
+    assert groups.of_columns({"site": column}, list(map(str, range(60))))[0]
 
 
 @pytest.mark.parametrize("cell", ["unknown", "-1", "", "NA", "2", "maybe", "nan"])
@@ -209,8 +211,54 @@ def test_several_codes_are_no_subgroups_whatever_the_column_is_called():
         return groups.of_columns({name: cells * 8}, [str(i) for i in range(8 * 5)])
 
     codes = ["A17", "A18", "B20", "B21", "C11"]
-    assert columns("quux", codes) == ({}, ("quux",))
-    assert set(columns("quux", [*codes[:3], "", ""])[0]["quux"]) == {*codes[:3], ""}
+    assert columns("cohort", codes) == ({}, ("cohort",))
+    assert set(columns("cohort", [*codes[:3], "", ""])[0]["cohort"]) == {*codes[:3], ""}
     assert not columns("age group", ["20-29", "30-39", "40-49", "50-59", "60+"])[1]
     assert not columns("kVp", ["60", "65", "70", "75", "80"])[1]
     assert not columns("site", ["A", "B", "C", "D", "E"])[1]
+
+
+UNKNOWN = (
+    *(
+        "pat",
+        "volunteer",
+        "bewohner",
+        "kuerzel",
+        "alias",
+        "mother",
+        "animal",
+        "insured",
+    ),
+    *("upn", "household", "skeleton", "PtStudy", "pseud", "quux", "site contact"),
+)
+
+
+@pytest.mark.parametrize("column", UNKNOWN)
+def test_what_no_list_of_names_knows_is_no_subgroup(tmp_path, column):
+    cells = ["Anna", "Bert", "Dora"] * 8
+    patient = [f"{k % 12}" for k in range(24)]
+    images = table(column, cells).replace(column, f"{column},patient", 1)
+    rows = images.splitlines()
+    rows[1:] = [
+        row.replace(f'"{cell}"', f'"{cell}",{who}')
+        for row, cell, who in zip(rows[1:], cells, patient, strict=True)
+    ]
+    found = read(tmp_path, images="\n".join(rows) + "\n")
+    assert found.truth.groups == {} and found.left_out == (column,)
+
+
+def test_a_column_of_people_is_asked_about_where_there_are_no_patients(tmp_path):
+    for column in ("pat", "volunteer", "insured", "upn"):
+        told = faults(tmp_path, images=table(column, ["QV0", "QV1", "QV2"] * 4))
+        assert "name it patient" in told[0] and "QV0" not in told[0]
+
+
+def test_who_asks_for_a_column_gets_it_unless_its_cells_name_somebody(tmp_path):
+    images = table("quux", "abcabcabcabc")
+    found = read(tmp_path, images=images, subgroups=("quux",))
+    assert set(found.truth.groups["quux"]) == {"a", "b", "c"}
+    (told,) = faults(tmp_path, images=images, subgroups=("quuux",))
+    assert "no such further column" in told
+    images = table("quux", [f"2021-03-0{k % 3 + 1}" for k in range(12)])
+    (told,) = faults(tmp_path, images=images, subgroups=("quux",))
+    assert "identifiers, names or dates" in told

@@ -15,12 +15,17 @@ NO_LESIONS = "image,lesion,x0,y0,x1,y1\n"
 WIDER = {"a": (8, 8, 32, 32), "c": (98, 38, 162, 122)}
 
 
-def write(folder: Path, category: str | None = None, **contents) -> submissions.Files:
+def write(
+    folder: Path,
+    category: str | None = None,
+    subgroups: tuple[str, ...] = (),
+    **contents,
+) -> submissions.Files:
     """Files of a submission: text is a CSV file, bytes and JSON values a COCO file.
 
     Args:
         folder: that they are written to.
-        category: of the submission.
+        category, subgroups: of the submission.
         contents: images, lesions, detections or detections_b.
     """
     paths = {}
@@ -36,6 +41,7 @@ def write(folder: Path, category: str | None = None, **contents) -> submissions.
         lesions=paths.get("lesions"),
         detections=tuple(path for path in detections if path),
         category=category,
+        subgroups=subgroups,
     )
 
 

@@ -17,6 +17,8 @@ _WORDS = (
     "#nv #n/d true false wahr falsch noid nopatient s.o. dummy test none.0 nan.0 -1 "
     # (leer), (blank): an empty cell of a pivot table
     "-1.0 leer blank leeg vide vuoto n.b. anonym anonymisiert #n/v "
+    "notavailable notapplicable notknown notrecorded notgiven notspecified nodata "
+    "tbd tba pending nat removed redacted withheld masked deidentified de-identified "
     "未知 不明 未填 無 无 空"
 )
 _NONE = frozenset(_WORDS.split())
@@ -133,6 +135,7 @@ def _bare(cell: str) -> str:
     text = re.sub(r"\D", "", text) if _GROUPS.fullmatch(text) else text
     text = _DASHES.sub("-", "".join(_MARKS.sub("", text).split()))
     text = re.sub(r"(?<=\d)[.,]0+$", "", text)
+    text = re.sub(r"(?<=[^\W\d_])[-_./#:](?=\d)", "", text)  # P-3 is P3
     return re.sub(r"^0+(?=\d+$)", "", text) or cell
 
 
