@@ -47,8 +47,8 @@ def told(folder, truth=TRUTH, results=RESULTS, category="fracture"):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
 def test_any_encoding_of_unicode_is_read(tmp_path, encoding):
-    files = [json.dumps(value).encode(encoding) for value in (TRUTH, RESULTS)]
-    found = scored(tmp_path, *files)
+    truth, results = (json.dumps(v).encode(encoding) for v in (TRUTH, RESULTS))
+    found = scored(tmp_path, truth=truth, results=results)
     assert found.truth.label.tolist() == [True, True, True, False, False]
     np.testing.assert_array_equal(found.detections[0][0], [[12, 12, 28, 28, 0.9]])
 
