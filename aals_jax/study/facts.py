@@ -91,7 +91,14 @@ def tuning(study: Study, part: str = "tuning") -> str:
     finished = study.finished(part)
     if not finished:
         return NOT_RUN
-    varied = _varied(planned, apart=("seed", "method", "distill.max_strength"))
+    # within a method: what methods differ in was not tried
+    by_method: dict[str, list[Any]] = {}
+    for trial in planned:
+        by_method.setdefault(label(trial.fields), []).append(trial)
+    apart = ("seed", "method", "distill.max_strength")
+    varied = list(
+        dict.fromkeys(f for t in by_method.values() for f in _varied(t, apart=apart))
+    )
     by_setting: dict[tuple[Any, ...], list[KeptTrial]] = {}
     for trial, kept in finished:
         setting = (label(trial.fields), *(trial.fields.get(f) for f in varied))
