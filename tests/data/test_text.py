@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import random
 import re
 import time
@@ -25,7 +26,7 @@ FINDINGS = ("rib", "clavicle")
 ANYTHING = ...  # a label that does not matter
 SPLITS = ("dev", "test")
 KINDS = ("sentences", "reports")
-OTHER_HAND = [f"{kind}_hand_{s}" for kind in KINDS for s in "abcd"]
+OTHER_HAND = [f"{kind}_hand_{s}" for kind in KINDS for s in "abcde"]
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +180,9 @@ def test_development_and_test_texts_are_apart_and_many():
 
 # Definitions in which another hand differs, see docs/labels.md: a template's "no
 # fracture" beside an affirmed one, "no displaced fracture" beside a doubt; fractures of
-# unknown age, with callus, just fixed, and pathological; a noun that may be a request.
-# And what is still read as unknown: the deformity of a fresh fracture, a break that is
+# unknown age, with callus, just fixed, pathological, of stress and of varying ages; a
+# noun that may be a request, an answer after a colon, a comma before a bare noun. And
+# what is still read as unknown: the deformity of a fresh fracture, a break that is
 # none.
 EXPECTED = {
     ("Bones: Intact, no fracture.", "rib", "-1", "1"),
@@ -198,6 +200,12 @@ EXPECTED = {
     ("fracture with bridging callus now evident", "clavicle", "1", "-1"),
     ("Pathologic fracture of the right fourth rib", "rib", "1", "-1"),
     ("Pathological right sixth rib fracture.", "rib", "1", "-1"),
+    ("Stress fracture of the first rib", "rib", "1", "-1"),
+    ("Stress fracture of the left sixth rib", "rib", "1", "-1"),
+    ("posterior rib fractures of varying ages", "rib", "1", "-1"),
+    ("Question of rib fracture: yes", "rib", "1", "-1"),
+    ("Beurteilung: Ausschluss einer Rippenfraktur.", "rib", "0", "-1"),
+    ("No shoulder dislocation, clavicle fracture", "clavicle", "-1", "0"),
 }
 
 
@@ -451,6 +459,49 @@ def test_what_an_addendum_takes_back_is_unknown(reader, said):
     addendum = f"ADDENDUM: The left rib fracture is {said}."
     assert labels(reader, addendum + report) == (-1, 1)
     assert labels(reader, f"Left rib fracture, the chest tube is {said}.")[0] == 1
+
+
+SEEING = ("see", "identify", "appreciate", "find", "detect", "make out", "demonstrate")
+NOT = ("cannot", "can't", "could not", "did not", "am unable to", "failed to")
+
+
+@pytest.mark.parametrize("finding", FINDINGS)
+def test_who_cannot_see_a_fracture_denies_it_whatever_the_verb(reader, finding):
+    """But not what is known of it, nor what only cannot be excluded."""
+    for cannot, verb in itertools.product(NOT, SEEING):
+        said = {
+            f"I {cannot} {verb} a {finding} fracture.": 0,
+            f"I {cannot} {verb} any change in the {finding} fracture.": 1,
+            f"I {cannot} {verb} a nodule, but there is a {finding} fracture.": 1,
+        }
+        read = {text: reader.labels(text, FINDINGS)[finding].label for text in said}
+        assert read == said
+    for cannot in NOT[:3]:
+        text = f"I {cannot} exclude a {finding} fracture."
+        assert reader.labels(text, FINDINGS)[finding].label == -1, text
+
+
+@pytest.mark.parametrize(
+    ("code", "report", "addendum"),
+    [
+        ("en", "FINDINGS: Left rib fracture.", "ADDENDUM of 3 May, 14:30: {} Phoned."),
+        ("de", "Befund: Rippenfraktur links.", "Nachtrag vom 3.5., 14:30: {} Benannt."),
+    ],
+)
+def test_an_addendum_takes_back_the_report_above_or_below_it(
+    readers, code, report, addendum
+):
+    said = {
+        "en": "The {} report is withdrawn.",
+        "de": "Der {} Befund wird widerrufen.",
+    }
+    where = {"en": ("above", "following"), "de": ("obige", "nachfolgende")}
+    for place, order in zip(where[code], (1, -1), strict=True):
+        later = addendum.format(said[code].format(place))
+        text = "\n".join([report, later][::order])
+        assert readers[code].labels(text, ["rib"])["rib"].label != 1, text
+    untold = addendum.format("")
+    assert readers[code].labels(f"{report}\n{untold}", ["rib"])["rib"].label == 1
 
 
 def test_no_clue_hides_a_mention(readers):

@@ -38,7 +38,7 @@ READ = ("auto", "always", "never")
 SILENCE = {"negative": 0, "unknown": -1}
 VISIBLE = "visible"  # the rule by which an old or fixed fracture is still one
 AFFIRMED, NEGATED, DOUBTFUL, IGNORED = "affirmed", "negated", "doubtful", "ignored"
-VERSION = 5  # of the code that reads; raise it when equal rules give other labels
+VERSION = 6  # of the code that reads; raise it when equal rules give other labels
 # full-width signs, letters and digits, which East Asian keyboards write
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _BULLET = re.compile(r"\A\s*(?:[-*+>\u2022\u2013]|\d{1,2}[.)])\s*")
@@ -162,8 +162,7 @@ class Reader:
         """All mentions, in the order of the report."""
         report = re.sub(r"\r(?!\n)", "\n", report).replace("\r", " ")
         report = report.translate(_HALF_WIDTH)
-        taken_back = [m.end() for m in self.rules.whole["retract"].finditer(report)]
-        valid_from = max(taken_back, default=0)
+        valid_from = self._valid_from(report)
         mentions: list[Mention] = []
         names_anatomy = self.rules.whole["anatomy"].search
         about_image = anatomy = missing = False
@@ -215,6 +214,17 @@ class Reader:
             text = report[valid_from:]
             unread = text_language.foreign_report(text, self.rules.languages)
         return Mentions(tuple(mentions), about_image, anatomy, unread, missing)
+
+    def _valid_from(self, report: str) -> int:
+        """Where what is not taken back begins; its length where nothing stands."""
+        whole = self.rules.whole
+        return max(
+            (
+                len(report) if whole["below"].search(match[0]) else match.end()
+                for match in whole["retract"].finditer(report)
+            ),
+            default=0,
+        )
 
     def _sentence(self, sentence: str, section: str) -> "_Sentence":
         """What one sentence says, with offsets in it."""

@@ -60,18 +60,20 @@ GRAMMAR = (
     "aside",
 )
 # Patterns of the report as a whole: a word that stands for a missing one, a statement
-# that takes back all before it, a sentence about what the one before it named, anything
-# that an image of the chest shows, part of a word that every mention has (sentences
-# without a clue are not searched), how a sentence begins that is a request without a
-# heading, the answer to a question that the report itself asks, and a statement that a
-# fracture's line is seen on this film, which healing and hardware do not weaken,
-# what begins a list of fractures, each in a line or between semicolons, what may stand
-# between a fracture and the bone behind it that it is in, how a sentence begins
-# that states what is seen, and asks nothing, a line that only names a bone, and what
+# that takes back all before it, a word in it that takes back the rest too, a sentence
+# about what the one before it named, anything that an image of the chest shows, part of
+# a word that every mention has (sentences without a clue are not searched), how a
+# sentence begins that is a request without a heading, the answer to a question that the
+# report itself asks, and a statement that a fracture's line is seen on this film, which
+# healing and hardware do not weaken, what begins a list of fractures, each in a line or
+# between semicolons, what may stand between a fracture and the bone behind it that it
+# is in, how a sentence begins that states what is seen, and asks nothing, how one
+# begins that tells where a tube or a line lies, a line that only names a bone, and what
 # leads to a film: a fall, pain.
 WHOLE = (
     "missing",
     "retract",
+    "below",
     "anaphor",
     "anatomy",
     "clue",
@@ -81,6 +83,7 @@ WHOLE = (
     "listing",
     "within",
     "states",
+    "device",
     "title",
     "reason",
 )
@@ -101,6 +104,7 @@ _WHOLE_FRAMES = {
     "asked": r"\A\W*(?:{})",
     "within": r"(?:{})",
     "states": r"\A\W*(?:{})",
+    "device": r"\A\W*(?:{})",
     "title": r"\A[\W_]*(?:{})[\W_]*\Z",
 }
 _UNSPACED = ("zh", "ja", "th")  # languages written without blanks between words

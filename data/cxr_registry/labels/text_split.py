@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from data.cxr_registry.labels import text_rules
 
@@ -14,6 +14,9 @@ _BREAK = re.compile(
 )
 _NEW_ITEM = re.compile(r"[-*#+>\u2022\u2013]\s|\d{1,2}[.)]\s|[^\W\d_][\w /-]{0,30}:")
 _HEADING = re.compile(r"[^\W\d_][\w /-]{0,30}:")
+# A word that has a capital only where a sentence begins
+_OPENER = re.compile(r"(?:The|There|No|Kein|Keine|Es)\s")
+_QUERY = re.compile(r"\?[^\n.?]{,30}\Z")  # "?fracture", with which a line ends
 _BLANK_LINE = re.compile(r"\n[ \t]*\n\s*(?=\S)")
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"\S*")
@@ -74,7 +77,7 @@ def _with_end(
             for first, last in sentences(report, match.end(), end, rules)
         ]
         of_chest = sum(_is_of_chest(text, rules) for text in rest)
-        told = kind == "exam" and bool(rest) and _is_told(rest[0], rules)
+        told = kind == "exam" and bool(rest) and _is_told(rest, rules)
         if told or (len(rest) > 1 and of_chest >= _ENDED_BY[kind]):
             yield "request", start, match.start()
             yield image, match.end(), end
@@ -83,18 +86,26 @@ def _with_end(
 
 
 def _is_of_chest(sentence: str, rules: text_rules.Rules) -> bool:
-    """Whether it states something of the chest and not of bones, which one asks for."""
+    """Whether it states something of the chest and not of bones, which one asks for.
+
+    A tube or line counts where its place is told: one may ask for it, too.
+    """
     whole = rules.whole
     return bool(
-        whole["anatomy"].search(sentence)
+        (whole["anatomy"].search(sentence) or whole["device"].match(sentence))
         and not whole["clue"].search(sentence)
         and "?" not in sentence
     )
 
 
-def _is_told(sentence: str, rules: text_rules.Rules) -> bool:
-    """Whether it begins as what is seen is told: "There is a fracture"."""
-    return bool(rules.whole["states"].match(sentence)) and "?" not in sentence
+def _is_told(sentences: Sequence[str], rules: text_rules.Rules) -> bool:
+    """Whether they tell what is seen: "There is a fracture".
+
+    The first one begins so, or one states that a fracture's line is still seen.
+    """
+    whole = rules.whole
+    begins = whole["states"].match(sentences[0]) and "?" not in sentences[0]
+    return bool(begins) or any(map(whole["visible"].search, sentences))
 
 
 def _width(report: str) -> int:
@@ -137,6 +148,8 @@ def _joins(
         return False
     if not report[end : end + 1].isupper():
         return True
+    if _OPENER.match(report, end) or _QUERY.search(report, max(0, start - 31), start):
+        return False
     # an editor wraps a line only when the next word finds no room on it
     line = start - (report.rfind("\n", 0, start) + 1)
     word = _WORD.match(report, end)
