@@ -40,6 +40,7 @@ class Options:
     workers: int = 2  # processes that decode, and as many that write
     timeout_s: float = 60.0
     sr: bool = False  # SR and Secondary Capture of films that are DICOM
+    presentation: bool = False  # with them a Softcopy Presentation State
     uid_root: str = source.UUID_ROOT
     same_uids: bool = False  # of the same film: UIDs by hash
     same_dates: bool = False  # of objects: those of the study
@@ -89,6 +90,8 @@ class Station:
             "reported_from": self.point,
             "allow": sorted(self._allow()),
             "sr": options.sr,
+            # a folder of older calls has no such word
+            **({"presentation_state": True} if options.presentation else {}),
             "uid_root": options.uid_root if options.sr else None,
             "deterministic": options.same_dates and options.sr,
             **more,
@@ -212,7 +215,7 @@ class Station:
             # objects with one UID must have one content: all that decides the findings
             seed="\0".join([self.model.digest, self.point, __version__]),
         )
-        return written.Answers(making, __version__)
+        return written.Answers(making, __version__, self.options.presentation)
 
     @functools.cached_property
     def _net(self) -> tuple[model_maps.Predictor, Any]:

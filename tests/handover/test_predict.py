@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import highdicom as hd
 import numpy as np
+import pydicom
 import pytest
 from ml_collections import ConfigDict
 
@@ -260,20 +261,13 @@ def test_a_folder_belongs_to_one_model_and_one_question(exported, films, asked):
 
 
 def test_films_that_are_dicom_get_a_report_and_a_capture(exported, films, tmp_path):
-    ask(exported, tmp_path / "a", films, sr=True, same_uids=True, same_dates=True)
-    ask(
-        exported,
-        tmp_path / "b",
-        films,
-        sr=True,
-        same_uids=True,
-        same_dates=True,
-        workers=2,
-    )
+    same = {"same_uids": True, "same_dates": True}
+    ask(exported, tmp_path / "a", films, sr=True, presentation=True, **same)
+    ask(exported, tmp_path / "b", films, sr=True, presentation=True, workers=2, **same)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     found = [record for record in records(tmp_path / "a") if "refused" not in record]
     assert [set(record["files"]) for record in found] == [
-        *[{"overlay", "sr", "sc"}] * FILMS,
+        *[{"overlay", "sr", "sc", "pr"}] * FILMS,
         {"overlay"},  # without UIDs
         {"overlay"},  # a PNG
     ]
@@ -284,8 +278,14 @@ def test_films_that_are_dicom_get_a_report_and_a_capture(exported, films, tmp_pa
         ).content.get_planar_roi_measurement_groups()
         groups = [one for one in groups if one.finding_type.value != "SEARCHED"]
         reported = [box for box in record["boxes"] if box["reported"]]
-        assert len(groups) == len(reported)
-        for group, box in zip(groups, reported, strict=True):
+        (shown,) = pydicom.dcmread(
+            tmp_path / "a" / record["files"]["pr"]
+        ).GraphicAnnotationSequence
+        drawn = shown.get("GraphicObjectSequence", ())
+        assert len(groups) == len(reported) == len(drawn)
+        for group, graphic, box in zip(groups, drawn, reported, strict=True):
+            points = np.reshape(graphic.GraphicData, (-1, 2))
+            np.testing.assert_array_equal(points, group.roi.value)
             low, high = group.roi.value.min(axis=0), group.roi.value.max(axis=0)
             expected = [box["x0"], box["y0"], box["x1"], box["y1"]]
             np.testing.assert_allclose([*low, *high], expected, atol=1e-3)
