@@ -26,6 +26,7 @@ from data.reading_room import films, source
 from data.reading_room.films import Film, Refused
 from data.reading_room.inputs import Source
 
+_AHEAD = 2  # films for each process, beyond a batch
 SETTINGS, SUMMARY, PAGE = "settings.json", "predictions.json", "index.html"
 
 
@@ -124,7 +125,7 @@ class Station:
         """The record of every film, in order; its files are written by then.
 
         Args:
-            tasks: numbers and films; taken a few ahead of what comes out.
+            tasks: numbers and films; taken some batches ahead of what comes out.
         """
         paths: dict[int, Path] = {}
 
@@ -140,13 +141,17 @@ class Station:
             allow=tuple(sorted(self._allow() & {"modality"})),
             timeout_s=self.options.timeout_s,
         )
-        read = films.read_all(told(), reading=reading, workers=self.options.workers)
+        workers = self.options.workers
+        # while the net works on a batch, the next one is decoded and the last written
+        ahead = self._size + _AHEAD * workers
+        read = films.read_all(told(), reading=reading, workers=workers, ahead=ahead)
         return pool.map_in_order(
             functools.partial(
                 written.write, out=self.options.out, answers=self._answers
             ),
             self._judged(read, paths),
-            workers=self.options.workers,
+            workers=workers,
+            ahead=ahead,
             timeout_s=self.options.timeout_s,
             on_timeout=functools.partial(_not_written, out=self.options.out),
         )
