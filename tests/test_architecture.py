@@ -37,6 +37,8 @@ OUTSIDE = {
     "ml_collections": {"aals_jax.commands", "configs"},
     "pydicom": {"data"},
     "highdicom": {"data.reading_room"},
+    "jax2onnx": {"aals_jax.handover.onnx_program"},
+    "onnxruntime": {"aals_jax.handover.onnx_program"},
     "dicomweb_client": {"data.reading_room.dicomweb"},
     "requests": {"data.reading_room.access", "data.reading_room.dicomweb"},
     "apache_beam": {"data.cxr_registry.build.beam_shards"},

@@ -32,6 +32,12 @@ _WRITTEN = COMMAND.group("What is written")
 _OUT = _WRITTEN.path(
     "out", None, "Folder of the model, which must hold none yet.", placeholder="DIR"
 )
+_ONNX = _WRITTEN.switch(
+    "onnx",
+    False,
+    "Write the net as ONNX too, if it converts and onnxruntime computes the same. "
+    "Needs requirements/onnx.txt and jax2onnx.",
+)
 _LICENSE = _WRITTEN.text(
     "license",
     "",
@@ -54,6 +60,7 @@ def call() -> None:
         _OUT.value,
         model=_MODEL.value,
         license=_LICENSE.value,
+        onnx=_ONNX.value,
         load_config=ConfigDict,
         data_dir=_DATA_DIR.value,
     )

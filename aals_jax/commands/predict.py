@@ -81,6 +81,12 @@ _SR = _DICOM.switch(
     "Write a structured report and a Secondary Capture of each film that is DICOM, for "
     "viewers. They name the patient as the film does. Needs requirements/sr.txt.",
 )
+_PRESENTATION = _DICOM.switch(
+    "presentation_state",
+    False,
+    "Write a Softcopy Presentation State too: the boxes as graphics that a viewer lays "
+    "over the film.",
+)
 _UID_ROOT = _DICOM.text(
     "uid_root",
     "2.25",
@@ -125,6 +131,7 @@ def _faults() -> list[str]:
     faults += COMMAND.unread(
         [_SR], when=not asks_archive or _SR.value, needs="--input: an archive gets SRs"
     )
+    faults += COMMAND.unread([_PRESENTATION], when=_SR.value, needs="--sr")
     if bool(_INPUT.value) == asks_archive:
         faults.append("give either --input or --dicomweb")
     if asks_archive and bool(_STUDY.value) == bool(_SINCE.value):
@@ -154,6 +161,7 @@ def call() -> None:
             workers=_WORKERS.value,
             timeout_s=_TIMEOUT.value,
             sr=_SR.value,
+            presentation=_PRESENTATION.value,
             uid_root=_UID_ROOT.value,
             # in an archive a film's answer stays one object, however often it is made
             same_uids=_DETERMINISTIC.value or asked is not None,

@@ -15,7 +15,7 @@ import numpy as np
 
 from aals_jax.evaluation import model_maps, result
 from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
-from aals_jax.handover import folder, preprocessing, programs
+from aals_jax.handover import folder, onnx_program, preprocessing, programs
 from aals_jax.metrics import definitions, sigmoid
 from aals_jax.metrics.draws import TruthDraws
 from aals_jax.report import model_card
@@ -32,6 +32,7 @@ def export(
     *,
     model: str = "teacher",
     license: str = "",
+    onnx: bool = False,
     load_config: Callable[[dict], Any],
     data_dir: Path,
 ) -> Path:
@@ -42,16 +43,20 @@ def export(
         out: the folder; empty, or left by an export that did not end.
         model: a key of types.MODELS, at the checkpoint that validation chose.
         license: of the weights, as hubs abbreviate it; "": unknown.
+        onnx: whether the net is written as ONNX too, where it can be; where it can't,
+            the log and the manifest say why.
         load_config: what makes a config of the nested dict of config.json.
         data_dir: folder of prepared datasets.
 
     Raises:
         ValueError: there is a model in `out` already, the run is of another version, or
-            it measured another checkpoint.
+            it measured another checkpoint; or what makes ONNX is not installed.
         FileNotFoundError: the run is not finished, or its dataset is not there.
     """
     if (out / folder.MANIFEST).exists():
         raise ValueError(f"{out} holds a model already: choose another --out")
+    if onnx:
+        onnx_program.check_installed()
     record = _record_of(workdir)
     choice = evaluate.ModelChoice(workdir, model)
     config, evaluator, trained = evaluate.open_run(choice, load_config, data_dir)
@@ -79,6 +84,7 @@ def export(
     )
     for platform, content in lowered.items():
         files.write_bytes(out / programs.name_of(platform), content)
+    said = _write_onnx(out, config, arrays, side=prepared.side) if onnx else {}
     measured = {"metrics": metrics, "subgroups": record["subgroups"][model]}
     tables = {
         folder.CONFIG: identity.of(config),
@@ -116,11 +122,28 @@ def export(
             "finding": record["finding"],
             "batch": facts["batch"],
             "commit_of_run": record["commit"],
+            **said,
         },
     )
     _check_written(out, trained, load_config)
     log.info("the model: %s", out)
     return out / folder.MANIFEST
+
+
+def _write_onnx(
+    out: Path, config: Any, arrays: Mapping[str, np.ndarray], *, side: int
+) -> dict[str, Any]:
+    """What the manifest says of the net as ONNX."""
+    log.info("converting the net to ONNX, which may take minutes")
+    try:
+        content = onnx_program.convert(config, arrays, side=side)
+    except onnx_program.NotConverted as error:
+        # of an export that did not end
+        (out / onnx_program.NAME).unlink(missing_ok=True)
+        log.warning("there is no ONNX of this net: %s", error)
+        return {"onnx": {"reason": str(error)}}
+    files.write_bytes(out / onnx_program.NAME, content)
+    return {"onnx": {"images": 1, "tolerance": onnx_program.TOLERANCE}}
 
 
 def calibrate(evaluator: Evaluator, model: TrainedModel) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from data.reading_room import films, source
 from data.reading_room.films import Film, Refused
 from data.reading_room.inputs import Source
 
+_AHEAD = 2  # films for each process, beyond a batch
 SETTINGS, SUMMARY, PAGE = "settings.json", "predictions.json", "index.html"
 
 
@@ -40,6 +41,7 @@ class Options:
     workers: int = 2  # processes that decode, and as many that write
     timeout_s: float = 60.0
     sr: bool = False  # SR and Secondary Capture of films that are DICOM
+    presentation: bool = False  # with them a Softcopy Presentation State
     uid_root: str = source.UUID_ROOT
     same_uids: bool = False  # of the same film: UIDs by hash
     same_dates: bool = False  # of objects: those of the study
@@ -89,6 +91,8 @@ class Station:
             "reported_from": self.point,
             "allow": sorted(self._allow()),
             "sr": options.sr,
+            # a folder of older calls has no such word
+            **({"presentation_state": True} if options.presentation else {}),
             "uid_root": options.uid_root if options.sr else None,
             "deterministic": options.same_dates and options.sr,
             **more,
@@ -121,7 +125,7 @@ class Station:
         """The record of every film, in order; its files are written by then.
 
         Args:
-            tasks: numbers and films; taken a few ahead of what comes out.
+            tasks: numbers and films; taken some batches ahead of what comes out.
         """
         paths: dict[int, Path] = {}
 
@@ -137,13 +141,17 @@ class Station:
             allow=tuple(sorted(self._allow() & {"modality"})),
             timeout_s=self.options.timeout_s,
         )
-        read = films.read_all(told(), reading=reading, workers=self.options.workers)
+        workers = self.options.workers
+        # while the net works on a batch, the next one is decoded and the last written
+        ahead = self._size + _AHEAD * workers
+        read = films.read_all(told(), reading=reading, workers=workers, ahead=ahead)
         return pool.map_in_order(
             functools.partial(
                 written.write, out=self.options.out, answers=self._answers
             ),
             self._judged(read, paths),
-            workers=self.options.workers,
+            workers=workers,
+            ahead=ahead,
             timeout_s=self.options.timeout_s,
             on_timeout=functools.partial(_not_written, out=self.options.out),
         )
@@ -212,7 +220,7 @@ class Station:
             # objects with one UID must have one content: all that decides the findings
             seed="\0".join([self.model.digest, self.point, __version__]),
         )
-        return written.Answers(making, __version__)
+        return written.Answers(making, __version__, self.options.presentation)
 
     @functools.cached_property
     def _net(self) -> tuple[model_maps.Predictor, Any]:

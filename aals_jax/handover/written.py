@@ -15,7 +15,7 @@ from data.reading_room import source
 from data.reading_room.films import Film, Refused
 
 FILMS = "films"
-OBJECTS = ("sr", "sc")  # kinds of DICOM objects
+OBJECTS = ("sr", "sc", "pr")  # kinds of DICOM objects
 
 
 class Answers(NamedTuple):
@@ -23,6 +23,7 @@ class Answers(NamedTuple):
 
     making: source.Making
     version: str  # of this software
+    presentation: bool = False  # whether a Softcopy Presentation State is one of them
 
 
 class Job(NamedTuple):
@@ -116,9 +117,9 @@ def _files(job: Job, out: Path, answers: Answers | None) -> dict[str, Any]:
 def _objects(
     job: Job, image: np.ndarray | None, out: Path, answers: Answers
 ) -> dict[str, Path]:
-    """Writes SR and Secondary Capture, which name the patient; kind -> path."""
+    """Writes the objects, which name the patient; kind -> path."""
     # an extra: imported where it is needed
-    from data.reading_room import capture, report
+    from data.reading_room import capture, presentation, report
 
     options: Any = {"making": answers.making, "version": answers.version}
     written = {}
@@ -131,6 +132,14 @@ def _objects(
                 and not job.record["flags"]["lateral"]
             )
             objects["sc"] = capture.make(header, image, frontal=frontal, **options)
+        if answers.presentation:
+            objects["pr"] = presentation.make(
+                header,
+                source.read_display(job.path),
+                job.record,
+                lines=[overlay.BURNED_IN, *words(job.record)],
+                **options,
+            )
         for kind, made in objects.items():
             written[kind] = path_of(out, job.film.number, f"{kind}.dcm")
             with atomic.replacing(written[kind]) as draft:
@@ -162,7 +171,13 @@ def drawing(job: Job) -> np.ndarray:
     boxes = np.concatenate(
         [reader.map_boxes(film.to_picture, job.boxes[:, :4]), job.boxes[:, 4:]], axis=1
     )
-    lines = [f"film {film.number}: score {record['score']:.3f} for {record['finding']}"]
+    return overlay.draw(film.picture, heat, boxes, lines=words(record))
+
+
+def words(record: Mapping[str, Any]) -> list[str]:
+    """What is said in words where a film is shown, beside overlay.BURNED_IN."""
+    score, finding = record["score"], record["finding"]
+    lines = [f"film {record['film']}: score {score:.3f} for {finding}"]
     if record["beyond_model"]:
         lines.append(f"FLAGGED: {', '.join(record['beyond_model']).replace('_', ' ')}")
-    return overlay.draw(film.picture, heat, boxes, lines=lines)
+    return lines

@@ -1,5 +1,6 @@
 """A film with what was found drawn into its pixels, for those who have no viewer."""
 
+import functools
 from collections.abc import Sequence
 
 import cv2
@@ -38,11 +39,11 @@ def draw(
         heat = None if heat is None else _enlarged(heat, factor)
         boxes = boxes * [factor, factor, factor, factor, 1]
     height, width = picture.shape
-    drawn = np.repeat(picture[..., None], 3, axis=2)
-    if heat is not None:
-        rgba = pictures.heat_rgba(heat).astype(np.float32)
-        alpha = rgba[..., 3:] / 255 / 2  # half of a page's: the film stays readable
-        drawn = np.rint(drawn * (1 - alpha) + rgba[..., :3] * alpha).astype(np.uint8)
+    if heat is None:
+        drawn = cv2.merge([picture] * 3)
+    else:
+        blended = _blends()[pictures.heat_levels(heat).astype(np.intp), picture]
+        drawn = np.ascontiguousarray(blended)
     unit = max(height, width) / 100
     scale, thick = unit / 14, max(1, round(unit / 4))
     for x0, y0, x1, y1, score in boxes.tolist():
@@ -58,6 +59,16 @@ def draw(
         fitted = scale * min(1.0, width / size)
         _write(words, line, (round(unit), step * number), fitted, 1)
     return np.concatenate([drawn, words])
+
+
+@functools.cache
+def _blends() -> np.ndarray:
+    """u8[HEAT_LEVELS, 256, 3], each grey level under each level of the map."""
+    levels = np.linspace(0, 1, pictures.HEAT_LEVELS, dtype=np.float32)
+    rgba = pictures.heat_rgba(levels)[:, None].astype(np.float32)
+    alpha = rgba[..., 3:] / 255 / 2  # half of a page's: the film stays readable
+    grey = np.arange(256, dtype=np.uint8)[:, None]
+    return np.rint(grey * (1 - alpha) + rgba[..., :3] * alpha).astype(np.uint8)
 
 
 def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:

@@ -168,9 +168,24 @@ def heat_rgba(probability: np.ndarray) -> np.ndarray:
     Returns:
       u8[..., 4], red, green, blue, alpha.
     """
-    level = np.round(np.clip(probability, 0, 1) * 63) / 63  # 64 levels pack well
+    return _HEAT_TABLE[heat_levels(probability)]
+
+
+def heat_levels(probability: np.ndarray) -> np.ndarray:
+    """u8[...] below HEAT_LEVELS, which of them a probability 0 ... 1 is shown at."""
+    top = HEAT_LEVELS - 1
+    return np.rint(np.clip(probability, 0, 1) * top).astype(np.uint8)
+
+
+def _heat_table() -> np.ndarray:
+    """u8[HEAT_LEVELS, 4] of `heat_rgba`."""
+    level = np.linspace(0, 1, HEAT_LEVELS)
     colours = [np.interp(level, _HEAT_STOPS, stops) for stops in _HEAT_RGB.T]
     return np.stack([*colours, 255 * 0.7 * level**0.7], -1).round().astype(np.uint8)
+
+
+HEAT_LEVELS = 64  # they pack well
+_HEAT_TABLE = _heat_table()
 
 
 def heat_gradient() -> str:

@@ -143,7 +143,11 @@ def _is_constant(square: reader.Square) -> bool:
 
 
 def read_all(
-    tasks: Iterable[tuple[int, Source]], *, reading: Reading, workers: int
+    tasks: Iterable[tuple[int, Source]],
+    *,
+    reading: Reading,
+    workers: int,
+    ahead: int | None = None,
 ) -> Generator[Film | Refused, None, None]:
     """All films in order; one that hangs or kills its process is refused.
 
@@ -151,11 +155,13 @@ def read_all(
         tasks: numbers and sources.
         reading: how they are read.
         workers: processes; 0 reads in this one, without a time limit.
+        ahead: films read before they are asked for, as of `pool.map_in_order`.
     """
     return pool.map_in_order(
         functools.partial(read, reading=reading),
         tasks,
         workers=workers,
+        ahead=ahead,
         timeout_s=reading.timeout_s,
         on_timeout=functools.partial(_late, reading=reading),
     )

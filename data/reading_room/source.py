@@ -11,7 +11,7 @@ import logging
 import re
 import secrets
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,13 @@ _COPIED = (
     "PatientAge", "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
     "StudyDescription", "ReferringPhysicianName", "Rows", "Columns", "NumberOfFrames",
     "PatientOrientation", "ImagerPixelSpacing",
+)  # fmt: skip
+# How a film is shown.
+_DISPLAYED = (
+    "SamplesPerPixel", "PhotometricInterpretation", "PresentationLUTShape",
+    "BitsStored", "PixelRepresentation", "ModalityLUTSequence", "RescaleSlope",
+    "RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth",
+    "VOILUTFunction",
 )  # fmt: skip
 # Fields that have to be there and may be empty.
 _MAY_BE_EMPTY = (
@@ -94,10 +101,17 @@ def is_uid(text: str) -> bool:
     return len(text) <= 64 and re.fullmatch(uid.RE_VALID_UID, text) is not None
 
 
-def date(made: pydicom.Dataset, now: datetime.datetime) -> None:
-    """Says when an object was made, wherever it says so."""
-    made.InstanceCreationDate = made.ContentDate = now.strftime("%Y%m%d")
-    made.InstanceCreationTime = made.ContentTime = now.strftime("%H%M%S")
+def date(made: pydicom.Dataset, now: datetime.datetime, *, of: str = "Content") -> None:
+    """Says when an object was made, wherever it says so.
+
+    Args:
+        made: the object.
+        now: when.
+        of: begin of the names of the fields for it, beside InstanceCreation.
+    """
+    for begin in ("InstanceCreation", of):
+        setattr(made, f"{begin}Date", now.strftime("%Y%m%d"))
+        setattr(made, f"{begin}Time", now.strftime("%H%M%S"))
     for equipment in made.get("ContributingEquipmentSequence", ()):
         if "ContributionDateTime" in equipment:
             equipment.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
@@ -110,16 +124,7 @@ def read(path: Path) -> pydicom.Dataset:
         NoSource: the file lacks what a reference needs; the text names no value.
     """
     with headers.quiet_pydicom():
-        try:
-            tags: list[Any] = list(_COPIED)
-            header = pydicom.dcmread(
-                path, force=True, stop_before_pixels=True, specific_tags=tags
-            )
-            header.decode()
-        except Exception as error:  # a hostile file raises anything
-            raise NoSource(
-                f"its header can't be copied ({type(error).__name__})"
-            ) from None
+        header = _header(path, _COPIED)
         missing = [name for name in _NEEDED if not header.get(name)]
         wrong = [n for n in _NEEDED if not is_uid(str(header.get(n) or ""))]
         if missing or wrong:
@@ -134,6 +139,29 @@ def read(path: Path) -> pydicom.Dataset:
                 setattr(source, name, "")
         source.SpecificCharacterSet = "ISO_IR 192"
     return source
+
+
+def read_display(path: Path) -> pydicom.Dataset:
+    """How the film is shown, as its header says; no pixels.
+
+    Raises:
+        NoSource: the header can't be read; the text names no value.
+    """
+    with headers.quiet_pydicom():
+        return _header(path, _DISPLAYED)
+
+
+def _header(path: Path, names: Sequence[str]) -> pydicom.Dataset:
+    try:
+        tags: list[Any] = list(names)
+        header = pydicom.dcmread(
+            path, force=True, stop_before_pixels=True, specific_tags=tags
+        )
+        header.decode()
+    except Exception as error:  # a hostile file raises anything
+        told = f"its header can't be copied ({type(error).__name__})"
+        raise NoSource(told) from None
+    return header
 
 
 def _is_valid(element: pydicom.DataElement) -> bool:

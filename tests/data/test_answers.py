@@ -4,13 +4,15 @@ import shutil
 import subprocess
 import warnings
 
+import cv2
 import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
 from pydicom import uid
 
-from data.reading_room import capture, report, source
+from data.cxr_registry.dicom import grayscale
+from data.reading_room import capture, presentation, report, source
 from tests.support import registry_files
 
 SAMPLE = {
@@ -55,17 +57,39 @@ DX = {
 }
 
 
+TOOLS = {
+    "dciodvfy": "apt install dicom3tools",
+    "dcmp2pgm": "apt install dcmtk",
+    "dsrdump": "apt install dcmtk",
+    "dsr2html": "apt install dcmtk",
+}
+
+
+def run(tool, *asked):
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed: {TOOLS[tool]}")
+    return subprocess.run([tool, *map(str, asked)], capture_output=True, timeout=60)
+
+
+def assert_valid(path):
+    said = run("dciodvfy", path).stderr.decode(errors="replace")
+    assert "Error" not in said, said
+
+
 @pytest.fixture
-def film(tmp_path):
-    def write(**changes):
+def stored(tmp_path):
+    def write(pixels=None, **changes):
         fields = {**PATIENT, **registry_files.WINDOW, **DX, **changes}
         fields = {name: value for name, value in fields.items() if value is not None}
-        path = registry_files.write(
-            tmp_path / "a.dcm", registry_files.film(0), **fields
-        )
-        return source.read(path)
+        pixels = registry_files.film(0) if pixels is None else pixels
+        return registry_files.write(tmp_path / "a.dcm", pixels, **fields)
 
     return write
+
+
+@pytest.fixture
+def film(stored):
+    return lambda **changes: source.read(stored(**changes))
 
 
 def making(**changes):
@@ -82,6 +106,19 @@ def picture(header, **changes):
     return capture.make(
         header, image, making=making(**changes), version="0.2.0", frontal=True
     )
+
+
+DISPLAY = {"BitsStored": 12, **registry_files.WINDOW}
+
+
+def present(header, record=SAMPLE, display=DISPLAY, **changes):
+    shown = pydicom.Dataset()
+    for name, value in dict(display).items():
+        setattr(shown, name, value)
+    return presentation.make(
+        header, shown, record, lines=["RESEARCH ONLY, NOT A MEDICAL DEVICE", "film 1"],
+        making=making(**changes), version="0.2.0",
+    )  # fmt: skip
 
 
 def saved(made, path):
@@ -182,7 +219,7 @@ def test_a_finding_that_no_table_has_gets_a_private_code(film, back):
     assert made.CodingSchemeIdentificationSequence[0].CodingSchemeDesignator == "99AALS"
 
 
-@pytest.mark.parametrize("make_one", [make, picture])
+@pytest.mark.parametrize("make_one", [make, picture, present])
 def test_an_object_is_of_the_films_patient_and_study(film, make_one, tmp_path):
     header = film(FrameOfReferenceUID="1.2.9")
     read = pydicom.dcmread(saved(make_one(header), tmp_path / "b.dcm"))
@@ -192,7 +229,8 @@ def test_an_object_is_of_the_films_patient_and_study(film, make_one, tmp_path):
     assert str(read.ReferringPhysicianName) == PATIENT["ReferringPhysicianName"]
     assert read.SeriesInstanceUID != PATIENT["SeriesInstanceUID"]
     assert str(header.SOPInstanceUID) in str(read)
-    assert "1.2.9" in str(read)
+    if make_one is not present:  # its standard has no frame of reference
+        assert "1.2.9" in str(read)
     assert "RESEARCH ONLY" in read.SeriesDescription
 
 
@@ -205,19 +243,115 @@ def test_a_capture_has_the_pixels_and_says_what_it_is(film, tmp_path):
     assert item.ReferencedSOPInstanceUID == film().SOPInstanceUID
 
 
+# --- presentation states
+
+
+def presented(path, tmp_path):
+    made = presentation.make(
+        source.read(path), source.read_display(path), SAMPLE, lines=["RESEARCH ONLY"],
+        making=making(), version="0.2.0",
+    )  # fmt: skip
+    return pydicom.dcmread(saved(made, tmp_path / "a.pr.dcm"))
+
+
+def test_a_presentation_has_the_rectangles_of_the_report(film, back, tmp_path):
+    _, groups = groups_of(back(make(film())))
+    read = pydicom.dcmread(saved(present(film()), tmp_path / "a.pr.dcm"))
+    (shown,) = read.GraphicAnnotationSequence
+    drawn = shown.GraphicObjectSequence
+    assert len(drawn) == len(groups) == 2
+    for graphic, group in zip(drawn, groups, strict=True):
+        assert graphic.GraphicAnnotationUnits == "PIXEL"
+        points = np.reshape(graphic.GraphicData, (-1, 2))
+        np.testing.assert_array_equal(points, group.roi.value)
+    assert shown.ReferencedImageSequence[0].ReferencedSOPInstanceUID == (
+        film().SOPInstanceUID
+    )
+    words = [one.UnformattedTextValue for one in shown.TextObjectSequence]
+    assert words[0].startswith("RESEARCH ONLY, NOT A MEDICAL DEVICE")
+    assert words[1:] == ["0.80", "0.50"]
+
+
+def test_a_film_without_a_box_is_presented_with_words_alone(film):
+    (shown,) = present(film(), SAMPLE | {"boxes": []}).GraphicAnnotationSequence
+    assert len(shown.TextObjectSequence) == 1 and "GraphicObjectSequence" not in shown
+
+
+def ramp(bits, count=4096):
+    return np.linspace(0, (1 << bits) - 1, count).astype(int) ** 2 // ((1 << bits) - 1)
+
+
+# Name -> what the film is stored with; the window is taken away where it is None.
+DISPLAYED = {
+    "window": {"WindowCenter": [1500, 9], "WindowWidth": [2500, 9]},
+    "sigmoid": {"WindowCenter": 700.5, "WindowWidth": 900, "VOILUTFunction": "SIGMOID"},
+    "rescale": {"RescaleSlope": 0.3, "RescaleIntercept": -200.25,
+                "WindowCenter": 400, "WindowWidth": 900},
+    "negative": {"PhotometricInterpretation": "MONOCHROME1"},
+    "voi": {"VOILUTSequence": registry_files.lut(
+        count=4096, first=0, bits=16, data=ramp(12))},
+    "both": {
+        "ModalityLUTSequence": registry_files.lut(
+            count=4096, first=0, bits=12, data=ramp(12)),
+        "VOILUTSequence": registry_files.lut(
+            count=4096, first=0, bits=10, data=4 * np.arange(4096) // 16),
+        "PresentationLUTShape": "INVERSE"},
+    "signed": {"PixelRepresentation": 1, "VOILUTSequence": registry_files.lut(
+        count=4096, first=-2048, bits=12, data=ramp(12), vr="SS")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DISPLAYED)
+def test_a_presentation_shows_the_film_as_it_was_read(stored, tmp_path, case):
+    pixels = registry_files.film(0) - (2048 if case == "signed" else 0)
+    path = stored(pixels, **DISPLAYED[case])
+    made = presented(path, tmp_path)
+    film = pydicom.dcmread(path)
+    read = grayscale.brightness_table(film, film.pixel_array)
+    assert not grayscale.is_corrected(read.source) or case == "voi"
+    shown = pydicom.Dataset()
+    for field in ("BitsStored", "PixelRepresentation"):
+        shown[field] = film[field]
+    for part in (made, *made.get("SoftcopyVOILUTSequence", ())):
+        shown.update(part)
+    again = grayscale.brightness_table(shown, film.pixel_array)
+    np.testing.assert_allclose(again.values, read.values, atol=1 / 4095)
+    assert_valid(tmp_path / "a.pr.dcm")
+    if case == "sigmoid":  # which dcmtk 3.6.7 does not know here
+        return
+    drawn = tmp_path / "a.pgm"
+    run("dcmp2pgm", "-p", tmp_path / "a.pr.dcm", path, drawn)
+    expected = grayscale.apply_table(read, film.pixel_array)
+    np.testing.assert_allclose(cv2.imread(str(drawn), -1) / 255, expected, atol=2 / 255)
+
+
+def test_a_grey_film_in_colour_is_presented_in_colour(stored, tmp_path):
+    pixels = np.repeat(registry_files.film(0)[..., None] // 16, 3, axis=2)
+    path = stored(
+        pixels, bits=8, SamplesPerPixel=3, PlanarConfiguration=0,
+        PhotometricInterpretation="RGB", WindowCenter=None, WindowWidth=None,
+        SOPClassUID=uid.SecondaryCaptureImageStorage,
+    )  # fmt: skip
+    first = presented(path, tmp_path)
+    assert first.SOPClassUID == uid.ColorSoftcopyPresentationStateStorage
+    assert len(first.ICCProfile) > 100 and "PresentationLUTShape" not in first
+    assert_valid(tmp_path / "a.pr.dcm")
+
+
 # --- UIDs and dates
 
 
-@pytest.mark.parametrize("make_one", [make, picture])
+@pytest.mark.parametrize("make_one", [make, picture, present])
 def test_deterministic_objects_are_equal_bytes(film, make_one, tmp_path):
     first = saved(make_one(film()), tmp_path / "1").read_bytes()
     assert saved(make_one(film()), tmp_path / "2").read_bytes() == first
     other = saved(make_one(film(), seed="y"), tmp_path / "3").read_bytes()
     assert other != first
-    assert pydicom.dcmread(tmp_path / "1").ContentDate == PATIENT["StudyDate"]
+    there = pydicom.dcmread(tmp_path / "1")
+    assert there.InstanceCreationDate == PATIENT["StudyDate"]
 
 
-@pytest.mark.parametrize("make_one", [make, picture])
+@pytest.mark.parametrize("make_one", [make, picture, present])
 def test_other_objects_differ_in_uids_and_dates_alone(film, make_one):
     def plain(made):
         for element in made.iterall():
@@ -278,18 +412,6 @@ def test_what_may_be_empty_is_empty_and_what_is_invalid_too(film):
 
 # --- other readers
 
-TOOLS = {
-    "dciodvfy": "apt install dicom3tools",
-    "dsrdump": "apt install dcmtk",
-    "dsr2html": "apt install dcmtk",
-}
-
-
-def run(tool, path):
-    if shutil.which(tool) is None:
-        pytest.skip(f"{tool} is not installed: {TOOLS[tool]}")
-    return subprocess.run([tool, str(path)], capture_output=True, timeout=60)
-
 
 CASES = {
     "dx": {},
@@ -304,11 +426,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("make_one", [make, picture], ids=["sr", "sc"])
+@pytest.mark.parametrize("make_one", [make, picture, present], ids=["sr", "sc", "pr"])
 def test_dciodvfy_finds_no_error(film, tmp_path, case, make_one):
     path = saved(make_one(film(**CASES[case])), tmp_path / "b.dcm")
-    said = run("dciodvfy", path).stderr.decode(errors="replace")
-    assert "Error" not in said, said
+    assert_valid(path)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -29,6 +29,14 @@ _MOST_ABOVE = 0.25  # share of the pixels that may lie above a window of fewer b
 _AS_STATED = frozenset({"voi_lut", "window", "image_range", "file"})
 
 
+class Window(NamedTuple):
+    """The first window of a header, one that can be applied."""
+
+    center: float
+    width: float
+    function: str  # LINEAR, LINEAR_EXACT or SIGMOID
+
+
 class BrightnessTable(NamedTuple):
     """The brightness of every stored value, and what it was taken from.
 
@@ -60,9 +68,8 @@ def brightness_table(header: Any, stored: np.ndarray) -> BrightnessTable:
     Returns:
         The table, with values in [0, 1], 0 = air and 1 = bone.
     """
-    bits = int(header.BitsStored)
-    lowest = -(1 << (bits - 1)) if header.get("PixelRepresentation", 0) else 0
-    domain = np.arange(lowest, lowest + (1 << bits), dtype=np.float64)
+    domain = stored_domain(header)
+    lowest = int(domain[0])
     with np.errstate(over="ignore", invalid="ignore"):
         modality = _modality(header, domain)
     if not np.isfinite(modality).all():
@@ -120,6 +127,56 @@ def is_inverted(header: Any) -> bool:
         headers.code(header, "PhotometricInterpretation") == "MONOCHROME1"
         or headers.code(header, "PresentationLUTShape") == "INVERSE"
     )
+
+
+def stored_domain(header: Any) -> np.ndarray:
+    """f64[2**BitsStored], every value that a pixel can have, the lowest first."""
+    bits = int(header.BitsStored)
+    lowest = -(1 << (bits - 1)) if header.get("PixelRepresentation", 0) else 0
+    return np.arange(lowest, lowest + (1 << bits), dtype=np.float64)
+
+
+def rescale(header: Any) -> tuple[float, float] | None:
+    """Slope and intercept; None: the header has neither.
+
+    Raises:
+        UnreadableRadiograph: the slope is 0.
+    """
+    slope = _first(header.get("RescaleSlope"))
+    intercept = _first(header.get("RescaleIntercept"))
+    if slope == 0:
+        raise UnreadableRadiograph("RescaleSlope is 0; export it again")
+    if slope is None and intercept is None:
+        return None
+    return 1.0 if slope is None else slope, intercept or 0.0
+
+
+def stated_brightness(header: Any) -> np.ndarray | None:
+    """f64[2**BitsStored] in [0, 1], `stored_domain` by the header's first VOI table or
+    window, before the inversion; None: it has neither."""
+    voi = _voi(header, _modality(header, stored_domain(header)))
+    return None if voi is None else voi.brightness
+
+
+def _modality(header: Any, domain: np.ndarray) -> np.ndarray:
+    if items := header.get("ModalityLUTSequence"):
+        table = lookup.read(items[0], big_endian=headers.is_big_endian(header))
+        return lookup.apply(table, domain)
+    slope, intercept = rescale(header) or (1.0, 0.0)
+    return domain * slope + intercept
+
+
+def window(header: Any) -> Window | None:
+    """The first window that the header states; None: there is none, or it can't be."""
+    center = _first(header.get("WindowCenter"))
+    width = _first(header.get("WindowWidth"))
+    function = headers.code(header, "VOILUTFunction")
+    if function not in ("LINEAR_EXACT", "SIGMOID"):  # the standard's default
+        function = "LINEAR"
+    least = 1.0 if function == "LINEAR" else 0.0
+    if center is None or width is None or width < least or width == 0:
+        return None
+    return Window(center, width, function)
 
 
 def apply_window(
@@ -244,33 +301,17 @@ def _levels(brightness: np.ndarray) -> np.ndarray:
     return np.rint(255 * brightness)
 
 
-def _modality(header: Any, domain: np.ndarray) -> np.ndarray:
-    if items := header.get("ModalityLUTSequence"):
-        table = lookup.read(items[0], big_endian=headers.is_big_endian(header))
-        return lookup.apply(table, domain)
-    slope = _first(header.get("RescaleSlope"))
-    intercept = _first(header.get("RescaleIntercept"))
-    if slope == 0:
-        raise UnreadableRadiograph("RescaleSlope is 0; export it again")
-    return domain * (1.0 if slope is None else slope) + (intercept or 0.0)
-
-
 def _voi(header: Any, modality: np.ndarray) -> _Voi | None:
     if items := header.get("VOILUTSequence"):
         table = lookup.read(items[0], big_endian=headers.is_big_endian(header))
         as_stated = table.white == table.stated_white
         source = "voi_lut" if as_stated else "voi_lut_of_fewer_bits"
         return _Voi(lookup.apply(table, modality) / table.white, source)
-    center = _first(header.get("WindowCenter"))
-    width = _first(header.get("WindowWidth"))
-    function = headers.code(header, "VOILUTFunction")
-    if function not in ("LINEAR_EXACT", "SIGMOID"):  # the standard's default
-        function = "LINEAR"
-    least = 1.0 if function == "LINEAR" else 0.0
-    if center is None or width is None or width < least or width == 0:
+    stated = window(header)
+    if stated is None:
         return None
-    windowed = apply_window(modality, center=center, width=width, function=function)
-    return _Voi(windowed, "window", _full_range(center, width))
+    windowed = apply_window(modality, **stated._asdict())
+    return _Voi(windowed, "window", _full_range(stated.center, stated.width))
 
 
 def _full_range(center: float, width: float) -> float:

@@ -32,6 +32,7 @@ def map_in_order(
     timeout_s: float,
     on_timeout: Callable[[T], R],
     memory_bytes: int = 4 << 30,
+    ahead: int | None = None,
 ) -> Generator[R, None, None]:
     """function(task) for each task, in the order of the tasks.
 
@@ -47,6 +48,8 @@ def map_in_order(
         memory_bytes: address space that a process may take beyond its start, where the
             system enforces it (Linux); above it the task raises MemoryError or crashes.
             A film of 8k x 8k takes 1.5 GiB.
+        ahead: tasks taken before the first result is asked for, and kept in work from
+            then on; None: a few for each process. A reader of batches needs a batch.
     """
     if workers < 1:
         yield from map(function, tasks)
@@ -69,7 +72,7 @@ def map_in_order(
     try:
         waiting = collections.deque(
             threads.submit(run, task)
-            for task in itertools.islice(source, _AHEAD * workers)
+            for task in itertools.islice(source, ahead or _AHEAD * workers)
         )
         while waiting:
             result = waiting.popleft().result()
