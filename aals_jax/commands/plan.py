@@ -1,5 +1,7 @@
 """`--mode=plan`: memory, work and traffic of a config on a machine one doesn't have."""
 
+import signal
+
 from aals_jax.commands import config_flag
 from aals_jax.commands.command_line import Command
 
@@ -69,6 +71,10 @@ def call() -> None:
     from aals_jax.runs import plan
     from aals_jax.runtime import devices
 
+    # a compilation runs in C++ and hears of no exception: Ctrl-C ends the process
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if _OUT.value:
+        COMMAND.own(_OUT.value)
     devices.start_to_compile(whole_tracebacks=bool(COMMAND.values["traceback"].value))
     options = plan.Options(
         cache=_CACHE.value,

@@ -30,7 +30,7 @@ from aals_jax.runs import (
 )
 from aals_jax.runs.center import Center
 from aals_jax.runs.history import read_history
-from aals_jax.runs.workdir import check_claim, check_data, claim
+from aals_jax.runs.workdir import check_claim, check_data, claim, is_done
 from aals_jax.runtime import devices, hosts, log, provenance
 from aals_jax.types import SHOWN, TrainState
 
@@ -46,7 +46,7 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
     check.check_config(config)
     agreement.agree_on_start(config, workdir)
     check_claim(config, workdir)
-    if hosts.from_primary(result_path.exists):
+    if hosts.from_primary(lambda: is_done(result_path)):
         if config.registry:  # another registry of the same shape must not pass for it
             prepared = prepare.prepare_dataset(data_options.of(config))
             check_data(prepare.data_hash(prepared), workdir)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from aals_jax.runs import identity
-from aals_jax.runtime import files
+from aals_jax.runtime import files, log
 
 
 def check_claim(config: Any, workdir: Path) -> None:
@@ -23,6 +23,28 @@ def check_claim(config: Any, workdir: Path) -> None:
             f"the workdir {workdir} belongs to another config; choose another "
             "--workdir or delete it:\n- " + "\n- ".join(differing)
         )
+
+
+def is_done(result_path: Path) -> bool:
+    """Whether a run's result is there, whole; a damaged one is measured again.
+
+    Raises:
+      ValueError: nothing says of which config it is.
+    """
+    if not result_path.exists():
+        return False
+    try:
+        is_whole = "metrics" in json.loads(result_path.read_text())
+    except (ValueError, TypeError):
+        is_whole = False
+    if not is_whole:
+        log.warning("%s is damaged: it is measured again", result_path)
+    elif claimed(result_path.parent) is None:
+        raise ValueError(
+            f"{result_path.parent} has a result and no config.json, that says of what: "
+            "put it back, or choose another --workdir"
+        )
+    return is_whole
 
 
 def check_data(data_hash: str, workdir: Path) -> None:
@@ -65,5 +87,5 @@ def claimed(workdir: Path) -> dict[str, Any] | None:
         }
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            f"{path} is damaged: restore it, or choose another --workdir"
+            f"{path} is damaged: put back a copy, or choose another --workdir"
         ) from None

@@ -1,6 +1,5 @@
 """Files of JSON, text, arrays and bytes: whole or absent, whenever a kill comes."""
 
-import contextlib
 import hashlib
 import io
 import json
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from aals_jax.runtime import log
 from data.cxr_registry.guard import atomic
 
 
@@ -52,9 +52,17 @@ def sha256(path: Path) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSONL file; a line cut off by a kill is left out."""
+    """The rows of a JSONL file; a line that a kill cut off, or that is damaged, is left
+    out, with a warning."""
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError):
-            rows.append(json.loads(line))
+    text = path.read_text(errors="replace") if path.exists() else ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            log.warning("%s: line %d is cut or damaged: left out", path.name, number)
     return rows

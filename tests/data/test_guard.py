@@ -1,8 +1,11 @@
 """Laws of what data/ and aals_jax/ share: files that appear whole, problems."""
 
+import errno
+import os
+
 import pytest
 
-from data.cxr_registry.guard import atomic, checks
+from data.cxr_registry.guard import atomic, checks, failures
 
 
 def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path):
@@ -60,3 +63,10 @@ def test_an_allowed_problem_is_counted_and_the_others_are_raised_together():
 def test_a_message_lists_fifty_problems_and_says_how_many_are_left():
     assert checks.list_first(range(50), bullet="- ") == [f"- {n}" for n in range(50)]
     assert checks.list_first(range(52), bullet="- ")[-1] == "- ... and 2 more"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_what_can_not_be_written_says_what_to_do_and_no_path(code):
+    error = OSError(code, os.strerror(code), "films/SMITH.dcm")
+    told = failures.message(error)
+    assert "--workdir, --out" in told and "SMITH" not in told

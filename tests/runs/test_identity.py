@@ -145,3 +145,18 @@ def test_initial_weights_count_by_their_hash_and_what_is_said_of_them(tmp_path):
     assert identities.differences(fields, identity(**{"model.pretrained": str(there)}))
     with pytest.raises(ValueError, match="it is another file"):
         identity(**{"model.pretrained": str(there), "model.pretrained_sha256": sha256})
+
+
+def test_a_result_is_done_only_if_it_is_whole_and_says_of_what(tmp_path, caplog):
+    path = tmp_path / "result.json"
+    assert not workdir.is_done(path)
+    path.write_text('{"metrics": {}}')
+    with pytest.raises(ValueError, match="has a result and no config"):
+        workdir.is_done(path)
+    workdir.claim(config_with(), "hash", tmp_path)
+    assert workdir.is_done(path)
+    for damaged in ("", '{"metri', "7", "{}"):
+        path.write_text(damaged)
+        with caplog.at_level("WARNING"):
+            assert not workdir.is_done(path)
+        assert "is measured again" in caplog.text

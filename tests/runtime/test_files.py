@@ -39,3 +39,15 @@ def test_arrays_read_back_as_written_and_equal_ones_give_equal_bytes(tmp_path):
     np.testing.assert_array_equal(
         np.load(tmp_path / "c.npy"), arrays["values/a"], strict=True
     )
+
+
+def test_a_row_that_is_cut_or_damaged_is_left_out_with_a_warning(tmp_path, caplog):
+    path = tmp_path / "rows.jsonl"
+    assert files.read_rows(path) == []
+    path.write_bytes(b'{"a": 1}\n{"a": \xff\xfe 2}\n7\n{"a": 3}\n{"a": 4')
+    with caplog.at_level("WARNING"):
+        assert files.read_rows(path) == [{"a": 1}, {"a": 3}]
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        f"rows.jsonl: line {number} is cut or damaged: left out" for number in (2, 3, 5)
+    ]

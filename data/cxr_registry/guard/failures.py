@@ -7,6 +7,7 @@ other exception the type and the place are shown; values of variables never are.
 """
 
 import dis
+import errno
 import os
 import sys
 import threading
@@ -21,15 +22,27 @@ _SEE_NO_PATIENT = frozenset(
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 
+_FOLDERS = "--workdir, --out, --config.data.dir"
+_FULL = "no space is left where this command writes: free some, or take another folder"
+_CANNOT_WRITE = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: "a folder that this command writes to is read-only: take another one",
+}
+
 
 def message(error: BaseException) -> str:
     """One line for whoever started the program.
 
     >>> message(FileNotFoundError(2, "No such file or directory", "images/SMITH.dcm"))
     'FileNotFoundError (No such file or directory)'
+    >>> message(OSError(28, "No space left on device")).partition(":")[0]
+    'no space is left where this command writes'
     """
     if _is_ours(error):
         return str(error)
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        return f"{_CANNOT_WRITE[error.errno]} ({_FOLDERS}); the same command goes on"
     kind = type(error).__name__
     if isinstance(error, OSError) and error.errno:
         kind += f" ({os.strerror(error.errno)})"
