@@ -11,7 +11,6 @@ from aals_jax.method.methods import METHODS
 from aals_jax.runtime import log
 from data.cxr_registry.build import builds, folds, intact
 from data.cxr_registry.build.options import BuildOptions
-from data.cxr_registry.guard import locks
 from data.cxr_registry.tables import records
 from data.phantom import registry as phantom
 from data.public import downloads
@@ -92,9 +91,7 @@ def with_tables(
 
 
 def _draw_phantom(build: BuildOptions, drawn: phantom.PhantomOptions) -> None:
-    # trials of an array start together; the others wait for the first
-    lock = locks.held(build.data_dir / ".locks" / drawn.name)
-    with lock, log.progress("drawing the phantom") as update:
+    with log.progress("drawing the phantom") as update:
         phantom.generate(build.registry, drawn, workers=build.workers, progress=update)
 
 
