@@ -24,8 +24,10 @@ _CONFIG = config_flag.define(
 def call() -> None:
     from aals_jax.input import prepare
     from aals_jax.runs import data_options
-    from aals_jax.runtime import log
+    from aals_jax.runtime import log, stopping
 
+    COMMAND.take_signals()
     options = data_options.of(_CONFIG.value)
     COMMAND.own(Path(_CONFIG.value.data.dir), private=True)
     log.info("the dataset: %s", prepare.prepare_dataset(options))
+    stopping.leave()

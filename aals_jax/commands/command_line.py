@@ -102,12 +102,19 @@ class Command:
         Args:
           joining: how the other hosts are joined; None: the mode runs alone.
         """
-        from aals_jax.runtime import devices, hosts, stopping
+        from aals_jax.runtime import devices, hosts
 
         joining = joining or hosts.ALONE
         devices.start(whole_tracebacks=bool(self.values["traceback"].value))
         hosts.join(joining)
         hosts.announce(joining)
+        self.take_signals()
+
+    def take_signals(self) -> None:
+        """From now on SIGTERM and Ctrl-C end the mode with one line and EXIT_STOPPED;
+        to be called once, from the main thread."""
+        from aals_jax.runtime import stopping
+
         stopping.start()
         self.on_failure, self.end = stopping.fail, stopping.end
 

@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 
 from aals_jax.input import table_file
 from aals_jax.input.views import Radiograph
+from data.cxr_registry.build import intact
 
 GROUPS = ("view", "sex", "age_band")  # columns whose values are reported apart
 # A dataset up to this size is kept in memory once decoded. Counted as one byte a
@@ -76,6 +77,7 @@ class Dataset:
 
     def __init__(self, path: Path, finding: str, *, data_hash: str | None = None):
         self.finding = finding
+        self._path = path
         self._builder: Any = tfds.builder_from_directory(str(path))
         self.side = int(self._builder.info.features["image"].shape[0])
         names = list(self._builder.info.splits)
@@ -103,7 +105,8 @@ class Dataset:
     def _read_table(self) -> ImageTable:
         columns: dict[str, list] = {f.name: [] for f in dataclasses.fields(ImageTable)}
         for split, source in self._sources.items():
-            for position, record in enumerate(source):
+            for position in range(len(source)):
+                record = self._record(split, position)
                 columns["split"].append(split)
                 columns["position"].append(position)
                 columns["label"].append(int(record["labels"][self.finding]))
@@ -127,11 +130,15 @@ class Dataset:
         return boxes[..., [1, 0, 3, 2]]
 
     def read(self, split: str, position: int) -> Radiograph:
-        """The decoded record at a position of a split; kept where the dataset fits."""
+        """The decoded record at a position of a split; kept where the dataset fits.
+
+        Raises:
+          ValueError: the record can't be read; names its shard.
+        """
         key = (str(split), int(position))
         if key in self._cache:
             return self._cache[key]
-        record = self._sources[key[0]][key[1]]
+        record = self._record(*key)
         png = np.frombuffer(record["image"], np.uint8)
         image = cv2.imdecode(png, cv2.IMREAD_UNCHANGED)
         assert image is not None, "array_record checks the bytes that the build wrote"
@@ -146,7 +153,14 @@ class Dataset:
 
     def registry_row(self, split: str, position: int) -> int:
         """The row of the registry's studies table, for the table's owner."""
-        return int(self._sources[str(split)][int(position)]["row"])
+        return int(self._record(str(split), int(position))["row"])
+
+    def _record(self, split: str, position: int) -> Mapping[str, Any]:
+        try:
+            return self._sources[split][position]
+        except (RuntimeError, ValueError) as error:  # of array_record; of an empty one
+            info = self._builder.info.splits[split]
+            raise intact.unreadable(self._path, info, position) from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,8 @@ import numpy as np
 from aals_jax.input.dataset import Data, Dataset, ImageTable, split_streams
 from aals_jax.method.methods import METHODS
 from aals_jax.runtime import log
-from data.cxr_registry.build import builds, folds
+from data.cxr_registry.build import builds, folds, intact
 from data.cxr_registry.build.options import BuildOptions
-from data.cxr_registry.guard import locks
 from data.cxr_registry.tables import records
 from data.phantom import registry as phantom
 from data.public import downloads
@@ -92,9 +91,7 @@ def with_tables(
 
 
 def _draw_phantom(build: BuildOptions, drawn: phantom.PhantomOptions) -> None:
-    # trials of an array start together; the others wait for the first
-    lock = locks.held(build.data_dir / ".locks" / drawn.name)
-    with lock, log.progress("drawing the phantom") as update:
+    with log.progress("drawing the phantom") as update:
         phantom.generate(build.registry, drawn, workers=build.workers, progress=update)
 
 
@@ -124,7 +121,12 @@ def open_data(options: DataOptions) -> Data:
 
 
 def load_data(path: Path, selection: Selection, *, source: str) -> Data:
-    """Opens a prepared dataset and splits it."""
+    """Opens a prepared dataset and splits it.
+
+    Raises:
+        ValueError: a shard is missing or has another size than it was written with.
+    """
+    intact.check(path)
     dataset = Dataset(path, selection.finding, data_hash=data_hash(path))
     table = dataset.table
     labelled = table.select(np.flatnonzero(table.label >= 0))

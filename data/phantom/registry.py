@@ -12,6 +12,7 @@ encodes it.
 import csv
 import dataclasses
 import functools
+import glob
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from data.cxr_registry.guard import pool
+from data.cxr_registry.guard import locks, pool
 from data.phantom import anatomy, dicom_file, fractures
 
 draw = anatomy.draw
@@ -134,7 +135,8 @@ def generate(
     """Writes the registry to `root`, unless it is there.
 
     Args:
-        root: folder to make. It appears complete or not at all.
+        root: folder to make. It appears complete or not at all. Runs that start
+            together wait for the first of them, by a lock below `.locks` beside it.
         options: what is drawn.
         workers: processes; 1 draws in this one. The bytes do not depend on it.
         progress: called with (films done, films in all) in this process.
@@ -145,16 +147,24 @@ def generate(
     root = Path(root)
     if _is_complete(root, options):
         return
-    root.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{root.name}.partial-", dir=root.parent))
+    with locks.held(
+        root.parent / ".locks" / root.name,
+        notice="another process draws this phantom: waiting for its end",
+    ):
+        if not _is_complete(root, options):
+            _draw(root, options, workers, progress)
+
+
+def _draw(root: Path, options: PhantomOptions, workers: int, progress) -> None:
+    """Draws beside `root`, then renames; only under the lock."""
+    prefix = f".{root.name}.partial-"
+    for killed in root.parent.glob(f"{glob.escape(prefix)}*"):
+        shutil.rmtree(killed, ignore_errors=True)  # its drawer held this lock
+    part = Path(tempfile.mkdtemp(prefix=prefix, dir=root.parent))
     try:
         _fill(part, options, workers, progress)
         part.chmod(0o755)  # mkdtemp's is for the owner alone
-        try:
-            os.rename(part, root)
-        except OSError:  # another process was faster; equal options, equal bytes
-            if not _is_complete(root, options):
-                raise
+        os.rename(part, root)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

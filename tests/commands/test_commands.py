@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from aals_jax.metrics import definitions, matching
 from data.cxr_registry.labels import report_text
 from data.cxr_registry.tables import records
 from tests.support.command_line import launch
+from tests.support.processes import Process
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:the load_module:DeprecationWarning"  # ml_collections' way to load a config
@@ -182,6 +184,22 @@ os.kill(os.getpid(), signal.{number})
 """
     ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60)
     assert ended.returncode == 0
+
+
+def test_a_build_that_is_stopped_ends_with_a_line_and_code_75(tmp_path):
+    command = [
+        *("--mode=build", f"--config={ROOT / 'configs/clavicle.py'}"),
+        *("--config.phantom.images=400", "--config.phantom.height=128"),
+        *(f"--config.data.dir={tmp_path / 'data'}", "--config.data.workers=1"),
+    ]
+    started = Process([str(ROOT / "launch.py"), *command], cwd=tmp_path, environ={})
+    try:
+        assert started.wait_for("drawing the phantom: ", limit_s=120)
+        started.signal(signal.SIGTERM)
+        assert started.end(limit_s=60) == command_line.EXIT_STOPPED, started.log
+    finally:
+        started.signal(signal.SIGKILL)
+    assert "the same command goes on" in started.lines[-1]
 
 
 def test_scoring_imports_no_network():

@@ -1,6 +1,7 @@
 """Laws of the build: same bytes, nothing half written, no patient in the output."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from data.cxr_registry.build import (
     builds,
     encode,
     folds,
+    intact,
     ledger,
     plan,
     shards,
@@ -114,6 +116,23 @@ def test_finished_build_is_found_and_not_made_again(built):
     assert build(root, tmp) == path
     assert {item: item.stat().st_mtime_ns for item in path.iterdir()} == before
     assert build(root, tmp, side=32) != path
+
+
+def test_a_dataset_that_lost_a_shard_or_its_end_is_refused_by_name(built, tmp_path):
+    root, path, tmp = built
+    folder = tmp_path / "data"
+    shutil.copytree(tmp / "data", folder)
+    copy = folder / path.relative_to(tmp / "data")
+    intact.check(copy)
+    first, second = sorted(copy.glob("*.array_record*"))[:2]
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1])
+    with pytest.raises(ValueError) as told:
+        build(root, tmp, data_dir=folder)
+    for fault in (f"{first.name} is missing", f"{second.name}: ", f"delete .*{copy}"):
+        assert re.search(fault, str(told.value)), fault
+    shutil.rmtree(copy)  # the remedy
+    assert contents(build(root, tmp, data_dir=folder)) == contents(path)
 
 
 def test_data_hash_does_not_depend_on_the_key(built, tmp_path):

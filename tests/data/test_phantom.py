@@ -131,11 +131,17 @@ def test_a_broken_off_run_leaves_nothing_that_looks_complete(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         phantom.generate(folder, OPTIONS, workers=1, progress=stop)
-    assert not list(tmp_path.iterdir())
-    # a killed one cannot even clean up: its folder has another name and no record
-    (tmp_path / ".registry.partial-killed" / "images").mkdir(parents=True)
+    assert [path.name for path in tmp_path.iterdir()] == [".locks"]
+    # a killed one cannot even clean up: its folder has another name and no record,
+    # and the next one that draws this phantom removes it, but no other's
+    killed, other = (
+        tmp_path / f".{name}.partial-killed" for name in ("registry", "registry2")
+    )
+    for left in (killed, other):
+        (left / "images").mkdir(parents=True)
     phantom.generate(folder, dataclasses.replace(OPTIONS, images=2), workers=1)
     assert (folder / "phantom.json").is_file()
+    assert not killed.exists() and other.exists()
     (folder / "phantom.json").unlink()
     with pytest.raises(ValueError, match="not a phantom"):
         phantom.generate(folder, dataclasses.replace(OPTIONS, images=2), workers=1)

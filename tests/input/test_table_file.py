@@ -1,6 +1,7 @@
 """The table beside a dataset: the same as its records, or read anew."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -83,6 +84,23 @@ def test_a_folder_that_can_t_be_written_to_is_read_each_time(
     opened(prepared, monkeypatch, reads=True)
     opened(prepared, monkeypatch, reads=True)
     assert not nowhere.exists()
+
+
+def test_a_bit_flipped_in_a_record_is_told_with_shard_and_record(prepared, tmp_path):
+    path = tmp_path / "copy"
+    shutil.copytree(prepared, path)
+    dataset = Dataset(path, "rib")
+    last = len(dataset.table) - 1
+    split, position = dataset.table.split[last], int(dataset.table.position[last])
+    file = path / f"cxr_registry-{split}.array_record-00000-of-00001"
+    content = bytearray(file.read_bytes())
+    content[content.rindex(b"IEND")] ^= 1  # of the last picture
+    file.write_bytes(content)
+    told = rf"record {position} .*{file.name} .* delete the folder .*/copy and build"
+    with pytest.raises(ValueError, match=told):
+        dataset.read(split, position)
+    with pytest.raises(ValueError, match=told):
+        Dataset(path, "rib")
 
 
 def test_a_table_without_images_comes_back(tmp_path):

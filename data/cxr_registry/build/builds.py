@@ -18,7 +18,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.cxr_registry.build import encode, ledger, plan, shards, staging, versions
+from data.cxr_registry.build import (
+    encode,
+    intact,
+    ledger,
+    plan,
+    shards,
+    staging,
+    versions,
+)
 from data.cxr_registry.build import options as build_options
 from data.cxr_registry.build.options import BuildOptions
 from data.cxr_registry.guard import atomic, privacy
@@ -38,7 +46,7 @@ def build(options: BuildOptions, *, progress: Progress | None = None) -> Path:
 
     Raises:
         RegistryError: with every problem of the tables.
-        ValueError: too many images are unusable.
+        ValueError: too many images are unusable, or a finished dataset is damaged.
     """
     home = options.home
     planned = plan.make(options, key_needed_by=_key_is_needed_by(options))
@@ -54,6 +62,7 @@ def build(options: BuildOptions, *, progress: Progress | None = None) -> Path:
         staging.remove_old(home)
         if (final / ledger.BUILD_FILE).exists():
             judge(final)
+            intact.check(final)
         else:
             # shards made by other packages are not used: their pixels may differ
             draft = staging.folder(home, f"{planned.name}-{versions.digest()}")
