@@ -34,7 +34,10 @@ _DATE = re.compile(
 # three digits in a row are of a number that somebody was given (or of a year)
 _NUMBERED = re.compile(r"\d{3}|\d[.]\d+[.]\d")
 _CODED = re.compile(r"\d{2}")  # two are, where several values of a column have them
-_WRITTEN = re.compile(r"[@^]|[^\W\d_],\s*[^\W\d_]|https?:|[/\\]\S+\.\w+$")
+_WRITTEN = re.compile(
+    r"[@^]|[^\W\d_],\s*[^\W\d_]|https?:|[/\\]\S+\.\w+$"
+    r"|(?i:\b(?:dr|prof|mrs?|ms|herr|frau|dott|mme)\.? [^\W\d_]|^mrn)"
+)
 _LONGEST = 40  # characters of a value; a longer one is free text
 # words of those whose images these are
 _PEOPLE = frozenset(
@@ -227,6 +230,11 @@ def names_somebody(values: Iterable[str]) -> bool:
         or _WRITTEN.search(value)
         for value in values
     )
+
+
+def shown(column: str) -> str:
+    """A column's name, unless it looks like a cell: of a table without a header."""
+    return "one without a proper name" if names_somebody([column]) else column
 
 
 def are_codes(column: str, values: Iterable[str]) -> bool:

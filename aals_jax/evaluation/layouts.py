@@ -177,8 +177,8 @@ _IN_SPACE = (
 )
 _DEPTHS = frozenset(
     _split(
-        "z z0 z1 zmin zmax coordz zcoord cz zcenter centerz posz slice "
-        "sliceindex depth "
+        "z z0 z1 z2 zmin zmax zstart zend coordz zcoord cz zcenter centerz posz slice "
+        "sliceindex slicenumber sliceno sliceid frame plane front back depth "
     )
 )
 _TURNED = frozenset(["angle", "theta", "rotation", "rot"])
@@ -385,7 +385,8 @@ def _places(
     column_of = {**names, **plain}
     for what, found in (("a depth", rest & _DEPTHS), ("turned boxes", rest & _TURNED)):
         cells = {row[plain[n]] for n in found for _, row in table.numbered()}
-        if len(cells - {""}) > 1:
+        # one value alone would tell nothing, but for another table's
+        if cells - {"", "0", "0.0"}:
             text = f"has {what} ({', '.join(sorted(found))}); boxes here are flat and "
             faults.add(table, None, text + "upright: take that column out, or project")
     return Places(form, tuple(column_of[name] for name in chosen))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from aals_jax.metrics import consensus
+from data.cxr_registry.tables import patients
 from data.cxr_registry.tables.formats import Table
 
 MOST = 50  # more names than this are no readers, but something else
@@ -47,11 +48,17 @@ def split(table: Table, name: str, tell: Tell) -> list[Table]:
         tell(table, None, f"no column {name}, which says who read")
         return []
     names: set[str] = set()
+    first: dict[str, tuple[str, int]] = {}  # bare name -> first spelling and its row
     for number, cells in table.numbered():
-        if cells[column]:
-            names.add(cells[column])
-        else:
+        name = cells[column]
+        if patients.is_missing(name):
             tell(table, number, f"{column} is empty: nobody is said to have read it")
+            continue
+        spelling, earlier = first.setdefault(patients.bare(name), (name, number))
+        if spelling != name and name not in names:
+            text = f"{column} is that of row {earlier} in another spelling (zeros, .0, "
+            tell(table, number, text + "case, signs); write each reader's in one way")
+        names.add(name)
     if len(names) > MOST:
         text = f"{column} has {len(names)} values: more than {MOST} are no readers"
         tell(table, None, text)

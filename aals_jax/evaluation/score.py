@@ -1,5 +1,6 @@
 """`--mode=score`: metrics and the page for anybody's detections, without a network."""
 
+import collections
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from data.cxr_registry.dicom import reader
 
 
+_MANY_IMAGES = 10  # of one patient, more than half of all, from which that is said
 _LESIONS_TO_HIT = 10  # missed all by all detections, from which that is said
 
 
@@ -348,7 +350,7 @@ def _notes(
         notes.append(
             "Not reported by group, since they may name somebody (identifiers, names, "
             "dates, free text, an unknown name) or have too many values: "
-            f"{', '.join(map(_shown, submission.left_out))}. --subgroups takes a "
+            f"{', '.join(map(groups.shown, submission.left_out))}. --subgroups takes a "
             "column that names nobody; one that tells patients apart is to be named "
             "patient."
         )
@@ -365,14 +367,18 @@ def _of_patients(patient: np.ndarray) -> list[str]:
         notes.append(
             f"{unnamed} image(s) have no patient: each counts as a patient of its own."
         )
+    named = collections.Counter(
+        name for name in patient.tolist() if name.startswith(image_rows.NAMED)
+    )
+    most = max(named.values(), default=0)
+    if most > _MANY_IMAGES and 2 * most > len(patient):
+        notes.append(
+            f"One patient has {most} of {len(patient)} images: see whether the cell is "
+            "a word for none."
+        )
     if len(set(patient.tolist())) == len(patient):
         notes.append("Each patient has one image.")
     return notes
-
-
-def _shown(column: str) -> str:
-    """A column's name, unless it looks like a cell: of a table without a header."""
-    return "one without a proper name" if groups.names_somebody([column]) else column
 
 
 def _pictures(

@@ -9,12 +9,12 @@ Every fault of every file is reported at once, with file and row.
 
 import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from aals_jax.evaluation import coco, image_rows, layouts, places, readers
+from aals_jax.evaluation import coco, groups, image_rows, layouts, places, readers
 from aals_jax.evaluation.faults import Faults, Numbered, SubmissionError
 from aals_jax.evaluation.layouts import Kind, Layout
 from aals_jax.metrics import readings
@@ -145,7 +145,7 @@ def read(files: Files) -> Submission:
     if are_ratings:
         scores = [_ratings(*each, number_of or {}, faults) for each in detections]
     split = image_rows.splits_of(table, rows, layout, patient, faults)
-    groups, left_out = image_rows.groups_of(
+    by_group, left_out = image_rows.groups_of(
         table, rows, layout, patient, faults, files.subgroups
     )
     faults.stop()
@@ -159,7 +159,7 @@ def read(files: Files) -> Submission:
         judged=(~label | np.array(has_place, bool)) & (files.lesions is not None),
         patient=np.array(patient, str),
         lesions=found.places,
-        groups=groups,
+        groups=by_group,
         unit=(1.0, "px" if is_known else "units of the tables"),
         marked=files.lesions is not None,
     )
@@ -176,11 +176,36 @@ def read(files: Files) -> Submission:
         left_out=left_out,
         notes=tuple(
             dict.fromkeys(
-                (*tables.notes, *(n for f in (found, *systems) for n in f.notes))
+                (
+                    *tables.notes,
+                    *(n for f in (found, *systems) for n in f.notes),
+                    *_unread(files, tables),
+                )
             )
         ),
         read_by=read_by,
     )
+
+
+def _unread(files: Files, tables: "_Tables") -> Iterator[str]:
+    """Sentences on columns of places that nothing reads, as a class or a status."""
+    drawn_by = files.consensus.column if files.consensus else None
+    own = {name.casefold() for name in (files.reader, drawn_by) if name}
+    lesions = tables.truth.lesions
+    laid = [(lesions.table, lesions.layout)] if lesions is not None else []
+    for table, layout in [*laid, *tables.detections]:
+        if isinstance(table, Numbered):
+            continue
+        left = [
+            name
+            for name in table.columns
+            if name not in layout.used
+            and name.casefold() not in own
+            and any(row[name] for row in table.rows)
+        ]
+        if left:
+            shown = ", ".join(map(groups.shown, left))
+            yield f"{table.name}: nothing reads the column(s) {shown}"
 
 
 def _lesions(

@@ -16,9 +16,10 @@ FALSE_POSITIVE, REPEAT = -1, -2  # values of Match.lesion_of
 
 IOU_THRESHOLD = 0.2  # default of the rule "iou"
 _BLOCK = 1 << 16  # detections whose pairs are listed at a time; bounds memory
-# Share of a limit, or of a coordinate, that rounding may take: x + width of decimal
+# Share of a limit, and of a coordinate, that rounding may take: x + width of decimal
 # coordinates is off by some 1e-16 of x, and an overlap of exactly the limit is a hit.
 _ROUNDING = 1e-9
+_OF_COORDINATE = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _greedy(
 def _near_center(detections: np.ndarray, lesions: np.ndarray, _: float) -> np.ndarray:
     """Minus the distance of point and centre, -inf when not in the box."""
     point, low, high = center(detections[:, :-1]), lesions[:, :2], lesions[:, 2:]
-    room = _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    room = _OF_COORDINATE * np.maximum(np.abs(low), np.abs(high))
     inside = ((point >= low - room) & (point < high - room)).T
     inside = inside[0] & inside[1]
     return np.where(inside, _nearness(point, lesions), -np.inf)
@@ -175,14 +176,14 @@ def _near(detections: np.ndarray, lesions: np.ndarray, most: float) -> np.ndarra
     point = center(detections[:, :-1])
     nearness = _nearness(point, lesions)
     largest = np.maximum(most, np.abs(point).max(axis=1, initial=0.0))
-    return np.where(nearness >= -(most + _ROUNDING * largest), nearness, -np.inf)
+    return np.where(nearness >= -(most + _OF_COORDINATE * largest), nearness, -np.inf)
 
 
 def _within_radius(detections: np.ndarray, lesions: np.ndarray, _: float) -> np.ndarray:
     """Minus the distance of the centres, -inf outside of the inscribed ellipse."""
     point, middle, sides = center(detections[:, :-1]), center(lesions), lesions.shape[1]
     radius = (lesions[:, sides // 2 :] - lesions[:, : sides // 2]) / 2.0
-    room = _ROUNDING * np.maximum(radius, np.abs(point))
+    room = _OF_COORDINATE * np.maximum(radius, np.abs(point))
     share = np.hypot.reduce((point - middle) / (radius + room), axis=1)
     return np.where(share <= 1.0, _nearness(point, lesions), -np.inf)
 

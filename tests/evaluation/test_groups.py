@@ -8,7 +8,7 @@ from aals_jax.evaluation import groups, layouts
 from tests.support.submission_files import NO_LESIONS, faults, read
 
 MISSING = ("null", "NaN", "NA", "N/A", "None", "nan", "-", "", "#N/A", " ", "unknown")
-MISSING += ("(null)", "--", "?", "NULL", "NaT", "not available", "tbd")
+MISSING += ("(null)", "--", "?", "NULL", "NaT", "not available", "tbd", "N.A", "nan.")
 PATIENTS = (
     *("patient", "Patient", "PATIENT_ID", "PatientID", "patient id", "MRN", "subject"),
     *("subject_id", "case_id", "pid", "participant_id", "Patient-No", "patientUID"),
@@ -109,6 +109,8 @@ NAMING = {
     "visit": "{}",
     "value": "{}000",
     "long": "a sentence of more than forty characters, {}",
+    "site": "Dr. Anna Meier {}",
+    "scanner": "MRN{}",
 }
 
 

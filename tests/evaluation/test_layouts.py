@@ -240,3 +240,12 @@ def test_regions_to_ignore_are_told_by_a_column(tmp_path):
     text = lesions.format("perhaps")
     (told,) = faults(tmp_path, images=IMAGES, lesions=text, detections=DETECTIONS)
     assert told.startswith("lesions.csv row 3: ignored must be 1")
+
+
+@pytest.mark.parametrize(
+    "columns", ["z1,z2", "z,depth", "slice,frame", "front,back", "zstart,angle"]
+)
+def test_a_depth_is_never_dropped_though_one_table_has_one_alone(tmp_path, columns):
+    found = f"image,x0,y0,x1,y1,score,{columns}\na,1,1,9,9,.5,50,60\n"
+    given = faults(tmp_path, images=IMAGES, lesions=LESIONS, detections=found)
+    assert any("take that column out" in text for text in given), given

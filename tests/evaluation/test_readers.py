@@ -8,6 +8,7 @@ import pytest
 from aals_jax.evaluation import readers, score, submissions
 from aals_jax.metrics import readings
 from aals_jax.metrics.draws import Bootstrap
+from data.cxr_registry.tables.formats import Table
 from tests.support.command_line import launch
 from tests.support.record_schema import faults_of
 
@@ -171,3 +172,18 @@ def test_the_command_line_refuses_flags_that_nothing_reads(tmp_path):
         *given, "--consensus=2", "--drawn_by=rad_id", "--reader=Reader", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Ann", "ann"), ("1", "1.0"), ("8", "08"), ("R8", "R-8")]
+)
+def test_a_reader_in_two_spellings_is_one_and_refused(one, other):
+    rows = [{"image": "a", "reader": name} for name in (one, other, other, "Bob")]
+    table = Table("read.csv", ("image", "reader"), rows)
+    told = []
+    readers.split(table, "reader", lambda _, row, text: told.append((row, text)))
+    assert [row for row, _ in told] == [3] and "in another spelling" in told[0][1]
+    rows[1]["reader"] = rows[2]["reader"] = "unknown"
+    told.clear()
+    readers.split(table, "reader", lambda _, row, text: told.append((row, text)))
+    assert [row for row, _ in told] == [3, 4] and "is empty" in told[0][1]

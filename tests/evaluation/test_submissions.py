@@ -361,3 +361,10 @@ def test_a_radius_that_is_not_there_or_not_above_zero_is_told(files):
 def test_a_missing_images_table_is_told_once(tmp_path):
     missing = submissions.Files(tmp_path / "none.csv", None, ())
     assert faults(missing) == ["none.csv: there is no such file"]
+
+
+def test_columns_that_nothing_reads_are_named(files):
+    found = "image,x,y,score,pred_class,status\na.png,20,20,.9,nodule,\n"
+    notes = submissions.read(files(IMAGES, LESIONS, found)).notes
+    told = [note for note in notes if "nothing reads" in note]
+    assert len(told) == 1 and told[0].endswith("nothing reads the column(s) pred_class")

@@ -215,3 +215,13 @@ def test_a_hit_within_the_radius_in_space_takes_the_nearest():
         matching.match([[1, 1, 0.5]], balls, rule="radius")
     with pytest.raises(ValueError, match="x0 < x1"):
         matching.match(points, [[0, 0, 0, 1, 1, 0]], rule="radius")
+
+
+def test_rounding_never_reaches_a_share_of_the_distance():
+    """Coordinates of 1e9 are off by 1e-7, and a limit of 0.3 is not 0.9."""
+    for size in (1e3, 1e6, 1e9):
+        lesion = np.array([[size, size]])
+        for away, hit in ((0.29, True), (0.31, False), (0.9, False)):
+            found = np.array([[size + away, size, 0.5]])
+            match = matching.match(found, lesion, rule="distance", max_distance=0.3)
+            assert np.isfinite(match.lesion_score[0]) == hit

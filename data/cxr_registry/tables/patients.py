@@ -17,6 +17,9 @@ _WORDS = (
     "#nv #n/d true false wahr falsch noid nopatient s.o. dummy test none.0 nan.0 -1 "
     # (leer), (blank): an empty cell of a pivot table
     "-1.0 leer blank leeg vide vuoto n.b. anonym anonymisiert #n/v "
+    "n.a na. nan. none. n\\a nana inconnu desconocido sindato sconosciuto onbekend "
+    "unknownpatient nopatientid keineangabe nichtbekannt sans sanspatient "
+    "pasdepatient sinpaciente "
     "notavailable notapplicable notknown notrecorded notgiven notspecified nodata "
     "tbd tba pending nat removed redacted withheld masked deidentified de-identified "
     "未知 不明 未填 無 无 空"
@@ -106,7 +109,7 @@ def identify(
                 "unless it is a patient's"
             )
             problems.add(file, row, text, check=_CHECK)
-        spelling, earlier = first.setdefault(_bare(cell), (cell, row))
+        spelling, earlier = first.setdefault(bare(cell), (cell, row))
         if spelling != cell:
             text = (
                 f"patient_id is that of row {earlier} in another spelling (zeros, .0, "
@@ -123,10 +126,10 @@ def identify(
     return patient_of
 
 
-def _bare(cell: str) -> str:
+def bare(cell: str) -> str:
     """What is left of a number without what programs and typists change in it.
 
-    >>> {_bare(cell) for cell in ("123", "123.0", "00123", "'123", '="123"', "１２３")}
+    >>> {bare(cell) for cell in ("123", "123.0", "00123", "'123", '="123"', "１２３")}
     {'123'}
     """
     if cell.isascii() and cell.isalnum() and cell[0] != "0":  # nearly all of them
