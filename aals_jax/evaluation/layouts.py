@@ -133,7 +133,9 @@ _PATIENTS = (
             "pid pt mrnumber medicalrecordnumber medicalrecordno medicalrecord "
             "hospitalnumber hospitalno hospnumber uhid nhsnumber nhsno nhs empi empiid "
             "empianon individual individualid anonid chartno chartnumber "
-            "病人 患者 病歷號 病歷號碼 病历号"
+            "patiënt pasient potilas pacjent hasta prontuario prontuário "
+            "病人 患者 病歷號 病歷號碼 病历号 病历号码 患者编号 "
+            "患者編號 病人编号 病人編號 환자 환자번호"
         )
     )
 )

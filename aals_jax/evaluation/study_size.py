@@ -186,9 +186,8 @@ def _faults_of_components(g: Mapping[str, Any]) -> list[str]:
     if not g["variance"] > g["cov1"]:
         faults.append("--variance is above --cov1")
     if g["var_reader"] < 0:
-        faults.append(
-            f"--var_reader={g['var_reader']}: must not be negative; an estimate below 0 counts as 0"
-        )
+        text = f"--var_reader={g['var_reader']}: must not be negative; an estimate "
+        faults.append(text + "below 0 counts as 0")
     if not g["variance"] - g["cov1"] > max(g["cov2"] - g["cov3"], 0.0):
         faults.append("--variance less --cov1 is above --cov2 less --cov3")
     return faults

@@ -12,7 +12,7 @@ MISSING += ("(null)", "--", "?", "NULL", "NaT", "not available", "tbd", "N.A", "
 PATIENTS = (
     *("patient", "Patient", "PATIENT_ID", "PatientID", "patient id", "MRN", "subject"),
     *("subject_id", "case_id", "pid", "participant_id", "Patient-No", "patientUID"),
-    *("anon_patient_id", "Medical Record Number", "PtID"),
+    *("anon_patient_id", "Medical Record Number", "PtID", "患者编号", "Patiënt"),
 )
 
 
