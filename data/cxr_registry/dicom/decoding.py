@@ -49,10 +49,10 @@ def decode(header: pydicom.Dataset, modalities: Collection[str] | None) -> np.nd
             raise UnreadableRadiograph(
                 f"is damaged ({type(error).__name__}); export it again"
             ) from None
-    if stored.ndim == 3:
-        stored = only_grey(stored)
-        header.BitsStored, header.PixelRepresentation = 8 * stored.itemsize, 0
-        header.PhotometricInterpretation = "MONOCHROME2"
+        if stored.ndim == 3:
+            stored = only_grey(stored)
+            header.BitsStored, header.PixelRepresentation = 8 * stored.itemsize, 0
+            header.PhotometricInterpretation = "MONOCHROME2"  # of any VR in the file
     return within_bits(
         stored,
         int(header.BitsStored),
