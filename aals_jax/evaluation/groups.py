@@ -119,7 +119,7 @@ _DESCRIBING = _split(
     "kind category class comorbidity history implant implants hardware pacemaker "
     "tube tubes line lines drain medication treated treatment therapy steroid surgery "
     "postoperative acute chronic old new osteoporosis density tissue breast birads "
-    "education income language insurance insurance season weekday weekend night day "
+    "education income language insurance season weekday weekend night day "
     "shift hours year decade era period fold stratum subgroup group cluster pediatric "
     "paediatric adult child elderly pregnant hybrid digital analog analogue solid "
     "fluid "

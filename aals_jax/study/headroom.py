@@ -12,6 +12,7 @@ from typing import Any
 from aals_jax.metrics.definitions import HEAD_ROOM
 from aals_jax.metrics.intervals import Interval
 from aals_jax.report import markdown, study_figures, wording
+from aals_jax.report.bounds import HIGH, LOW
 from aals_jax.study import comparisons, facts, tables
 from aals_jax.study.comparisons import Comparison
 from aals_jax.study.kept import Study
@@ -19,10 +20,8 @@ from aals_jax.study.layout import NOT_RUN, Block, Layout, Page, figure, of_text
 from aals_jax.study.plan import NO_SHARPENING, Arm, Fields, arms, label, slot
 from aals_jax.study.tables import ArmTable
 
-# An oracle that is less above `supervised` than both of these leaves no room.
 PRIMARY = "froc_count"
 _SHOWN = (PRIMARY, "auroc")
-LOW, HIGH = "supervised", "oracle"
 PARTS = ("ribs", "regions", "clavicles", "subtle", "methods")
 REFERENCES = (LOW, NO_SHARPENING, "mean_teacher")
 

@@ -13,12 +13,11 @@ from ml_collections import ConfigDict
 
 from aals_jax.handover import folder, predict, preprocessing, programs, station
 from aals_jax.handover.preprocessing import of_config
-from aals_jax.runs import stages
 from aals_jax.runtime import files, weights
 from data.reading_room import films
 from data.reading_room.inputs import Source
 from tests.support import registry_files
-from tests.support.small_runs import small_config
+from tests.support.small_runs import random_weights, small_config
 
 POINTS = [{"name": "all", "level": "lesion", "threshold": 0.0}]
 
@@ -26,21 +25,7 @@ POINTS = [{"name": "all", "level": "lesion", "threshold": 0.0}]
 def untrained(method: str, exported: Path, out: Path) -> Path:
     """A folder as export writes it, with a net of that method and random weights."""
     config = small_config(out.parent, method=method, **{"boxes.top_k": 20})
-    net = stages.make_model(config, axis_name=None)
-    side = config.data.side
-    image = jax.ShapeDtypeStruct((1, side, side, 1), np.float32)
-    shapes = jax.eval_shape(
-        lambda image: net.init(jax.random.key(0), image, train=False), image
-    )
-    rng = np.random.default_rng(0)
-    arrays = {
-        name: (
-            rng.normal(0, 0.1, leaf.shape)
-            if name.endswith("kernel")
-            else np.full(leaf.shape, name.endswith(("scale", "var")))
-        ).astype(np.float32)
-        for name, leaf in folder.flatten(shapes).items()
-    }
+    arrays, side = random_weights(config, statistic=1.0), config.data.side
     shutil.copytree(exported, out)
     weights.write(out / folder.WEIGHTS, arrays, {"source": "random"})
     lowered, images = programs.lower(config, arrays, side=side)

@@ -11,27 +11,14 @@ import pytest
 from aals_jax.handover import folder, onnx_program
 from aals_jax.method import steps
 from aals_jax.runs import stages
-from tests.support.small_runs import small_config
+from tests.support.small_runs import random_weights, small_config
 
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory):
     """A config, and random weights of its net."""
     config = small_config(tmp_path_factory.mktemp("onnx"))
-    model = stages.make_model(config, axis_name=None)
-    side = config.data.side
-    image = jax.ShapeDtypeStruct((1, side, side, 1), np.float32)
-    shapes = jax.eval_shape(
-        lambda image: model.init(jax.random.key(0), image, train=False), image
-    )
-    rng = np.random.default_rng(0)
-    arrays = {
-        name: rng.uniform(0.2, 1, leaf.shape).astype(np.float32)
-        if name.endswith(("scale", "var"))
-        else rng.normal(0, 0.1, leaf.shape).astype(np.float32)
-        for name, leaf in folder.flatten(shapes).items()
-    }
-    return config, arrays
+    return config, random_weights(config, statistic=0.2)
 
 
 def test_what_is_not_installed_is_named(monkeypatch):
