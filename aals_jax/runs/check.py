@@ -32,6 +32,7 @@ LIMITS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "data.region_images": (lambda v: v is None or v >= 1, ">= 1, or None for all"),
     "data.label_noise": (lambda v: 0 <= v <= 1, "between 0 and 1"),
     "data.fold": (lambda v: 0 <= v < NUM_FOLDS, f"0 to {NUM_FOLDS - 1}"),
+    "phantom.region_images": (lambda v: v is None or v >= 1, ">= 1, or None for all"),
     "phantom.prevalence": (lambda v: 0 < v < 1, "above 0, below 1"),
     "model.dtype": (lambda v: v in ("float32", "bfloat16"), "float32 or bfloat16"),
     "model.stem_channels": (lambda v: v in (1, 3), "1 or 3"),

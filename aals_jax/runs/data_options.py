@@ -34,10 +34,13 @@ def of(config: Any) -> DataOptions:
 
 def selection_of(config: Any) -> Selection:
     """Which images of a prepared dataset a run trains and tests on."""
+    region_images = config.data.region_images
+    if region_images is None and config.registry is None:
+        region_images = config.phantom.region_images
     return Selection(
         finding=config.finding,
         fold=config.data.fold,
-        region_images=config.data.region_images,
+        region_images=region_images,
         label_noise=config.data.label_noise,
         seed=config.data.seed,
     )

@@ -103,6 +103,7 @@ def _shown(name: str, fields: dict[str, Any]) -> str:
 # digest leaves them out there, so that the names of finished trials stay.
 LATER = {
     "data.reports.labels": None,
+    "phantom.region_images": None,
     "batch.accumulate": 1,
     "model.remat": False,
     "model.dropout": 0.0,

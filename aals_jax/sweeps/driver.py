@@ -153,9 +153,8 @@ def _prepare_data(configs: Sequence[Any]) -> None:
         # none of these changes what is built
         unread = dict.fromkeys(("fold", "region_images", "label_noise"))
         data = fields["data"] | unread
-        key = json.dumps(
-            [fields[n] for n in ("registry", "finding", "phantom")] + [data]
-        )
+        phantom = fields["phantom"] | {"region_images": None}
+        key = json.dumps([fields["registry"], fields["finding"], phantom, data])
         if key not in built:
             prepare.prepare_dataset(data_options.of(config))
         built.add(key)

@@ -28,8 +28,8 @@ SHORT = {
     "distill.eval_every": 100,
     "distill.warmup_steps": 50,
 }
-# a phantom, a seed and a test set that no comparison uses
-APART = study.TUNING
+# a phantom, a seed and a test set that no comparison uses; R of 100
+APART = study.TUNING | study.THEN | {"data.region_images": 100}
 
 
 def points() -> Iterator[tuple[float, float]]:

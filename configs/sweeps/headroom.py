@@ -49,7 +49,11 @@ def world(number: int, finding: str, region: int, difficulty: str = "easy") -> A
     config.seed = config.data.seed = number
     config.data.update(region_images=region, threads=1)
     config.phantom.update(
-        images=13_000, prevalence=0.1, difficulty=difficulty, seed=FIRST_WORLD + number
+        images=13_000,
+        prevalence=0.1,
+        difficulty=difficulty,
+        seed=FIRST_WORLD + number,
+        region_images=None,
     )
     config.batch.update(region=4, negative=16, image_level=8)
     config.pretrain.update(steps=2_000, eval_every=250)

@@ -43,6 +43,12 @@ TUNED: Mapping[str, tuple[float, float]] = {
     "aals": (3e-3, 1.0),
     "control": (3e-3, 1.0),
 }
+# The laptop's own sharpening and R before docs/headroom.md.
+THEN = {
+    "distill.max_strength": 4.0,
+    "distill.center": 0.4,
+    "phantom.region_images": None,
+}
 # The a0 and t of `sharpening` with the best mean validation AUROC over its seeds.
 CHOSEN = {"distill.max_strength": 4.0, "distill.center": 0.2}
 
@@ -55,6 +61,7 @@ def scale() -> Any:
     config.pretrain.update(steps=1_500, eval_every=250)
     config.distill.update(steps=300, eval_every=100)
     # the defaults then
+    config.update_from_flattened_dict(THEN)
     config.distill.pool_sharpness = 10.0
     for stage in (config.pretrain, config.distill):
         stage.weight_decay = 1e-4

@@ -38,6 +38,7 @@ OTHER_PHANTOM = {
     "difficulty": "easy",
     "prevalence": 0.5,
     "boxed_share": 0.5,
+    "region_images": 3,
     "seed": 7,
 }
 NOT_OF_THE_DATA = {"reports", "threads"}  # a section; the input pipeline's
@@ -80,6 +81,17 @@ def test_a_registry_is_read_for_the_finding_and_the_phantom_for_both():
     assert real.phantom is None and real.source == "registry"
     assert real.build.findings == ("clavicle",)
     assert str(real.build.registry) == "hospital"
+
+
+def test_the_phantoms_r_is_small_and_no_registrys_is_unless_it_is_asked_for():
+    config = base.get_config("clavicle")
+    assert data_options.selection_of(config).region_images == 16
+    config.registry = "hospital"
+    assert data_options.selection_of(config).region_images is None
+    config.data.region_images = 40
+    assert data_options.selection_of(config).region_images == 40
+    config.registry = None
+    assert data_options.selection_of(config).region_images == 40
 
 
 @pytest.mark.parametrize(

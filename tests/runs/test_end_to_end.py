@@ -96,7 +96,7 @@ def test_a_result_says_on_what_and_by_what(done, scratch):
     assert result["data"]["splits"].keys() == {"train", "validation", "test"}
     assert result["data"]["splits"]["train"]["region"] == 6
     assert result["config"]["distill"]["steps"] == 6
-    assert result["config"]["distill"]["max_strength"] == 4.0
+    assert result["config"]["distill"]["max_strength"] == 8.0
     assert result["format"] == 3
     assert result["steps"].keys() == MODELS
     for model, step in result["steps"].items():  # the note says the same in words
@@ -346,7 +346,7 @@ def test_another_config_on_a_workdir_is_refused_with_its_fields(done, scratch):
     with pytest.raises(ValueError, match="belongs to another config") as caught:
         run.run(small_config(scratch / "data", **changes), done)
     text = str(caught.value)
-    assert "distill.max_strength: 4.0 there, 2.0 now" in text
+    assert "distill.max_strength: 8.0 there, 2.0 now" in text
     assert "seed: 0 there, 1 now" in text
     assert text.count("there,") == 2
     assert contents(done) == before

@@ -26,6 +26,7 @@ METHODS = ["supervised", "mean_teacher", "aals"]
 def configs(fields, **fixed):
     config = tiny.tiny()
     config.evaluation.replicates = {replicates}
+    config.distill.update(max_strength=4.0, center=0.4)
     config.update_from_flattened_dict(fixed)
     return grid(config, fields)
 
