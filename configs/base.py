@@ -255,9 +255,10 @@ def stage(**values) -> Any:
 def laptop(config: Any) -> None:
     """Minutes on two cores. Everything here is [ours]; see docs/laptop.md."""
     config.ema_decay = 0.99
-    # few boxes, so that there is room between supervised and oracle: docs/laptop.md.
-    # The others are withheld, and the oracle can be given them
-    config.phantom.update(prevalence=0.4, boxed_share=1.0, region_images=16)
+    # few boxes, so that there is room between supervised and oracle, and as many as
+    # stage 1 needs: docs/laptop.md. The others are withheld, and the oracle gets them
+    few = 32 if config.finding == "rib" else 16
+    config.phantom.update(prevalence=0.4, boxed_share=1.0, region_images=few)
     config.distill.update(max_strength=8.0, center=0.2)
     # Adam's decay is part of the gradient, which is small where 1 pixel in 200 is
     # positive. A run of ribs with 1e-4 left the plateau 350 updates later than one

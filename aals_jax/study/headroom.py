@@ -29,10 +29,11 @@ REFERENCES = (LOW, NO_SHARPENING, "mean_teacher")
 def name(fields: Fields) -> str:
     """A trial's label, with a0 and t where the method sharpens."""
     text = label(fields)
-    if text not in ("aals", "asymmetric"):
+    method, comma, option = text.partition(", ")
+    if text == NO_SHARPENING or method not in ("aals", "asymmetric"):
         return text
     sharpening = (fields["distill.max_strength"], fields["distill.center"])
-    return "{} {:g}/{:g}".format(text, *sharpening)
+    return "{} {:g}/{:g}".format(method, *sharpening) + comma + option
 
 
 @dataclasses.dataclass(frozen=True)

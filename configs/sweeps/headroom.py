@@ -19,11 +19,12 @@ LAYOUT = "headroom"  # of its pages: aals_jax.study.page.LAYOUTS
 WORLDS = 5
 FIRST_WORLD = 20  # phantom.seed of world 0; lower ones were used for development
 REGION = 16  # images of R where nothing else is said
-SHARPENINGS = {  # a0, t
-    "aals 4/0.4": ("aals", 4.0, 0.4),
-    "aals 8/0.2": ("aals", 8.0, 0.2),
-    "aals 4/0.1": ("aals", 4.0, 0.1),
-    "asymmetric 4/0.4": ("asymmetric", 4.0, 0.4),
+SHARPENINGS = {  # a0, t, share of P that may lie below t
+    "aals 4/0.4": ("aals", 4.0, 0.4, 0.0),
+    "aals 8/0.2": ("aals", 8.0, 0.2, 0.0),
+    "aals 4/0.1": ("aals", 4.0, 0.1, 0.0),
+    "aals 4/0.4, dead_share=0.2": ("aals", 4.0, 0.4, 0.2),
+    "asymmetric 4/0.4": ("asymmetric", 4.0, 0.4, 0.0),
 }
 # The bounds, the controls, and the rows that the claim is about.
 MAIN = ("supervised", "regularised", "oracle", "control", "mean_teacher", *SHARPENINGS)
@@ -65,7 +66,7 @@ def world(number: int, finding: str, region: int, difficulty: str = "easy") -> A
 def row(config: Any, name: str) -> Any:
     """A copy of a config, set to a row of the tables."""
     config = config.copy_and_resolve_references()
-    method, strength, center = SHARPENINGS.get(name, (name, None, None))
+    method, strength, center, share = SHARPENINGS.get(name, (name, None, None, None))
     fields: dict[str, Any] = {"method": method}
     if name == "control":
         fields = dict(study.CONTROL)
@@ -73,6 +74,7 @@ def row(config: Any, name: str) -> Any:
         fields = {"method": "supervised", **base.REGULARISED}
     elif strength is not None:
         fields |= {"distill.max_strength": strength, "distill.center": center}
+        fields |= {"distill.dead_share": share}
     if values := TUNED.get(name) or TUNED.get(method):
         rate, weight = values
         fields |= {"distill.learning_rate": rate, "distill.weight": weight}

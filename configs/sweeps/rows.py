@@ -2,18 +2,21 @@
 
     python launch.py --mode=sweep --sweep configs/sweeps/rows.py --workdir DIR
 
-The phantom at "easy", one seed, the laptop's values for all rows: no comparison of
-methods. `rows.py:rib` takes another finding. Results: docs/methods.md.
+The phantom at "easy", one seed, R of 100, the laptop's values for all rows: no
+comparison of methods. `rows.py:rib` takes another finding. Results: docs/methods.md.
 """
 
 from typing import Any
 
 from aals_jax.method.methods import METHODS
 from configs import base
+from configs.sweeps import study
 from configs.sweeps.grid import grid
 
 # Short: whether a row learns at all shows early.
 CHANGES = {
+    **study.THEN,
+    "data.region_images": 100,
     "phantom.difficulty": "easy",
     "pretrain.steps": 1_000,
     "distill.steps": 100,

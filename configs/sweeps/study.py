@@ -43,7 +43,7 @@ TUNED: Mapping[str, tuple[float, float]] = {
     "aals": (3e-3, 1.0),
     "control": (3e-3, 1.0),
 }
-# The laptop's own sharpening and R before docs/headroom.md.
+# What the laptop scale had before it had room: docs/laptop.md.
 THEN = {
     "distill.max_strength": 4.0,
     "distill.center": 0.4,
