@@ -224,7 +224,7 @@ def test_a_choice_takes_parts_and_one_world():
     whole = sweep_file.get_sweep()
     assert [c.seed for c in whole] == sorted(c.seed for c in whole)
     some = sweep_file.get_sweep("ribs+regions,3")
-    assert {c.seed for c in some} == {3} and len(some) == 9 + 9
+    assert {c.seed for c in some} == {3} and len(some) == 10 + 9
     for wrong, words in (("rib", "no part rib"), ("ribs,9", "no world 9")):
         with pytest.raises(ValueError, match=words):
             sweep_file.get_sweep(wrong)
