@@ -75,7 +75,7 @@ def arms(finding: str, difficulty: str = "", length: str = "") -> dict[str, Any]
         config = base.get_config(finding)
         if difficulty:
             config.phantom.difficulty = difficulty
-        config.update_from_flattened_dict(fields | lengths[length] | APART)
+        config.update_from_flattened_dict(APART | lengths[length] | fields)
         made[name] = config
     return made
 
