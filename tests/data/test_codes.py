@@ -289,6 +289,8 @@ def test_signs_around_and_between_codes_are_read_over(cell):
         ("0PS104Z", ["ICD-10-PCS"]),
         ("S120.", ["Read"]),  # ribs; ICD-10's S12.0 is the neck
         ("C0035522", ["UMLS"]),
+        ("DS224", ["SKS"]),  # Danish: ribs, in a form that ICD-11 has
+        ("DS42.0", ["SKS"]),
         ("450203.3", ["AIS"]),
         ("S22.3-S22.5", ["a range of codes"]),
         ("S22.4O", []),  # the letter O for a zero

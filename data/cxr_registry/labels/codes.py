@@ -71,7 +71,8 @@ _CODE = re.compile(
     r"[A-Z]\d[0-9A-HJ-NP-Z](?:\.?[0-9A-HJ-NP-Z]{1,4})?"
     r"|[A-Z]\d\d(?:\.?\d{1,2})?-[AVZGRLB]{1,2}"  # ICD-10-GM
     r"|(?!710\d\d|000|9999)\d{3}(?:\.?\d{1,2})?|E\d{3}(?:\.?\d)?"
-    r"|[0-9A-HJ-NP-Z][A-HJ-NP-Z]\d[0-9A-HJ-NP-Z](?:\.?[0-9A-HJ-NP-Z]{1,2})?"  # ICD-11
+    # ICD-11, whose chapter D ends at DE: DS224 is the Danish SKS code of ribs
+    r"|(?!D[F-Z])[0-9A-HJ-NP-Z][A-HJ-NP-Z]\d[0-9A-HJ-NP-Z](?:\.?[0-9A-HJ-NP-Z]{1,2})?"
     r"|X[A-HJ-NP-Z]\d[0-9A-HJ-NP-Z]{1,3}"  # its extensions
 )
 # What other systems' codes look like, for the message.
@@ -84,6 +85,7 @@ _SYSTEMS = {
     "AO/OTA": r"1[4-6]-?[A-F]\d?(?:\.\d)?",
     "ICD-10-PCS": r"(?=.*\d.*\d)[0-9A-HJ-NP-Z]{7}",
     "UMLS": r"C\d{7}",
+    "SKS": r"D[F-Z]\d\d(?:\.?\w{1,3})?",
     "Read": r"[0-9A-Z]{2,4}\.{1,3}",
     "a range of codes": r"[A-Z0-9.]{3,}[-\u2013\u2014~][A-Z0-9.]{3,}",
 }
