@@ -3,7 +3,7 @@
     python benchmarks/text_labels.py [--split NAME] [--errors]
 
 Reads the project's own sentences and whole reports in tests/data for both findings:
-`test` (never tuned on) and `dev` by the author of the rules, `hand_a` to `hand_f` by
+`test` (never tuned on) and `dev` by the author of the rules, `hand_a` to `hand_g` by
 other hands without sight of the rules, which were mended on them after each was
 measured once; `heldback` by the author of the mended rules, measured once before they
 were mended again; `styles` and `styles_heldback` in many departments' ways of writing,
@@ -38,6 +38,7 @@ SPLITS = (
     "hand_d",
     "hand_e",
     "hand_f",
+    "hand_g",
     "heldback",
     "styles",
     "styles_heldback",
