@@ -1,5 +1,6 @@
 """The rows of an images table: names, labels, patients, sizes, scores and splits."""
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,6 +54,7 @@ def remedy(cells: Sequence[str]) -> str:
 
 _PARTS = re.compile(r"(.*/)?(.*?)((?:\.nii)?\.[a-z][a-z0-9]{1,4})?", re.DOTALL)
 _DIFFERENCES = ("folder", "case", "ending")
+_SPELLING = "zeros, .0, blanks or signs"
 
 
 class NotThere:
@@ -60,18 +62,24 @@ class NotThere:
 
     def __init__(self, names: Iterable[str]):
         self._names = names
-        self._like: dict[str, str] | None = None  # bare name -> name
+        self._like: dict[str, str] | None = None  # stem, or its spelling -> name
 
     def text(self, name: str) -> str:
         """What is wrong, and what to do; no name is repeated."""
         if self._like is None:
-            self._like = {_parts(each)[-1]: each for each in self._names}
+            stems = {each: _parts(each)[-1] for each in self._names}
+            self._like = {_spelling(stem): each for each, stem in stems.items()}
+            self._like |= {stem: each for each, stem in stems.items()}
         text, own = "its image is not in the images table", _parts(name)
-        near = self._like.get(own[-1])
+        near = self._like.get(own[-1]) or self._like.get(_spelling(own[-1]))
         if near is None:
             return text
-        pairs = zip(_DIFFERENCES, own, _parts(near), strict=False)
-        how = " and ".join(what for what, one, other in pairs if one != other)
+        folder, stem, ending, bare = zip(own, _parts(near), strict=True)
+        differ = [one != other for one, other in (folder, stem, ending)]
+        words = list(_DIFFERENCES)
+        if bare[0] != bare[1]:
+            words[1] = _SPELLING
+        how = " and ".join(itertools.compress(words, differ))
         text += f", but one that differs by its {how} is: write the names of images "
         return text + "in one way in all tables"
 
@@ -90,6 +98,17 @@ def _parts(name: str) -> tuple[str, str, str, str]:
     # casefold may change the number of letters: then the whole name is compared
     own = path[len(folder) : end] if len(path) == len(path.casefold()) else path
     return folder, own, ending, stem
+
+
+def _spelling(stem: str) -> str:
+    """What is left of a name without what spreadsheets and typists change in it.
+
+    >>> _spelling("12.0"), _spelling("film 007"), _spelling("a-0")
+    ('12', 'film7', 'a0')
+    """
+    text = re.sub(r"(?<=\d)\.0+$", "", stem)
+    text = re.sub(r"(?<!\d)0+(?=\d)", "", text)
+    return "".join(filter(str.isalnum, text)) or stem
 
 
 def as_label(cell: str) -> int | None:

@@ -203,8 +203,22 @@ def test_bad_image_scores_are_faults(files):
     assert faults(files(images)) == ["images.csv row 3: score must be a finite number"]
 
 
-def test_long_lists_are_cut_in_the_message_and_whole_in_the_record(files):
-    rows = "".join(f"q{i}.png,1,1,0.5\n" for i in range(80))
+def test_one_fault_of_many_rows_is_one_line_and_whole_in_the_record(files):
+    rows = "".join(f"q{i}.png,1,1,0.5\n" for i in range(80)) + "a.png,1,1,x\n" * 2
+    with pytest.raises(submissions.SubmissionError, match="82 fault") as caught:
+        submissions.read(files(IMAGES, LESIONS, DETECTIONS + rows))
+    told = str(caught.value).splitlines()
+    assert told[1:] == [
+        "- detections0.csv rows 5, 6, 7, 8, 9 and 75 more: its image is not in the "
+        "images table",
+        "- detections0.csv row 85: score must be finite numbers",
+        "- detections0.csv row 86: score must be finite numbers",
+    ]
+    assert len(caught.value.faults) == 82
+
+
+def test_long_lists_are_cut_in_the_message(files):
+    rows = "".join(f"a.png,{i},1,0.{i}\n" * 2 for i in range(11, 91))
     with pytest.raises(submissions.SubmissionError, match="80 fault") as caught:
         submissions.read(files(IMAGES, LESIONS, DETECTIONS + rows))
     assert "... and 30 more" in str(caught.value)
@@ -322,6 +336,17 @@ def test_names_that_differ_a_little_between_tables_are_told(name, how, files):
     text = "detections0.csv row 2: its image is not in the images table, but one that "
     assert f"{text}differs by its {how} is: write the names" in told
     assert name not in told
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("12", "12.0"), ("12", "0012"), ("film_7", "Film 007"), ("IMG-01", "img_1")],
+)
+def test_numbers_that_a_spreadsheet_changed_are_told(one, other, files):
+    images = f"image,label\n{one},1\nb,0\n"
+    given = files(images, LESIONS.replace("a.png", one), f"image,x,y,score\n{other},15,20,1\n")
+    (told,) = faults(given)
+    assert "zeros, .0, blanks or signs" in told and "write the names" in told
 
 
 def test_a_name_that_is_like_no_other_is_told_as_before(files):
