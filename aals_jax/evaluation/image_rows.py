@@ -9,7 +9,7 @@ import numpy as np
 
 from aals_jax.evaluation import groups
 from aals_jax.evaluation.faults import Faults, Numbered, place
-from aals_jax.evaluation.layouts import Layout
+from aals_jax.evaluation.layouts import Layout, is_same_patient
 from data.cxr_registry.labels import words
 from data.cxr_registry.tables import patients
 from data.cxr_registry.tables.formats import Table
@@ -41,6 +41,27 @@ def as_numbers(cells: Sequence[str]) -> np.ndarray:
     except ValueError:
         pass
     return np.fromiter(map(as_number, cells), np.float64, len(cells))
+
+
+_NO_SCORES = (-1.0, -9.0, -99.0, -999.0, 99.0, 999.0, 9999.0)
+NO_SCORE = (
+    "the score seems to stand for none (-1, 99, 999): all others lie between 0 and 1; "
+    "write its score, or take its row out"
+)
+
+
+def stand_for_none(scores: np.ndarray) -> np.ndarray:
+    """bool[k], scores such as -1 and 999 where all others are probabilities.
+
+    >>> stand_for_none(np.array([0.5, 999, 1])).tolist()
+    [False, True, False]
+    >>> stand_for_none(np.array([-1, 2.5])).tolist()
+    [False, False]
+    """
+    found = np.isin(scores, _NO_SCORES)
+    others = scores[~found]
+    is_rest = len(others) > 0 and np.all((others >= 0) & (others <= 1))
+    return found & is_rest
 
 
 def remedy(cells: Sequence[str]) -> str:
@@ -187,6 +208,43 @@ def patients_of(table: Table, rows: Rows, layout: Layout, faults: Faults) -> lis
     ]
 
 
+def check_patients(
+    table: Table,
+    layout: Layout,
+    patient_of: Mapping[str, str],
+    column: str,
+    faults: Faults,
+) -> None:
+    """Faults where lesions or detections know other patients than the images table.
+
+    Args:
+        table: with a column of patients, of which nothing else is made.
+        layout: of that table.
+        patient_of: image -> whose it is, of `patients_of`.
+        column: of patients in the images table; "" without.
+    """
+    if not {"patient", "image"} <= set(layout.columns):
+        return
+    own = layout.columns["patient"]
+    if not is_same_patient(own, column or own):
+        return
+    images: dict[str, set[str]] = {}
+    for number, cells in table.numbered():
+        image, cell = layout.cell(cells, "image"), layout.cell(cells, "patient")
+        who = patient_of.get(image, "")
+        if patients.is_missing(cell):
+            continue
+        images.setdefault(patients.bare(cell), set()).add(image)
+        is_known = who.startswith(NAMED)
+        if is_known and patients.bare(who.removeprefix(NAMED)) != patients.bare(cell):
+            text = "its image is of another patient in the images table"
+            faults.add(table, number, text)
+    if not column and any(len(each) > 1 for each in images.values()):
+        text = "says that patients have several images, and the images table has no "
+        text += "patients, so each image would count as one: bring the column over"
+        faults.add(table, None, text)
+
+
 def sizes_of(
     table: Table,
     rows: Rows,
@@ -244,6 +302,9 @@ def scores_of(
                 text = f"{name} must be a finite number{remedy([cells[row]])}"
                 faults.add(table, row, text)
         scores.append(np.array(list(values.values()), np.float64))
+        for row, is_none in zip(rows, stand_for_none(scores[-1]), strict=True):
+            if is_none:
+                faults.add(table, row, NO_SCORE)
     return scores
 
 

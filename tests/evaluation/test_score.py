@@ -301,3 +301,19 @@ def test_the_author_s_facts_and_exclusions_reach_the_numbers_and_the_page(tmp_pa
     items = without["checklists"]["standards"]["STARD 2015"]["items"]
     (flow,) = [item for item in items if item["item"] == "19"]
     assert flow["to_state"] == ["exclusions"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        (np.r_[np.full(20, 0.5), np.full(9, 87.0)], True),
+        (np.r_[np.full(20, 0.5), np.full(4, 87.0)], False),  # a few
+        (np.linspace(0, 1, 30), False),
+        (np.linspace(-4, 30, 30), False),  # logits
+        (np.r_[np.full(20, 0.5), np.full(9, 870.0)], False),
+        (np.r_[np.zeros(20), np.full(9, 87.0)], False),  # without detections
+        (np.empty(0), False),
+    ],
+)
+def test_shares_beside_percents_are_seen(scores, told):
+    assert score._are_two_scales(scores) == told
