@@ -12,11 +12,13 @@ import numpy as np
 from aals_jax.evaluation import coco, plausible
 from aals_jax.evaluation.faults import Faults, place
 from aals_jax.evaluation.image_rows import (
+    NO_SCORE,
     NotThere,
     as_label,
     as_number,
     as_numbers,
     remedy,
+    stand_for_none,
 )
 from aals_jax.evaluation.layouts import ROUND, Form, Kind, Layout, numbers_of
 from aals_jax.metrics import matching
@@ -119,6 +121,15 @@ def of_category(
             yield number, cells
 
 
+def categories(table: Table, layout: Layout) -> set[str]:
+    """The names in a table's column of categories, but for those that say "none"."""
+    column = layout.columns.get("category")
+    if column is None:
+        return set()
+    found = {cells[column] for _, cells in table.numbered()} - {""}
+    return {name for name in found if name.casefold() not in _NONE}
+
+
 def states_negatives(table: Table, layout: Layout) -> bool:
     """Whether a lesions table names images without a lesion, too."""
     return any(_says_none(layout, cells) for _, cells in table.numbered())
@@ -183,6 +194,9 @@ def read(
         text = f"{text} (see {place(table, int(found.row[index]))})"
         faults.add(table, None, text)
     boxes = plausible.to_boxes(form, raw)
+    if layout.kind is Kind.DETECTIONS:
+        for i in np.flatnonzero(stand_for_none(found.score)).tolist():
+            faults.add(table, int(found.row[i]), NO_SCORE)
     is_signed = any(np.min(each, initial=0) < 0 for each in lesions)
     values = boxes
     if layout.kind is Kind.DETECTIONS:

@@ -14,7 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from aals_jax.evaluation import coco, groups, image_rows, layouts, places, readers
+from aals_jax.evaluation import (
+    classes,
+    coco,
+    groups,
+    image_rows,
+    layouts,
+    places,
+    readers,
+)
 from aals_jax.evaluation.faults import Faults, Numbered, SubmissionError
 from aals_jax.evaluation.layouts import Kind, Layout
 from aals_jax.metrics import readings
@@ -100,6 +108,7 @@ def read(files: Files) -> Submission:
     """
     faults = Faults()
     tables = _tables(files, faults)
+    _check_classes(files, tables, faults)
     table, layout = tables.truth.images.table, tables.truth.images.layout
     has_images = {"image", "label"} <= set(layout.columns)
     rows = image_rows.usable(table, layout, faults) if has_images else {}
@@ -136,6 +145,10 @@ def read(files: Files) -> Submission:
         for each in (() if are_ratings else detections)
     ]
     patient = image_rows.patients_of(table, rows, layout, faults)
+    for own, its in [] if tables.truth.is_patient else _of_places(tables):
+        patient_of = dict(zip(names, patient, strict=True))
+        column = layout.columns.get("patient", "")
+        image_rows.check_patients(own, its, patient_of, column, faults)
     scores = image_rows.scores_of(
         table, rows, layout, faults, systems=len(files.detections)
     )
@@ -189,23 +202,78 @@ def read(files: Files) -> Submission:
 
 def _unread(files: Files, tables: "_Tables") -> Iterator[str]:
     """Sentences on columns of places that nothing reads, as a class or a status."""
-    drawn_by = files.consensus.column if files.consensus else None
-    own = {name.casefold() for name in (files.reader, drawn_by) if name}
-    lesions = tables.truth.lesions
-    laid = [(lesions.table, lesions.layout)] if lesions is not None else []
-    for table, layout in [*laid, *tables.detections]:
-        if isinstance(table, Numbered):
-            continue
-        left = [
-            name
-            for name in table.columns
-            if name not in layout.used
-            and name.casefold() not in own
-            and any(row[name] for row in table.rows)
-        ]
-        if left:
+    for table, layout in _of_places(tables):
+        if left := _unread_of(files, table, layout):
             shown = ", ".join(map(groups.shown, left))
             yield f"{table.name}: nothing reads the column(s) {shown}"
+    known = _known_categories(files, tables)
+    for table, layout in tables.detections:
+        alone = not isinstance(table, Numbered) and "category" not in layout.columns
+        if alone and (files.category is not None or len(known) > 1):
+            text = "has no column of categories: every row counts as the one scored"
+            yield f"{table.name}: {text}"
+
+
+def _of_places(tables: "_Tables") -> list[tuple[Table, Layout]]:
+    """Lesions, where there are any, and detections."""
+    lesions = tables.truth.lesions
+    laid = [(lesions.table, lesions.layout)] if lesions is not None else []
+    return [*laid, *tables.detections]
+
+
+def _unread_of(files: Files, table: Table, layout: Layout) -> list[str]:
+    """The columns of a table that nothing reads and that have cells."""
+    if isinstance(table, Numbered):
+        return []
+    drawn_by = files.consensus.column if files.consensus else None
+    own = {name.casefold() for name in (files.reader, drawn_by) if name}
+    return [
+        name
+        for name in table.columns
+        if name not in layout.used
+        and name.casefold() not in own
+        and any(row[name] for row in table.rows)
+    ]
+
+
+def _known_categories(files: Files, tables: "_Tables") -> set[str]:
+    """Names of categories that the ground truth, or a flag, has."""
+    known = {files.category} if files.category else set()
+    if tables.truth.names is not None:
+        return known | set(tables.truth.names.categories.values())
+    if tables.truth.lesions is not None:
+        known |= places.categories(
+            tables.truth.lesions.table, tables.truth.lesions.layout
+        )
+    return known
+
+
+def _check_classes(files: Files, tables: "_Tables", faults: Faults) -> None:
+    """Faults of places that are of several classes by a column that nothing reads."""
+    known, lesions = _known_categories(files, tables), tables.truth.lesions
+    found: list[tuple[Table, str, str]] = []
+    for table, layout in tables.detections:
+        if "category" in layout.columns:
+            continue
+        unread = _unread_of(files, table, layout)
+        why = classes.of_no_name(table, unread, known=known)
+        if lesions is not None and "category" not in lesions.layout.columns:
+            theirs = _unread_of(files, lesions.table, lesions.layout)
+            why |= classes.in_both([(lesions.table, theirs), (table, unread)])
+        found += [(table, column, text) for column, text in why.items()]
+    if lesions is not None and "category" not in lesions.layout.columns:
+        theirs = {
+            name
+            for table, layout in tables.detections
+            for name in places.categories(table, layout)
+        }
+        unread = _unread_of(files, lesions.table, lesions.layout)
+        why = classes.of_no_name(lesions.table, unread, known=theirs, by_name=False)
+        found += [(lesions.table, column, text) for column, text in why.items()]
+    for table, column, why in found:
+        text = f"the column {groups.shown(column)} seems to hold classes ({why}), and "
+        text += "nothing reads it, so all would be scored as one: name it category "
+        faults.add(table, None, text + "and give --category, or take it out")
 
 
 def _lesions(

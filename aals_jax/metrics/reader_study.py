@@ -162,8 +162,9 @@ def _why_null(
         for name, part in parts.items()
         if not np.isfinite(part)
     }
+    infinite = "infinite: readers are fixed, or all differ by the same"
     return why | {
-        f"tests.{name}.{field}": "infinite: readers are fixed, or all differ by the same"
+        f"tests.{name}.{field}": infinite
         for name, test in tests.items()
         for field, value in test.items()
         if not np.isfinite(value)

@@ -111,7 +111,9 @@ def test_every_null_of_an_analysis_has_its_reason_beside_it(tmp_path, names, cou
         if "components" not in figure:
             assert figure["reason"]
             continue
-        nulls = {f"components.{k}" for k, v in figure["components"].items() if v is None}
+        nulls = {
+            f"components.{k}" for k, v in figure["components"].items() if v is None
+        }
         nulls |= {
             f"tests.{name}.{field}"
             for name, test in figure["tests"].items()

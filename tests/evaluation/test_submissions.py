@@ -344,7 +344,9 @@ def test_names_that_differ_a_little_between_tables_are_told(name, how, files):
 )
 def test_numbers_that_a_spreadsheet_changed_are_told(one, other, files):
     images = f"image,label\n{one},1\nb,0\n"
-    given = files(images, LESIONS.replace("a.png", one), f"image,x,y,score\n{other},15,20,1\n")
+    given = files(
+        images, LESIONS.replace("a.png", one), f"image,x,y,score\n{other},15,20,1\n"
+    )
     (told,) = faults(given)
     assert "zeros, .0, blanks or signs" in told and "write the names" in told
 
@@ -393,3 +395,116 @@ def test_columns_that_nothing_reads_are_named(files):
     notes = submissions.read(files(IMAGES, LESIONS, found)).notes
     told = [note for note in notes if "nothing reads" in note]
     assert len(told) == 1 and told[0].endswith("nothing reads the column(s) pred_class")
+
+
+def classified(column, values, *, places=24):
+    """Detections of several images, with a further column; values come in turn."""
+    rows = [
+        f"{'abd'[i % 3]}.png,{i},{i},0.{i + 10},{values[i % len(values)]}"
+        for i in range(places)
+    ]
+    return "\n".join([f"image,x,y,score,{column}", *rows]) + "\n"
+
+
+SORTED = LESIONS.replace("y1\n", "y1,category\n").replace("0\na", "0,rib\na")
+SORTED = SORTED.rstrip("\n") + ",rib\n"
+CLAVICLES = SORTED.replace("60,50,rib", "60,50,clavicle")
+
+
+@pytest.mark.parametrize(
+    ("lesions", "column", "values"),
+    [
+        (LESIONS, "pred_class", "012"),
+        (LESIONS, "kind", ("rib", "clavicle")),
+        (LESIONS, "Lesion Type", ("mass", "nodule")),
+        (LESIONS, "predicted_label", "01"),
+        (SORTED, "what", ("rib", "clavicle")),
+        (SORTED, "side", ("Rib", "Clavicle")),  # whatever it is called
+        (CLAVICLES, "thing", ("Rippe", "Schlüsselbein")),
+    ],
+)
+def test_classes_under_a_strange_name_are_refused(lesions, column, values, files):
+    asked = {"category": "rib"} if lesions == CLAVICLES else {}
+    detections = classified(column, values)
+    (told,) = faults(files(IMAGES, lesions, detections, **asked))
+    assert told.startswith(
+        f"detections0.csv: the column {column} seems to hold classes"
+    )
+    assert "name it category and give --category, or take it out" in told
+    mended = detections.replace(column, "category")
+    if lesions != CLAVICLES and "rib" in values:
+        assert submissions.read(files(IMAGES, lesions, mended, category="rib"))
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("side", ("left", "right")),
+        ("status", ("kept", "new")),
+        ("pred_class", ("rib",)),  # one alone
+        ("class_score", ("0.25", "0.5")),
+        ("finding_no", "123"),
+        ("area", ("100", "200")),
+        ("det_id", [str(i) for i in range(24)]),
+        ("scanner type", ("A", "B")),
+        ("kind", [f"k{i}" for i in range(24)]),  # each another
+    ],
+)
+def test_other_columns_of_detections_are_harmless(column, values, files):
+    read = submissions.read(files(IMAGES, LESIONS, classified(column, values)))
+    (note,) = [note for note in read.notes if "nothing reads" in note]
+    assert note.endswith(f"the column(s) {column}")
+
+
+def test_a_column_that_splits_both_tables_is_refused(files):
+    lesions = LESIONS.replace("y1\n", "y1,what\n").replace("30\n", "30,mass\n")
+    lesions = lesions.replace("50\n", "50,cyst\n")
+    lesions += "c.png,1,1,1,5,5,cyst\nc.png,2,11,11,15,15,mass\n"
+    (told,) = faults(files(IMAGES, lesions, classified("what", ("mass", "cyst"))))
+    assert "the column splits lesions.csv, too" in told
+    aside = lesions.replace("what", "side"), classified("side", ("mass", "cyst"))
+    assert submissions.read(files(IMAGES, *aside))
+
+
+def test_lesions_of_the_classes_of_the_detections_are_refused(files):
+    lesions = LESIONS.replace("y1\n", "y1,what\n").replace("30\n", "30,rib\n")
+    lesions = lesions.replace("50\n", "50,mass\n")
+    lesions += "c.png,1,1,1,5,5,rib\nc.png,2,11,11,15,15,mass\n"
+    detections = classified("category", ("rib", "lung"))
+    (told,) = faults(files(IMAGES, lesions, detections, category="rib"))
+    assert told.startswith("lesions.csv: the column what seems to hold classes")
+
+
+def test_detections_without_categories_are_said_to_be_of_the_one_scored(files):
+    notes = submissions.read(files(IMAGES, CLAVICLES, category="rib")).notes
+    assert any("every row counts as the one scored" in note for note in notes)
+    notes = submissions.read(files(IMAGES, LESIONS)).notes
+    assert not any("every row counts" in note for note in notes)
+
+
+def test_patients_of_other_tables_must_be_those_of_the_images(files):
+    lesions = LESIONS.replace("image,", "image,Patient ID,").replace("png,", "png,p1,")
+    assert submissions.read(files(IMAGES, lesions))
+    (told,) = faults(files(IMAGES, lesions.replace("png,p1,2", "png,p2,2")))
+    assert (
+        told == "lesions.csv row 3: its image is of another patient in the images table"
+    )
+    for other in ("MRN", "case"):  # numbers of another kind
+        assert submissions.read(files(IMAGES, lesions.replace("Patient ID", other)))
+    alone = IMAGES.replace(",patient,", ",").replace("png,p1", "png")
+    alone = alone.replace("png,p2", "png").replace("png,p3", "png")
+    assert submissions.read(files(alone, lesions))
+    found = "image,patient,x,y,score\na.png,p1,15,20,0.9\nb.png,p1,5,5,0.4\n"
+    (told,) = faults(files(alone, lesions, found))
+    assert "bring the column over" in told and told.startswith("detections0.csv: says")
+
+
+@pytest.mark.parametrize("word", ["-1", "999", "-99.0"])
+def test_scores_that_stand_for_none_are_refused(word, files):
+    (told,) = faults(files(IMAGES, LESIONS, DETECTIONS.replace("0.2", word)))
+    assert told.startswith("detections0.csv row 3: the score seems to stand for none")
+    images = f"image,label,score\na.png,1,0.5\nd.png,0,{word}\n"
+    told = faults(files(images, LESIONS, "image,x,y,score\n"))
+    assert "images.csv row 3: the score seems" in told[0]
+    logits = DETECTIONS.replace("0.2", word).replace("0.9", "3.5")
+    assert submissions.read(files(IMAGES, LESIONS, logits))
