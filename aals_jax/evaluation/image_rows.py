@@ -1,8 +1,10 @@
 """The rows of an images table: names, labels, patients, sizes, scores and splits."""
 
+import collections
 import itertools
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -124,12 +126,26 @@ def _parts(name: str) -> tuple[str, str, str, str]:
 def _spelling(stem: str) -> str:
     """What is left of a name without what spreadsheets and typists change in it.
 
-    >>> _spelling("12.0"), _spelling("film 007"), _spelling("a-0")
-    ('12', 'film7', 'a0')
+    >>> _spelling("12.0"), _spelling("film 007"), _spelling("1_11"), _spelling("11_1")
+    ('12', 'film_7', '1_11', '11_1')
     """
-    text = re.sub(r"(?<=\d)\.0+$", "", stem)
+    text = unicodedata.normalize("NFKC", stem)
+    text = re.sub(r"(?<=\d)\.0+$", "", text)
     text = re.sub(r"(?<!\d)0+(?=\d)", "", text)
-    return "".join(filter(str.isalnum, text)) or stem
+    return re.sub(r"[\W_]+", "_", text).strip("_") or stem
+
+
+def number_alike(names: Iterable[str]) -> int:
+    """How many images have a name that another one has but for its spelling.
+
+    >>> number_alike(["12", "12.0", "13", "a/12", "A.png", "a.png", "a.jpg"])
+    4
+    """
+    keys = collections.Counter(
+        (folder, _spelling(stem), ending)
+        for folder, _, ending, stem in map(_parts, names)
+    )
+    return sum(count for count in keys.values() if count > 1)
 
 
 def as_label(cell: str) -> int | None:

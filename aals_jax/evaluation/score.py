@@ -123,6 +123,7 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
             *_notes(submission, dropped, is_given=is_given),
             *filter(None, itertools.starmap(_of_no_hit, measurements.items())),
             *filter(None, itertools.starmap(_of_scales, measurements.items())),
+            *filter(None, itertools.starmap(_of_decisions, measurements.items())),
         ],
         flow=flow.of_tables(
             submission.truth, submission.split, exclusions=options.study.exclusions
@@ -327,6 +328,23 @@ def _of_scales(name: str, measured: Measurement) -> str:
     return (
         f"Scores of {name} lie partly between 0 and 1 and partly above, up to 100: see "
         "whether some are percents and others shares, which can't be ranked together."
+    )
+
+
+def _of_decisions(name: str, measured: Measurement) -> str:
+    """What to look at where the scores are no scores, but decisions or the labels."""
+    score, label = measured.reading.score, measured.truth.label
+    values = np.unique(score)
+    if len(values) > 2 or not len(values):
+        return ""
+    if len(values) == 2 and np.array_equal(score == values[1], label):
+        return (
+            f"The scores of {name} are the labels in other words: see whether the "
+            "column is the system's."
+        )
+    return (
+        f"Images have {len(values)} score(s) in {name}: curves have one point, and an "
+        "AUROC is the mean of one sensitivity and one specificity."
     )
 
 

@@ -32,6 +32,14 @@ from data.cxr_registry.tables.formats import Table
 
 __all__ = ["Files", "Submission", "SubmissionError", "highest", "read"]
 _NO_LESIONS = np.empty((0, 4))
+# Columns by which some rows are left out of a count, and by others not
+_SET_ASIDE = frozenset(
+    groups.listed(
+        "difficult isdifficult uncertain isuncertain ambiguous doubtful exclude "
+        "excluded isexcluded discard discarded remove removed dontcare donotcare "
+        "invalid rejected suppressed deleted"
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +117,7 @@ def read(files: Files) -> Submission:
     faults = Faults()
     tables = _tables(files, faults)
     _check_classes(files, tables, faults)
+    _check_set_aside(files, tables, faults)
     table, layout = tables.truth.images.table, tables.truth.images.layout
     has_images = {"image", "label"} <= set(layout.columns)
     rows = image_rows.usable(table, layout, faults) if has_images else {}
@@ -191,6 +200,7 @@ def read(files: Files) -> Submission:
             dict.fromkeys(
                 (
                     *tables.notes,
+                    *_of_names(names),
                     *(n for f in (found, *systems) for n in f.notes),
                     *_unread(files, tables),
                 )
@@ -198,6 +208,15 @@ def read(files: Files) -> Submission:
         ),
         read_by=read_by,
     )
+
+
+def _of_names(names: Sequence[str]) -> Iterator[str]:
+    """What to look at where two images seem to be one."""
+    if count := image_rows.number_alike(names):
+        text = (
+            "image(s) have the name of another one but for case, zeros, .0, blanks or "
+        )
+        yield f"{count} {text}signs: see whether they are one image"
 
 
 def _unread(files: Files, tables: "_Tables") -> Iterator[str]:
@@ -274,6 +293,32 @@ def _check_classes(files: Files, tables: "_Tables", faults: Faults) -> None:
         text = f"the column {groups.shown(column)} seems to hold classes ({why}), and "
         text += "nothing reads it, so all would be scored as one: name it category "
         faults.add(table, None, text + "and give --category, or take it out")
+
+
+_OR = {
+    Kind.LESIONS: ", or name it ignore",
+    Kind.IMAGES: ", or report it by group with --subgroups",
+}
+
+
+def _check_set_aside(files: Files, tables: "_Tables", faults: Faults) -> None:
+    """Faults of columns that say of some rows that they may not count."""
+    laid = [(tables.truth.images.table, tables.truth.images.layout)]
+    for table, layout in [*laid, *_of_places(tables)]:
+        asked = files.subgroups if layout.kind is Kind.IMAGES else ()
+        for column in _unread_of(files, table, layout):
+            if layouts.fold(column) not in _SET_ASIDE or column in asked:
+                continue
+            marked = [
+                number
+                for number, cells in table.numbered()
+                if image_rows.as_label(cells[column]) == 1
+            ]
+            if marked:
+                text = f"the column {groups.shown(column)} is set here and in "
+                text += f"{len(marked) - 1} other(s), and nothing reads it: take these "
+                text += f"rows out, or the column{_OR.get(layout.kind, '')}"
+                faults.add(table, marked[0], text)
 
 
 def _lesions(

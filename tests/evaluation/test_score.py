@@ -1,6 +1,7 @@
 """Scoring anybody's tables: files in, numbers and a page out, or nothing at all."""
 
 import json
+import types
 from pathlib import Path
 
 import cv2
@@ -317,3 +318,20 @@ def test_the_author_s_facts_and_exclusions_reach_the_numbers_and_the_page(tmp_pa
 )
 def test_shares_beside_percents_are_seen(scores, told):
     assert score._are_two_scales(scores) == told
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ((1, 1, 0, 0), "are the labels"),
+        ((1, 0, 1, 0), "2 score(s)"),
+        ((0, 0, 1, 1), "2 score(s)"),
+        ((3, 3, 3, 3), "1 score(s)"),
+        ((0.1, 0.2, 0.3, 0.1), ""),
+    ],
+)
+def test_decisions_in_place_of_scores_are_told(scores, told):
+    truth = types.SimpleNamespace(label=np.array([1, 1, 0, 0], bool))
+    reading = types.SimpleNamespace(score=np.array(scores, float))
+    note = score._of_decisions("x", types.SimpleNamespace(truth=truth, reading=reading))
+    assert told in note and bool(told) == bool(note)

@@ -508,3 +508,35 @@ def test_scores_that_stand_for_none_are_refused(word, files):
     assert "images.csv row 3: the score seems" in told[0]
     logits = DETECTIONS.replace("0.2", word).replace("0.9", "3.5")
     assert submissions.read(files(IMAGES, LESIONS, logits))
+
+
+@pytest.mark.parametrize("column", ["difficult", "Is_Uncertain", "exclude"])
+def test_rows_that_may_not_count_are_asked_about(column, files):
+    lesions = LESIONS.replace("y1\n", f"y1,{column}\n").replace("0\na", "0,0\na")
+    marked = lesions.rstrip("\n") + ",1\n"
+    (told,) = faults(files(IMAGES, marked))
+    assert told.startswith(f"lesions.csv row 3: the column {column} is set here")
+    assert told.endswith("or name it ignore")
+    assert submissions.read(files(IMAGES, marked.replace(",1\n", ",0\n")))
+    images = IMAGES.replace("sex", column).replace(",F,", ",0,").replace("M", "1")
+    (told,) = faults(files(images))
+    assert told.startswith(f"images.csv row 4: the column {column} is set here")
+    asked = submissions.read(files(images, subgroups=(column,)))
+    assert set(asked.truth.groups) == {column}
+
+
+def test_images_of_one_name_in_two_spellings_are_told(files):
+    images = IMAGES + "A.PNG,p1,0,F,100,80\n"
+    notes = submissions.read(files(images)).notes
+    assert any(note.startswith("2 image(s) have the name of another") for note in notes)
+    notes = submissions.read(files()).notes
+    assert not any("name of another" in note for note in notes)
+
+
+def test_detections_in_one_place_are_told(files):
+    rows = [f"a.png,{10 + i},20,0.{i + 11}" for i in range(8)]
+    once = "\n".join(["image,x,y,score", *rows]) + "\n"
+    twice = once + once.split("\n", 1)[1].replace(",0.", ",0.2")
+    notes = submissions.read(files(IMAGES, LESIONS, twice)).notes
+    assert any("16 detection(s) lie exactly where another" in note for note in notes)
+    assert not submissions.read(files(IMAGES, LESIONS, once)).notes
