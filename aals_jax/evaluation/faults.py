@@ -4,12 +4,15 @@ A row's number is the one that a spreadsheet shows, an entry's its place in the 
 a COCO file, from 1. A message never repeats a cell, which may name a patient.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from data.cxr_registry.guard import checks
 from data.cxr_registry.tables.formats import Table
 
 _ENTRY = "entry"  # stands for the check of a problem whose row is an entry
+_ALIKE = 4  # rows with one fault, from which they stand in one line
+_ROWS = 5  # rows that such a line names
 
 
 class Numbered(Table):
@@ -35,9 +38,10 @@ class SubmissionError(ValueError):
             name: i for i, name in enumerate(dict.fromkeys(p.file for p in problems))
         }
         in_order = sorted(problems, key=lambda p: (place[p.file], p.row or 0))
-        self.faults = tuple(dict.fromkeys(map(_text, in_order)))
+        in_order = tuple(dict.fromkeys(in_order))
+        self.faults = tuple(dict.fromkeys(map(_text, in_order)))  # a line each
         head = f"{len(self.faults)} fault(s) in the files"
-        lines = checks.list_first(self.faults, bullet="- ")
+        lines = checks.list_first(_lines(in_order), bullet="- ")
         super().__init__("\n".join([head, *lines]))
 
 
@@ -47,6 +51,29 @@ def _text(problem: checks.Problem) -> str:
         file = f"{problem.file} entry {problem.row}"
         problem = problem._replace(file=file, row=None)
     return str(problem._replace(check=""))
+
+
+def _lines(problems: Sequence[checks.Problem]) -> list[str]:
+    """A line each; one for many rows of a file that have one fault."""
+    alike: dict[tuple[str, str, bool], list[checks.Problem]] = {}
+    for each in problems:
+        key = (each.file, each.text, each.check == _ENTRY)
+        alike.setdefault(key, []).append(each)
+    lines = (
+        [_together(each)] if len(each) >= _ALIKE else map(_text, each)
+        for each in alike.values()
+    )
+    return list(dict.fromkeys(itertools.chain(*lines)))
+
+
+def _together(problems: Sequence[checks.Problem]) -> str:
+    """`a.csv rows 2, 3, 4, 5, 6 and 75 more: what is wrong`."""
+    first = problems[0]
+    rows = [str(each.row) for each in problems if each.row is not None]
+    what = "entries" if first.check == _ENTRY else "rows"
+    named = ", ".join(rows[:_ROWS])
+    left = f" and {len(rows) - _ROWS} more" * (len(rows) > _ROWS)
+    return f"{first.file} {what} {named}{left}: {first.text}"
 
 
 class Faults:

@@ -17,7 +17,7 @@ import numpy as np
 from data.cxr_registry.tables import patients
 
 
-def _split(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
     """The words of a text."""
     return tuple(text.split())
 
@@ -41,14 +41,14 @@ _WRITTEN = re.compile(
 _LONGEST = 40  # characters of a value; a longer one is free text
 # words of those whose images these are
 _PEOPLE = frozenset(
-    _split(
+    listed(
         "patient patients pat pats subject subjects participant participants mrn "
         "proband probandin volunteer volunteers resident insured upn pseud alias"
     )
 )
 # words of a column's name that say what its cells are, whatever stands beside them
 _NAMING = frozenset(
-    _split(
+    listed(
         "id ids uid uuid guid mrn name names surname firstname lastname "
         "fullname forename initials dob birth birthday birthdate born date "
         "dates datetime timestamp address street phone telephone mobile email "
@@ -69,7 +69,7 @@ _NAMING = frozenset(
 )
 # words that name a record where nothing else stands beside them
 _ALONE = frozenset(
-    _split(
+    listed(
         "study studies exam examination series instance sop case cases record "
         "visit encounter episode admission order no nr number num index row "
         "time day month year reference ref code serial barcode unnamed "
@@ -77,21 +77,21 @@ _ALONE = frozenset(
     )
 )
 # words that make a record's number of what stands before them
-_NUMBERS = frozenset(_split("no nr num"))
+_NUMBERS = frozenset(listed("no nr num"))
 # and ends of such words; steroid and valid end like them
 _GLUED = re.compile(r"(?:(?<!o)id|uid|date|datum|name|number|nummer)$")
 _WORDS = frozenset(
-    _split(
+    listed(
         "valid invalid solid fluid rapid hybrid covid grid mid acid lipid "
         "candidate update pyramid "
     )
 )
-_ATTRIBUTES = frozenset(_split("age sex gender race ethnicity weight height bmi type "))
+_ATTRIBUTES = frozenset(listed("age sex gender race ethnicity weight height bmi type "))
 # words of a column whose cells are numbers that were measured, not given to somebody
-_MEASURED = _ATTRIBUTES | frozenset(_split("kv kvp ma mas dose size thickness spacing"))
+_MEASURED = _ATTRIBUTES | frozenset(listed("kv kvp ma mas dose size thickness spacing"))
 # words of a column that names no patient, though its cells are for nobody's eyes
 _NO_PEOPLE = frozenset(
-    _split(
+    listed(
         "date dates datetime time timestamp day month year dob birth birthday "
         "birthdate born path file filename url uri folder comment comments note "
         "notes report text impression remark remarks postcode zip zipcode "
@@ -103,7 +103,7 @@ _NO_PEOPLE = frozenset(
     )
 )
 # words that say what describes an image, and not whose it is
-_DESCRIBING = _split(
+_DESCRIBING = listed(
     "sex gender age agegroup race ethnicity ethnic bmi weight height smoker smoking "
     "site sites hospital center centre institution institute clinic country region "
     "state city area department dept ward unit setting inpatient outpatient emergency "
@@ -130,7 +130,7 @@ _DESCRIBING = _split(
     "性別 性别 年齡 年龄 醫院 医院 科別 機型 體位 体位"
 )
 # words that may stand beside them
-_BESIDE = _split(
+_BESIDE = listed(
     "patient patients subject study image film exam x ray xray chest cxr lesion "
     "lesions fracture of at in the is has with by from for and or no not any other "
     "group groups grp band bin bins range class cat category level status flag code "
@@ -273,6 +273,7 @@ def of_columns(
     most = min(MOST_GROUPS, max(_FEW, len(patient) / _IMAGES_EACH))
     for name, cells in columns.items():
         values = ["" if patients.is_missing(cell) else cell for cell in cells]
+        values = _in_one_case(values)
         found = set(values) - {""}
         is_known = name in asked or (is_described(name) and not is_naming(name))
         names = not is_known or names_somebody({name, *found})
@@ -283,3 +284,59 @@ def of_columns(
         safe = [v if held[v] > 1 or not v else OTHER for v in values]
         groups[name] = np.array(safe, str)
     return groups, tuple(left_out)
+
+
+def _in_one_case(values: Sequence[str]) -> list[str]:
+    """Values that differ by case, blanks or .0 alone as the most frequent of them.
+
+    >>> _in_one_case(["M", "m", "M", "2.0", "2", "2", "Site A", "site  a"])
+    ['M', 'M', 'M', '2', '2', '2', 'Site A', 'Site A']
+    """
+    times = collections.Counter(values)
+    spelling: dict[str, str] = {}
+    for value in sorted(times, key=lambda value: (-times[value], value)):
+        spelling.setdefault(_bare(value), value)
+    return [spelling[_bare(value)] for value in values]
+
+
+def _bare(value: str) -> str:
+    text = " ".join(unicodedata.normalize("NFKC", value).casefold().split())
+    return re.sub(r"^(\d+)\.0+$", r"\1", text)
+
+
+def alike(groups: Mapping[str, np.ndarray]) -> list[str]:
+    """Sentences on groups of one column that may be one, written in two ways.
+
+    A letter beside the only word that it begins, and values that differ by signs
+    within or by zeros. They are not joined: nobody can tell M of mujer from M of male.
+
+    Args:
+        groups: of `of_columns`; values that it shows.
+    """
+    notes = []
+    for column, cells in groups.items():
+        values = sorted(set(cells.tolist()) - {"", OTHER})
+        pairs = [
+            f"{one} and {other}"
+            for i, one in enumerate(values)
+            for other in values[i + 1 :]
+            if _is_alike(one, other, values)
+        ]
+        if pairs:
+            text = f"{column}: {', '.join(pairs)} may be one group in two spellings; "
+            notes.append(text + "they are reported apart, so write each in one way")
+    return notes
+
+
+def _is_alike(one: str, other: str, values: Sequence[str]) -> bool:
+    if _joined(one) == _joined(other):
+        return True
+    short, long = sorted((one, other), key=len)
+    begun = [v for v in values if len(v) > 1 and v[0].casefold() == short.casefold()]
+    return len(short) == 1 and short.isalpha() and begun == [long]
+
+
+def _joined(value: str) -> str:
+    """A value without the signs and blanks within it, and zeros before its numbers."""
+    text = re.sub(r"(?<=\w)[-_./ ]+(?=\w)", "", _bare(value))
+    return re.sub(r"(?<!\d)0+(?=\d)", "", text)

@@ -1,14 +1,17 @@
 """The rows of an images table: names, labels, patients, sizes, scores and splits."""
 
+import collections
+import itertools
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from aals_jax.evaluation import groups
 from aals_jax.evaluation.faults import Faults, Numbered, place
-from aals_jax.evaluation.layouts import Layout
+from aals_jax.evaluation.layouts import Layout, is_same_patient
 from data.cxr_registry.labels import words
 from data.cxr_registry.tables import patients
 from data.cxr_registry.tables.formats import Table
@@ -42,6 +45,27 @@ def as_numbers(cells: Sequence[str]) -> np.ndarray:
     return np.fromiter(map(as_number, cells), np.float64, len(cells))
 
 
+_NO_SCORES = (-1.0, -9.0, -99.0, -999.0, 99.0, 999.0, 9999.0)
+NO_SCORE = (
+    "the score seems to stand for none (-1, 99, 999): all others lie between 0 and 1; "
+    "write its score, or take its row out"
+)
+
+
+def stand_for_none(scores: np.ndarray) -> np.ndarray:
+    """bool[k], scores such as -1 and 999 where all others are probabilities.
+
+    >>> stand_for_none(np.array([0.5, 999, 1])).tolist()
+    [False, True, False]
+    >>> stand_for_none(np.array([-1, 2.5])).tolist()
+    [False, False]
+    """
+    found = np.isin(scores, _NO_SCORES)
+    others = scores[~found]
+    is_rest = len(others) > 0 and np.all((others >= 0) & (others <= 1))
+    return found & is_rest
+
+
 def remedy(cells: Sequence[str]) -> str:
     """What to do about cells that are no numbers, as the end of a sentence."""
     if any("," in cell for cell in cells):
@@ -53,6 +77,7 @@ def remedy(cells: Sequence[str]) -> str:
 
 _PARTS = re.compile(r"(.*/)?(.*?)((?:\.nii)?\.[a-z][a-z0-9]{1,4})?", re.DOTALL)
 _DIFFERENCES = ("folder", "case", "ending")
+_SPELLING = "zeros, .0, blanks or signs"
 
 
 class NotThere:
@@ -60,18 +85,24 @@ class NotThere:
 
     def __init__(self, names: Iterable[str]):
         self._names = names
-        self._like: dict[str, str] | None = None  # bare name -> name
+        self._like: dict[str, str] | None = None  # stem, or its spelling -> name
 
     def text(self, name: str) -> str:
         """What is wrong, and what to do; no name is repeated."""
         if self._like is None:
-            self._like = {_parts(each)[-1]: each for each in self._names}
+            stems = {each: _parts(each)[-1] for each in self._names}
+            self._like = {_spelling(stem): each for each, stem in stems.items()}
+            self._like |= {stem: each for each, stem in stems.items()}
         text, own = "its image is not in the images table", _parts(name)
-        near = self._like.get(own[-1])
+        near = self._like.get(own[-1]) or self._like.get(_spelling(own[-1]))
         if near is None:
             return text
-        pairs = zip(_DIFFERENCES, own, _parts(near), strict=False)
-        how = " and ".join(what for what, one, other in pairs if one != other)
+        folder, stem, ending, bare = zip(own, _parts(near), strict=True)
+        differ = [one != other for one, other in (folder, stem, ending)]
+        words = list(_DIFFERENCES)
+        if bare[0] != bare[1]:
+            words[1] = _SPELLING
+        how = " and ".join(itertools.compress(words, differ))
         text += f", but one that differs by its {how} is: write the names of images "
         return text + "in one way in all tables"
 
@@ -90,6 +121,31 @@ def _parts(name: str) -> tuple[str, str, str, str]:
     # casefold may change the number of letters: then the whole name is compared
     own = path[len(folder) : end] if len(path) == len(path.casefold()) else path
     return folder, own, ending, stem
+
+
+def _spelling(stem: str) -> str:
+    """What is left of a name without what spreadsheets and typists change in it.
+
+    >>> _spelling("12.0"), _spelling("film 007"), _spelling("1_11"), _spelling("11_1")
+    ('12', 'film_7', '1_11', '11_1')
+    """
+    text = unicodedata.normalize("NFKC", stem)
+    text = re.sub(r"(?<=\d)\.0+$", "", text)
+    text = re.sub(r"(?<!\d)0+(?=\d)", "", text)
+    return re.sub(r"[\W_]+", "_", text).strip("_") or stem
+
+
+def number_alike(names: Iterable[str]) -> int:
+    """How many images have a name that another one has but for its spelling.
+
+    >>> number_alike(["12", "12.0", "13", "a/12", "A.png", "a.png", "a.jpg"])
+    4
+    """
+    keys = collections.Counter(
+        (folder, _spelling(stem), ending)
+        for folder, _, ending, stem in map(_parts, names)
+    )
+    return sum(count for count in keys.values() if count > 1)
 
 
 def as_label(cell: str) -> int | None:
@@ -168,6 +224,43 @@ def patients_of(table: Table, rows: Rows, layout: Layout, faults: Faults) -> lis
     ]
 
 
+def check_patients(
+    table: Table,
+    layout: Layout,
+    patient_of: Mapping[str, str],
+    column: str,
+    faults: Faults,
+) -> None:
+    """Faults where lesions or detections know other patients than the images table.
+
+    Args:
+        table: with a column of patients, of which nothing else is made.
+        layout: of that table.
+        patient_of: image -> whose it is, of `patients_of`.
+        column: of patients in the images table; "" without.
+    """
+    if not {"patient", "image"} <= set(layout.columns):
+        return
+    own = layout.columns["patient"]
+    if not is_same_patient(own, column or own):
+        return
+    images: dict[str, set[str]] = {}
+    for number, cells in table.numbered():
+        image, cell = layout.cell(cells, "image"), layout.cell(cells, "patient")
+        who = patient_of.get(image, "")
+        if patients.is_missing(cell):
+            continue
+        images.setdefault(patients.bare(cell), set()).add(image)
+        is_known = who.startswith(NAMED)
+        if is_known and patients.bare(who.removeprefix(NAMED)) != patients.bare(cell):
+            text = "its image is of another patient in the images table"
+            faults.add(table, number, text)
+    if not column and any(len(each) > 1 for each in images.values()):
+        text = "says that patients have several images, and the images table has no "
+        text += "patients, so each image would count as one: bring the column over"
+        faults.add(table, None, text)
+
+
 def sizes_of(
     table: Table,
     rows: Rows,
@@ -225,6 +318,9 @@ def scores_of(
                 text = f"{name} must be a finite number{remedy([cells[row]])}"
                 faults.add(table, row, text)
         scores.append(np.array(list(values.values()), np.float64))
+        for row, is_none in zip(rows, stand_for_none(scores[-1]), strict=True):
+            if is_none:
+                faults.add(table, row, NO_SCORE)
     return scores
 
 

@@ -13,12 +13,8 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from aals_jax.evaluation.faults import Entries, Faults
+from aals_jax.evaluation.groups import listed
 from data.cxr_registry.tables.formats import Table
-
-
-def _split(text: str) -> tuple[str, ...]:
-    """The words of a text."""
-    return tuple(text.split())
 
 
 class Kind(enum.Enum):
@@ -52,13 +48,13 @@ OWN = frozenset(
     {"image", "patient", "patient_id", "label", "score", "score_b", "split", "width"}
     | {"height", "lesion", "category", "x", "y", "x0", "y0", "x1", "y1"}
 )
-_SCORES = _split(
+_SCORES = listed(
     "score scores probability prob proba confidence conf yscore yprob "
     "prediction pred imagescore output logit likelihood suspicion "
 )
 # Meaning -> names, of which the first that is there wins.
 _FIRST: Mapping[str, tuple[str, ...]] = {
-    "image": _split(
+    "image": listed(
         "image imageid imageindex imagename imagefile imagefilename imagepath "
         "images filename file filepath path fname img imgid imgname imguid "
         "imageuid imageuuid film filmid filmname sopinstanceuid dicomid "
@@ -74,18 +70,18 @@ _FIRST: Mapping[str, tuple[str, ...]] = {
         *("categoryid", "classid", "labelid"),
     ),
     "ignored": ("ignored", "ignore", "iscrowd", "isignored", "crowd"),
-    "reader": _split(
+    "reader": listed(
         "reader readerid radid radiologist radiologistid annotator annotatorid "
         "rater raterid observer observerid "
     ),
-    "system": _split(
+    "system": listed(
         "system systemid model modelname modelid method algorithm fold seed "
         "epoch checkpoint "
     ),
 }
 # Meaning -> names, of which only one may be there.
 _ONLY: Mapping[str, tuple[str, ...]] = {
-    "label": _split(
+    "label": listed(
         "label labels target targets ytrue truth groundtruth gt truelabel "
         "imagelabel positive ispositive "
     ),
@@ -103,11 +99,11 @@ _OF_KIND = {
     Kind.LESIONS: ("image", "lesion", "label", "category", "reader", "ignored"),
     Kind.DETECTIONS: ("image", "score", "category", "reader", "system"),
 }
-_IDS = _split(
+_IDS = listed(
     "id ids no nr num number key code uid uuid hash identifier pseudonym "
     "pseudoid index "
 )
-_WHO = _split(
+_WHO = listed(
     "patient patients subject participant person proband patienten paciente paziente "
     "mrn emrn subj usubj"
 )
@@ -129,7 +125,7 @@ _PATIENTS = (
     | frozenset(f"{end}{who}" for who in _WHO for end in _IDS)
     | frozenset(f"{who}{end}" for who in ("pat", "pt") for end in _IDS)
     | frozenset(
-        _split(
+        listed(
             "pid pt mrnumber medicalrecordnumber medicalrecordno medicalrecord "
             "hospitalnumber hospitalno hospnumber uhid nhsnumber nhsno nhs empi empiid "
             "empianon individual individualid anonid chartno chartnumber "
@@ -178,7 +174,7 @@ _IN_SPACE = (
     *(("centerx", "centery", "centerz"), ("posx", "posy", "posz")),
 )
 _DEPTHS = frozenset(
-    _split(
+    listed(
         "z z0 z1 z2 zmin zmax zstart zend coordz zcoord cz zcenter centerz posz slice "
         "sliceindex slicenumber sliceno sliceid frame plane front back depth "
     )
@@ -255,6 +251,18 @@ def is_patient(name: str) -> bool:
     """
     folded = fold(name)
     return folded in _PATIENTS or folded in _CASES
+
+
+def is_same_patient(one: str, other: str) -> bool:
+    """Whether two columns hold numbers of patients of one kind, by their names.
+
+    >>> is_same_patient("Patient ID", "patient"), is_same_patient("MRN", "patient_id")
+    (True, False)
+    >>> is_same_patient("case", "case")  # of an image, perhaps
+    False
+    """
+    names = {fold(name).removesuffix("id") for name in (one, other)}
+    return len(names) == 1 and not names & {name.removesuffix("id") for name in _CASES}
 
 
 def read(

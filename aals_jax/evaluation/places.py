@@ -12,11 +12,13 @@ import numpy as np
 from aals_jax.evaluation import coco, plausible
 from aals_jax.evaluation.faults import Faults, place
 from aals_jax.evaluation.image_rows import (
+    NO_SCORE,
     NotThere,
     as_label,
     as_number,
     as_numbers,
     remedy,
+    stand_for_none,
 )
 from aals_jax.evaluation.layouts import ROUND, Form, Kind, Layout, numbers_of
 from aals_jax.metrics import matching
@@ -31,6 +33,7 @@ _WIDTHS = {  # numbers of a place; 4 of the others
     Form.POINT: 2,
 }
 _UNKNOWN = -2  # number of an image that the images table lacks
+_FEW_AGAIN, _SHARE_AGAIN = 6, 0.1  # in one place, from which that is said
 _LONGEST = 20  # characters of a column's name in a message
 _AREA = (
     "a box without area: it needs x0 < x1 and y0 < y1, or a width and height above 0"
@@ -119,6 +122,15 @@ def of_category(
             yield number, cells
 
 
+def categories(table: Table, layout: Layout) -> set[str]:
+    """The names in a table's column of categories, but for those that say "none"."""
+    column = layout.columns.get("category")
+    if column is None:
+        return set()
+    found = {cells[column] for _, cells in table.numbered()} - {""}
+    return {name for name in found if name.casefold() not in _NONE}
+
+
 def states_negatives(table: Table, layout: Layout) -> bool:
     """Whether a lesions table names images without a lesion, too."""
     return any(_says_none(layout, cells) for _, cells in table.numbered())
@@ -183,6 +195,9 @@ def read(
         text = f"{text} (see {place(table, int(found.row[index]))})"
         faults.add(table, None, text)
     boxes = plausible.to_boxes(form, raw)
+    if layout.kind is Kind.DETECTIONS:
+        for i in np.flatnonzero(stand_for_none(found.score)).tolist():
+            faults.add(table, int(found.row[i]), NO_SCORE)
     is_signed = any(np.min(each, initial=0) < 0 for each in lesions)
     values = boxes
     if layout.kind is Kind.DETECTIONS:
@@ -193,6 +208,10 @@ def read(
     notes = ()
     if layout.places.form is Form.LIST:
         notes = (f"{table.name}: lists of four numbers are read as {form.value}",)
+    if layout.kind is Kind.DETECTIONS and (count_again := _in_one_place(found, boxes)):
+        text = "detection(s) lie exactly where another one of their image does, with "
+        text += "another score: see whether they are of several classes or systems"
+        notes += (f"{table.name}: {count_again} {text}",)
     return _stack(found, values, boxes, order, count, notes)
 
 
@@ -378,6 +397,15 @@ def _may_be_again(found: _Read, values: np.ndarray, order: np.ndarray) -> np.nda
         times = collections.Counter(named)
         again |= np.array([bool(key[1]) and times[key] > 1 for key in named], bool)
     return again
+
+
+def _in_one_place(found: _Read, boxes: np.ndarray) -> int:
+    """How many have the coordinates of another one, where those are many; else 0."""
+    order = np.lexsort((*boxes.T, found.image))
+    boxes, image = boxes[order], found.image[order]
+    same = np.all(boxes[1:] == boxes[:-1], axis=1) & (image[1:] == image[:-1])
+    again = int(np.sum(np.append(same, False) | np.insert(same, 0, False)))
+    return again if again >= max(_FEW_AGAIN, _SHARE_AGAIN * len(boxes)) else 0
 
 
 def _check_places(

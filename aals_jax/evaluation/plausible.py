@@ -20,6 +20,9 @@ _TIMES = 2.0  # how much better than the header's reading another one must be
 _EXACT = 0.9  # overlap that no reading but the right one reaches
 _NEARLY = 0.8  # overlap of the header's reading that leaves no doubt
 _LEAST_POINTS = 3  # lesions that points must hit before they tell x from y
+_LEAST_MOVED = 5  # lesions that boxes of another scale or origin must lie on
+_ONE_SCALE = 0.02  # binary logarithm, within which ratios of coordinates are one
+_SAME_SCALE = 0.1  # of 1, by which a scale must differ to be another one
 
 
 def to_boxes(form: Form, raw: np.ndarray) -> np.ndarray:
@@ -109,7 +112,7 @@ def doubt(
     if form not in (Form.POINT, *_BOXES):
         return None
     if form is Form.POINT:
-        return _swapped_points(raw, image, lesions)
+        return _swapped_points(raw, image, size, lesions)
     boxes = to_boxes(form, raw)
     good, known = fits(boxes, size), np.isfinite(size).any()
     beside = _Lesions(image, lesions)
@@ -132,7 +135,40 @@ def doubt(
         if is_exact or (better >= _AGREES and agreement * _TIMES < better):
             text = f"read as {form.value} the boxes lie on the lesions worse than "
             return text + f"read as {words}: write what they are", 0
+    return _moved(boxes, size, beside, agreement)
+
+
+def _moved(
+    boxes: np.ndarray, size: np.ndarray, beside: "_Lesions", agreement: float
+) -> tuple[str, int] | None:
+    """Whether the boxes lie on the lesions only from another border or at a scale."""
+    if agreement >= _AGREES:
+        return None
+    known = np.isfinite(size).all()
+    ways = [(_turned(boxes, size, axis), words) for axis, words in _BORDERS if known]
+    if (scale := beside.scale_of(boxes)) is not None:
+        words = f"times {scale[0]:.3g} in x and {scale[1]:.3g} in y, as of an image of "
+        ways.append((boxes * np.tile(scale, 2), words + "another size"))
+    for moved, words in ways:
+        better = beside.agreement(moved)
+        many = beside.number_within(moved, _AGREES) >= _LEAST_MOVED
+        if many and better >= _AGREES and agreement * _TIMES < better:
+            text = (
+                "the boxes do not lie on the lesions, but do so if their coordinates "
+            )
+            return text + f"are taken {words}; give all tables one unit and origin", 0
     return None
+
+
+_BORDERS = ((1, "from the bottom upwards"), (0, "from the right"))
+
+
+def _turned(places: np.ndarray, size: np.ndarray, axis: int) -> np.ndarray:
+    """Corners f64[k, 4] or points f64[k, 2] as counted from the other border."""
+    turned = np.array(places)
+    low, high = axis, axis + (2 if places.shape[1] == 4 else 0)
+    turned[:, [low, high]] = size[:, [axis]] - places[:, [high, low]]
+    return turned
 
 
 def _others(form: Form):
@@ -188,6 +224,38 @@ class _Lesions:
 
     def agreement(self, boxes: np.ndarray) -> float:
         """Mean over lesions, on images with a box, of the best overlap; 0 without."""
+        best = self._best(boxes)
+        seen = best >= 0
+        return float(best[seen].mean()) if seen.any() else 0.0
+
+    def number_within(self, boxes: np.ndarray, least: float) -> int:
+        """How many lesions have a box with that overlap or more."""
+        return int(np.sum(self._best(boxes) >= least))
+
+    def scale_of(self, boxes: np.ndarray) -> np.ndarray | None:
+        """f64[2], what x and y of most boxes must be multiplied by; None: by 1 or none.
+
+        The ratios of a lesion's centre to a box's are all alike where the boxes are of
+        a larger or a smaller image, and scattered for all other pairs.
+        """
+        centers = matching.center(boxes)[self._place], matching.center(self._boxes)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.log2(centers[1][self._lesion] / centers[0])
+        sound = np.isfinite(ratio).all(axis=1)
+        if not sound.any():
+            return None
+        ratio = ratio[sound]
+        bins = np.floor(ratio / _ONE_SCALE)
+        _, member, count = np.unique(
+            bins, axis=0, return_inverse=True, return_counts=True
+        )
+        most = np.median(ratio[member.ravel() == np.argmax(count)], axis=0)
+        near = np.abs(ratio - most).max(axis=1) < 2 * _ONE_SCALE
+        scale = 2.0 ** np.median(ratio[near], axis=0)
+        return scale if np.abs(scale - 1).max() > _SAME_SCALE else None
+
+    def _best(self, boxes: np.ndarray) -> np.ndarray:
+        """f64[m], of each lesion the best overlap; -1 on an image without a box."""
         best = np.full(len(self._boxes), -1.0)
         low, high = boxes[:, :2], np.maximum(boxes[:, :2], boxes[:, 2:])
         boxes = np.concatenate([low, high], axis=1)  # without negative areas
@@ -195,8 +263,7 @@ class _Lesions:
             shared = matching.overlap(boxes[self._place], self._boxes[self._lesion])
         shared = np.nan_to_num(shared)
         np.maximum.at(best, self._lesion, shared)
-        seen = best >= 0
-        return float(best[seen].mean()) if seen.any() else 0.0
+        return best
 
     def holding(self, points: np.ndarray) -> int:
         """How many lesions have a point in them."""
@@ -206,12 +273,23 @@ class _Lesions:
 
 
 def _swapped_points(
-    points: np.ndarray, image: np.ndarray, lesions: Sequence[np.ndarray]
+    points: np.ndarray,
+    image: np.ndarray,
+    size: np.ndarray,
+    lesions: Sequence[np.ndarray],
 ) -> tuple[str, int] | None:
-    """Whether x and y changed places: points lie in the lesions only then."""
+    """Whether points lie in lesions only with y before x, or from another border."""
     beside = _Lesions(image, lesions)
-    given, swapped = beside.holding(points), beside.holding(points[:, ::-1])
-    if given == 0 and swapped >= _LEAST_POINTS:
-        text = f"no point lies in a lesion, but {swapped} lesions would be hit "
-        return text + "with y before x: write x and y in their columns", 0
+    given = beside.holding(points)
+    ways = [(points[:, ::-1], "with y before x: write x and y in their columns")]
+    least = [_LEAST_POINTS]
+    if np.isfinite(size).all():
+        end = "; give all tables one origin"
+        ways += [(_turned(points, size, axis), w + end) for axis, w in _BORDERS]
+        least += [_LEAST_MOVED] * len(_BORDERS)
+    for (moved, words), enough in zip(ways, least, strict=True):
+        hit = beside.holding(moved)
+        if hit >= max(enough, _LEAST_MOVED * given):
+            text = f"points lie in {given} lesions, but {hit} lesions would be hit "
+            return text + words, 0
     return None

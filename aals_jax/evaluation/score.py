@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _MANY_IMAGES = 10  # of one patient, more than half of all, from which that is said
 _LESIONS_TO_HIT = 10  # missed all by all detections, from which that is said
+_OF_EACH_SCALE = 0.05  # share of scores up to 1 and above, from which that is said
+_LEAST_OF_SCALE = 5  # and their number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +122,8 @@ def score(submitted: submissions.Files, out: Path, *, options: ScoreOptions) -> 
         notes=[
             *_notes(submission, dropped, is_given=is_given),
             *filter(None, itertools.starmap(_of_no_hit, measurements.items())),
+            *filter(None, itertools.starmap(_of_scales, measurements.items())),
+            *filter(None, itertools.starmap(_of_decisions, measurements.items())),
         ],
         flow=flow.of_tables(
             submission.truth, submission.split, exclusions=options.study.exclusions
@@ -312,6 +316,48 @@ def _of_no_hit(name: str, measured: Measurement) -> str:
     )
 
 
+def _of_scales(name: str, measured: Measurement) -> str:
+    """What to look at where some scores may be percents and others shares."""
+    reading = measured.reading
+    of_detections = [np.empty(0), *(rows[:, -1] for rows in reading.detections)]
+    if not any(
+        _are_two_scales(scores)
+        for scores in (reading.score, np.concatenate(of_detections))
+    ):
+        return ""
+    return (
+        f"Scores of {name} lie partly between 0 and 1 and partly above, up to 100: see "
+        "whether some are percents and others shares, which can't be ranked together."
+    )
+
+
+def _of_decisions(name: str, measured: Measurement) -> str:
+    """What to look at where the scores are no scores, but decisions or the labels."""
+    score, label = measured.reading.score, measured.truth.label
+    values = np.unique(score)
+    if len(values) > 2 or not len(values):
+        return ""
+    if len(values) == 2 and np.array_equal(score == values[1], label):
+        return (
+            f"The scores of {name} are the labels in other words: see whether the "
+            "column is the system's."
+        )
+    return (
+        f"Images have {len(values)} score(s) in {name}: curves have one point, and an "
+        "AUROC is the mean of one sensitivity and one specificity."
+    )
+
+
+def _are_two_scales(scores: np.ndarray) -> bool:
+    """Whether some are at most 1, some above 10, none below 0 and none above 100."""
+    found = scores[np.isfinite(scores) & (scores != 0)]  # 0: without detections
+    shares = np.sum(found <= 1)
+    least = max(_LEAST_OF_SCALE, _OF_EACH_SCALE * len(found))
+    if min(shares, len(found) - shares) < least:
+        return False
+    return bool(found.min() > 0 and 10 < found.max() <= 100)
+
+
 def _notes(
     submission: submissions.Submission, dropped: int, *, is_given: bool
 ) -> list[str]:
@@ -346,6 +392,7 @@ def _notes(
             "leave them out."
         )
     notes += _of_patients(submission.truth.patient)
+    notes += [f"{note}." for note in groups.alike(submission.truth.groups)]
     if submission.left_out:
         notes.append(
             "Not reported by group, since they may name somebody (identifiers, names, "

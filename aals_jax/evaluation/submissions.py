@@ -14,7 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from aals_jax.evaluation import coco, groups, image_rows, layouts, places, readers
+from aals_jax.evaluation import (
+    classes,
+    coco,
+    groups,
+    image_rows,
+    layouts,
+    places,
+    readers,
+)
 from aals_jax.evaluation.faults import Faults, Numbered, SubmissionError
 from aals_jax.evaluation.layouts import Kind, Layout
 from aals_jax.metrics import readings
@@ -24,6 +32,14 @@ from data.cxr_registry.tables.formats import Table
 
 __all__ = ["Files", "Submission", "SubmissionError", "highest", "read"]
 _NO_LESIONS = np.empty((0, 4))
+# Columns by which some rows are left out of a count, and by others not
+_SET_ASIDE = frozenset(
+    groups.listed(
+        "difficult isdifficult uncertain isuncertain ambiguous doubtful exclude "
+        "excluded isexcluded discard discarded remove removed dontcare donotcare "
+        "invalid rejected suppressed deleted"
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +116,8 @@ def read(files: Files) -> Submission:
     """
     faults = Faults()
     tables = _tables(files, faults)
+    _check_classes(files, tables, faults)
+    _check_set_aside(files, tables, faults)
     table, layout = tables.truth.images.table, tables.truth.images.layout
     has_images = {"image", "label"} <= set(layout.columns)
     rows = image_rows.usable(table, layout, faults) if has_images else {}
@@ -136,6 +154,10 @@ def read(files: Files) -> Submission:
         for each in (() if are_ratings else detections)
     ]
     patient = image_rows.patients_of(table, rows, layout, faults)
+    for own, its in [] if tables.truth.is_patient else _of_places(tables):
+        patient_of = dict(zip(names, patient, strict=True))
+        column = layout.columns.get("patient", "")
+        image_rows.check_patients(own, its, patient_of, column, faults)
     scores = image_rows.scores_of(
         table, rows, layout, faults, systems=len(files.detections)
     )
@@ -178,6 +200,7 @@ def read(files: Files) -> Submission:
             dict.fromkeys(
                 (
                     *tables.notes,
+                    *_of_names(names),
                     *(n for f in (found, *systems) for n in f.notes),
                     *_unread(files, tables),
                 )
@@ -187,25 +210,115 @@ def read(files: Files) -> Submission:
     )
 
 
+def _of_names(names: Sequence[str]) -> Iterator[str]:
+    """What to look at where two images seem to be one."""
+    if count := image_rows.number_alike(names):
+        text = (
+            "image(s) have the name of another one but for case, zeros, .0, blanks or "
+        )
+        yield f"{count} {text}signs: see whether they are one image"
+
+
 def _unread(files: Files, tables: "_Tables") -> Iterator[str]:
     """Sentences on columns of places that nothing reads, as a class or a status."""
-    drawn_by = files.consensus.column if files.consensus else None
-    own = {name.casefold() for name in (files.reader, drawn_by) if name}
-    lesions = tables.truth.lesions
-    laid = [(lesions.table, lesions.layout)] if lesions is not None else []
-    for table, layout in [*laid, *tables.detections]:
-        if isinstance(table, Numbered):
-            continue
-        left = [
-            name
-            for name in table.columns
-            if name not in layout.used
-            and name.casefold() not in own
-            and any(row[name] for row in table.rows)
-        ]
-        if left:
+    for table, layout in _of_places(tables):
+        if left := _unread_of(files, table, layout):
             shown = ", ".join(map(groups.shown, left))
             yield f"{table.name}: nothing reads the column(s) {shown}"
+    known = _known_categories(files, tables)
+    for table, layout in tables.detections:
+        alone = not isinstance(table, Numbered) and "category" not in layout.columns
+        if alone and (files.category is not None or len(known) > 1):
+            text = "has no column of categories: every row counts as the one scored"
+            yield f"{table.name}: {text}"
+
+
+def _of_places(tables: "_Tables") -> list[tuple[Table, Layout]]:
+    """Lesions, where there are any, and detections."""
+    lesions = tables.truth.lesions
+    laid = [(lesions.table, lesions.layout)] if lesions is not None else []
+    return [*laid, *tables.detections]
+
+
+def _unread_of(files: Files, table: Table, layout: Layout) -> list[str]:
+    """The columns of a table that nothing reads and that have cells."""
+    if isinstance(table, Numbered):
+        return []
+    drawn_by = files.consensus.column if files.consensus else None
+    own = {name.casefold() for name in (files.reader, drawn_by) if name}
+    return [
+        name
+        for name in table.columns
+        if name not in layout.used
+        and name.casefold() not in own
+        and any(row[name] for row in table.rows)
+    ]
+
+
+def _known_categories(files: Files, tables: "_Tables") -> set[str]:
+    """Names of categories that the ground truth, or a flag, has."""
+    known = {files.category} if files.category else set()
+    if tables.truth.names is not None:
+        return known | set(tables.truth.names.categories.values())
+    if tables.truth.lesions is not None:
+        known |= places.categories(
+            tables.truth.lesions.table, tables.truth.lesions.layout
+        )
+    return known
+
+
+def _check_classes(files: Files, tables: "_Tables", faults: Faults) -> None:
+    """Faults of places that are of several classes by a column that nothing reads."""
+    known, lesions = _known_categories(files, tables), tables.truth.lesions
+    found: list[tuple[Table, str, str]] = []
+    for table, layout in tables.detections:
+        if "category" in layout.columns:
+            continue
+        unread = _unread_of(files, table, layout)
+        why = classes.of_no_name(table, unread, known=known)
+        if lesions is not None and "category" not in lesions.layout.columns:
+            theirs = _unread_of(files, lesions.table, lesions.layout)
+            why |= classes.in_both([(lesions.table, theirs), (table, unread)])
+        found += [(table, column, text) for column, text in why.items()]
+    if lesions is not None and "category" not in lesions.layout.columns:
+        theirs = {
+            name
+            for table, layout in tables.detections
+            for name in places.categories(table, layout)
+        }
+        unread = _unread_of(files, lesions.table, lesions.layout)
+        why = classes.of_no_name(lesions.table, unread, known=theirs, by_name=False)
+        found += [(lesions.table, column, text) for column, text in why.items()]
+    for table, column, why in found:
+        text = f"the column {groups.shown(column)} seems to hold classes ({why}), and "
+        text += "nothing reads it, so all would be scored as one: name it category "
+        faults.add(table, None, text + "and give --category, or take it out")
+
+
+_OR = {
+    Kind.LESIONS: ", or name it ignore",
+    Kind.IMAGES: ", or report it by group with --subgroups",
+}
+
+
+def _check_set_aside(files: Files, tables: "_Tables", faults: Faults) -> None:
+    """Faults of columns that say of some rows that they may not count."""
+    laid = [(tables.truth.images.table, tables.truth.images.layout)]
+    for table, layout in [*laid, *_of_places(tables)]:
+        asked = files.subgroups if layout.kind is Kind.IMAGES else ()
+        for column in _unread_of(files, table, layout):
+            if layouts.fold(column) not in _SET_ASIDE or column in asked:
+                continue
+            marked = [
+                number
+                for number, cells in table.numbered()
+                if image_rows.as_label(cells[column]) == 1
+            ]
+            if marked:
+                text = f"the column {groups.shown(column)} is set here and in "
+                text += f"{len(marked) - 1} other(s), and nothing reads it: take these "
+                text += f"rows out, or the column{_OR.get(layout.kind, '')}"
+                faults.add(table, marked[0], text)
 
 
 def _lesions(

@@ -53,7 +53,8 @@ def figures(
 
     Returns:
         Figure name -> as `further.measure` gives it, with `values` (by modality and
-        reader), `components` and `tests` (that all modalities are equal) beside.
+        reader), `components`, `tests` (that all modalities are equal) and
+        `null_reasons` (by the names of what is null in these two) beside.
     """
     found = {}
     for name, merit in MERITS.items():
@@ -125,16 +126,48 @@ def _analysed(
             name = f"{modalities[i]} minus {modalities[k]}"
             rows.append({"name": name, "measured": measured, **p_values})
     parts = dataclasses.asdict(multireader.components(covariances))
+    parts["modality_reader"] = modality_reader(values, covariances)
+    tests = {a.name: dataclasses.asdict(a.test) for a in analyses if a.test is not None}
     return {
         "rows": rows,
         "values": values.tolist(),
-        "components": {name: number(part) for name, part in parts.items()}
-        | {"modality_reader": number(modality_reader(values, covariances))},
+        "components": {name: number(part) for name, part in parts.items()},
         "tests": {
-            a.name: {k: number(v) for k, v in dataclasses.asdict(a.test).items()}
-            for a in analyses
-            if a.test is not None
+            name: {k: number(v) for k, v in test.items()}
+            for name, test in tests.items()
         },
+        "null_reasons": _why_null(parts, tests, values.shape),
+    }
+
+
+def _why_null(
+    parts: Mapping[str, float],
+    tests: Mapping[str, Mapping[str, float]],
+    shape: tuple[int, ...],
+) -> dict[str, str]:
+    """Why components and numbers of tests are null, by their names.
+
+    Args:
+        parts: of Components, and `modality_reader`.
+        tests: by analysis.
+        shape: modalities and readers.
+    """
+    lacks = [
+        f"one {what} alone"
+        for count, what in zip(shape, ("modality", "reader"), strict=True)
+        if count < 2
+    ]
+    why = {
+        f"components.{name}": f"{' and '.join(lacks)}: there is no pair of them"
+        for name, part in parts.items()
+        if not np.isfinite(part)
+    }
+    infinite = "infinite: readers are fixed, or all differ by the same"
+    return why | {
+        f"tests.{name}.{field}": infinite
+        for name, test in tests.items()
+        for field, value in test.items()
+        if not np.isfinite(value)
     }
 
 

@@ -15,6 +15,7 @@ from aals_jax.metrics.intervals import Interval
 
 THRESHOLDS = tuple(k / 20 for k in range(1, 20))  # probabilities of a decision curve
 _METHOD = "normal, variance over patients"
+_APART = "the scores separate the classes"
 
 
 def slope_and_intercept(
@@ -34,7 +35,9 @@ def slope_and_intercept(
     Returns:
         `calibration_slope`, `calibration_intercept` (of the same fit) and
         `calibration_in_the_large` (the intercept at slope 1); nan with a reason, see
-        `undefined_reason`, and where the scores separate the classes.
+        `undefined_reason`. Where the scores separate the classes the first two are nan,
+        and the third has no interval: no image is on the wrong side, so its variance
+        shows how sure the scores are of themselves, not how sure one may be of it.
 
     Reference: Cox 1958, doi:10.1093/biomet/45.3-4.562; Van Calster et al. 2019,
     doi:10.1186/s12916-019-1466-7.
@@ -55,13 +58,17 @@ def slope_and_intercept(
         positive=len(set(patient[labels].tolist())),
         negative=len(set(patient[~labels].tolist())),
     )
+    is_apart = logit[labels].min() > logit[~labels].max()
+    is_apart |= logit[labels].max() < logit[~labels].min()
     found = {}
     fits = ((both, 0), (both, 1), (shift, 0))
     for name, (fit, place) in zip(names, fits, strict=True):
         value, error = (float(part[place]) for part in fit)
-        why = "" if np.isfinite(value) else "the scores separate the classes"
+        why = "" if np.isfinite(value) and not is_apart else _APART
         if np.isfinite(value) and (few or not np.isfinite(error)):
-            why, error = few or "all images are of one patient: no variance", np.nan
+            why = few or "all images are of one patient: no variance"
+        if why:
+            error = np.nan
         low, high = value - half * error, value + half * error
         found[name] = Interval(
             value, low, high, level=level, method=_METHOD, reason=why

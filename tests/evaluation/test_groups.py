@@ -264,3 +264,37 @@ def test_who_asks_for_a_column_gets_it_unless_its_cells_name_somebody(tmp_path):
     images = table("quux", [f"2021-03-0{k % 3 + 1}" for k in range(12)])
     (told,) = faults(tmp_path, images=images, subgroups=("quux",))
     assert "identifiers, names or dates" in told
+
+
+def grouped(tmp_path, cells, column="sex"):
+    return read(tmp_path, images=table(column, cells)).truth.groups[column]
+
+
+def test_the_case_of_a_value_makes_no_group(tmp_path):
+    found = grouped(tmp_path, ["M", "m", "F", "M ", "f", "F", "M", "F"])
+    assert found.tolist() == ["M", "M", "F", "M", "F", "F", "M", "F"]
+    sites = ["North Wing", "north  wing", "South", "SOUTH", "South", "North Wing"]
+    found = grouped(tmp_path, sites * 2, column="site")
+    assert set(found) == {"North Wing", "South"}
+    assert set(grouped(tmp_path, ["1", "1.0", "2", "2.0"] * 3, "grade")) == {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (("m", "male", "F", "female"), ["F and female", "m and male"]),
+        (("site-a", "site_a", "b"), ["site-a and site_a"]),
+        (("scanner 1", "scanner 01", "x"), ["scanner 01 and scanner 1"]),
+        (("M", "F"), []),
+        (("HER+", "HER-", "1", "2"), []),  # signs at the end mean something
+        (("L", "left", "lower"), []),  # of which one?
+        (("1", "12", "other"), []),
+    ],
+)
+def test_groups_that_look_like_one_are_told_and_not_joined(tmp_path, cells, told):
+    found = grouped(tmp_path, cells * 6, column="type")
+    assert set(found) == set(cells)
+    notes = groups.alike({"type": found})
+    assert len(notes) == bool(told)
+    for pair in told:
+        assert pair in notes[0]

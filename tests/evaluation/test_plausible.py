@@ -1,5 +1,7 @@
 """Numbers that can't mean what their header says are refused, others are not."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -116,3 +118,63 @@ def test_a_reading_that_fits_a_little_better_is_no_doubt():
     boxes, image, size, lesions = near_the_origin(20)
     loose = boxes + np.array([2, 2, 4, 4])
     assert plausible.doubt(Form.SIZES, loose, image, size, lesions) is None
+
+
+def scattered(n=40, side=1000.0, seed=0):
+    """One lesion an image; boxes on eight of ten of them, and as many anywhere."""
+    rng = np.random.default_rng(seed)
+
+    def some(number):
+        low = rng.uniform(0, side - 100, (number, 2))
+        return np.concatenate([low, low + rng.uniform(40, 90, (number, 2))], axis=1)
+
+    lesions = some(n)
+    near = lesions[: n * 4 // 5] + rng.uniform(-4, 4, (n * 4 // 5, 4))
+    boxes = np.concatenate([near, some(n)])
+    image = np.concatenate([np.arange(len(near)), rng.integers(0, n, n)])
+    return (
+        boxes,
+        image,
+        np.full((len(boxes), 2), side),
+        [each[None] for each in lesions],
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("scale", [(0.5, 0.5), (0.512, 0.4), (1.5, 1.5), (0.25, 0.8)])
+def test_boxes_of_a_resized_image_are_refused(scale, seed):
+    boxes, image, size, lesions = scattered(seed=seed)
+    told, _ = plausible.doubt(
+        Form.CORNERS, boxes * np.tile(scale, 2), image, size * np.inf, lesions
+    )
+    assert "another size" in told
+    found = re.search(r"times (\S+) in x and (\S+) in y", told)
+    assert [1 / float(each) for each in found.groups()] == pytest.approx(
+        scale, rel=0.03
+    )
+    assert plausible.doubt(Form.CORNERS, boxes, image, size, lesions) is None
+
+
+@pytest.mark.parametrize(("axis", "told"), [(0, "from the right"), (1, "the bottom")])
+def test_coordinates_from_another_border_are_refused(axis, told):
+    boxes, image, size, lesions = scattered()
+    turned = boxes.copy()
+    turned[:, [axis, axis + 2]] = 1000 - boxes[:, [axis + 2, axis]]
+    points = (turned[:, :2] + turned[:, 2:]) / 2
+    for form, raw in ((Form.CORNERS, turned), (Form.POINT, points)):
+        assert told in plausible.doubt(form, raw, image, size, lesions)[0]
+        unknown = plausible.doubt(form, raw, image, size * np.inf, lesions)
+        assert unknown is None  # without sizes nobody can tell
+
+
+def test_a_poor_system_is_scored():
+    """On the other side, at random, or beside the lesions: wrong, but not misread."""
+    boxes, image, size, lesions = scattered()
+    both = np.concatenate([boxes, boxes])
+    both[len(boxes) :, [0, 2]] = 1000 - boxes[:, [2, 0]]
+    twice = np.tile(image, 2), np.tile(size, (2, 1))
+    assert plausible.doubt(Form.CORNERS, both, *twice, lesions) is None
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        shuffled = rng.permutation(boxes)
+        assert plausible.doubt(Form.CORNERS, shuffled, image, size, lesions) is None

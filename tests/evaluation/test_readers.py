@@ -102,6 +102,28 @@ def test_all_readers_are_analysed_together_and_nobody_is_named(tmp_path):
         assert "random" in text.lower()
 
 
+@pytest.mark.parametrize(("names", "count"), [("a", 3), ("ab", 1), ("ab", 3)])
+def test_every_null_of_an_analysis_has_its_reason_beside_it(tmp_path, names, count):
+    write(tmp_path, count=count)
+    result = run(tmp_path, *names)
+    assert faults_of(result) == []
+    for figure in result["further"]["all readers"].values():
+        if "components" not in figure:
+            assert figure["reason"]
+            continue
+        nulls = {
+            f"components.{k}" for k, v in figure["components"].items() if v is None
+        }
+        nulls |= {
+            f"tests.{name}.{field}"
+            for name, test in figure["tests"].items()
+            for field, value in test.items()
+            if value is None
+        }
+        assert nulls and nulls == set(figure["null_reasons"])
+        assert all(figure["null_reasons"].values())
+
+
 def test_ratings_without_places_are_enough_for_auroc(tmp_path):
     write(tmp_path)
     rng = np.random.default_rng(1)

@@ -1,6 +1,7 @@
 """Scoring anybody's tables: files in, numbers and a page out, or nothing at all."""
 
 import json
+import types
 from pathlib import Path
 
 import cv2
@@ -301,3 +302,36 @@ def test_the_author_s_facts_and_exclusions_reach_the_numbers_and_the_page(tmp_pa
     items = without["checklists"]["standards"]["STARD 2015"]["items"]
     (flow,) = [item for item in items if item["item"] == "19"]
     assert flow["to_state"] == ["exclusions"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        (np.r_[np.full(20, 0.5), np.full(9, 87.0)], True),
+        (np.r_[np.full(20, 0.5), np.full(4, 87.0)], False),  # a few
+        (np.linspace(0, 1, 30), False),
+        (np.linspace(-4, 30, 30), False),  # logits
+        (np.r_[np.full(20, 0.5), np.full(9, 870.0)], False),
+        (np.r_[np.zeros(20), np.full(9, 87.0)], False),  # without detections
+        (np.empty(0), False),
+    ],
+)
+def test_shares_beside_percents_are_seen(scores, told):
+    assert score._are_two_scales(scores) == told
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ((1, 1, 0, 0), "are the labels"),
+        ((1, 0, 1, 0), "2 score(s)"),
+        ((0, 0, 1, 1), "2 score(s)"),
+        ((3, 3, 3, 3), "1 score(s)"),
+        ((0.1, 0.2, 0.3, 0.1), ""),
+    ],
+)
+def test_decisions_in_place_of_scores_are_told(scores, told):
+    truth = types.SimpleNamespace(label=np.array([1, 1, 0, 0], bool))
+    reading = types.SimpleNamespace(score=np.array(scores, float))
+    note = score._of_decisions("x", types.SimpleNamespace(truth=truth, reading=reading))
+    assert told in note and bool(told) == bool(note)

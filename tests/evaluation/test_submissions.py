@@ -203,8 +203,22 @@ def test_bad_image_scores_are_faults(files):
     assert faults(files(images)) == ["images.csv row 3: score must be a finite number"]
 
 
-def test_long_lists_are_cut_in_the_message_and_whole_in_the_record(files):
-    rows = "".join(f"q{i}.png,1,1,0.5\n" for i in range(80))
+def test_one_fault_of_many_rows_is_one_line_and_whole_in_the_record(files):
+    rows = "".join(f"q{i}.png,1,1,0.5\n" for i in range(80)) + "a.png,1,1,x\n" * 2
+    with pytest.raises(submissions.SubmissionError, match="82 fault") as caught:
+        submissions.read(files(IMAGES, LESIONS, DETECTIONS + rows))
+    told = str(caught.value).splitlines()
+    assert told[1:] == [
+        "- detections0.csv rows 5, 6, 7, 8, 9 and 75 more: its image is not in the "
+        "images table",
+        "- detections0.csv row 85: score must be finite numbers",
+        "- detections0.csv row 86: score must be finite numbers",
+    ]
+    assert len(caught.value.faults) == 82
+
+
+def test_long_lists_are_cut_in_the_message(files):
+    rows = "".join(f"a.png,{i},1,0.{i}\n" * 2 for i in range(11, 91))
     with pytest.raises(submissions.SubmissionError, match="80 fault") as caught:
         submissions.read(files(IMAGES, LESIONS, DETECTIONS + rows))
     assert "... and 30 more" in str(caught.value)
@@ -324,6 +338,19 @@ def test_names_that_differ_a_little_between_tables_are_told(name, how, files):
     assert name not in told
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("12", "12.0"), ("12", "0012"), ("film_7", "Film 007"), ("IMG-01", "img_1")],
+)
+def test_numbers_that_a_spreadsheet_changed_are_told(one, other, files):
+    images = f"image,label\n{one},1\nb,0\n"
+    given = files(
+        images, LESIONS.replace("a.png", one), f"image,x,y,score\n{other},15,20,1\n"
+    )
+    (told,) = faults(given)
+    assert "zeros, .0, blanks or signs" in told and "write the names" in told
+
+
 def test_a_name_that_is_like_no_other_is_told_as_before(files):
     given = files(IMAGES, LESIONS, DETECTIONS.replace("a.png,15", "z.png,15"))
     (told,) = faults(given)
@@ -368,3 +395,148 @@ def test_columns_that_nothing_reads_are_named(files):
     notes = submissions.read(files(IMAGES, LESIONS, found)).notes
     told = [note for note in notes if "nothing reads" in note]
     assert len(told) == 1 and told[0].endswith("nothing reads the column(s) pred_class")
+
+
+def classified(column, values, *, places=24):
+    """Detections of several images, with a further column; values come in turn."""
+    rows = [
+        f"{'abd'[i % 3]}.png,{i},{i},0.{i + 10},{values[i % len(values)]}"
+        for i in range(places)
+    ]
+    return "\n".join([f"image,x,y,score,{column}", *rows]) + "\n"
+
+
+SORTED = LESIONS.replace("y1\n", "y1,category\n").replace("0\na", "0,rib\na")
+SORTED = SORTED.rstrip("\n") + ",rib\n"
+CLAVICLES = SORTED.replace("60,50,rib", "60,50,clavicle")
+
+
+@pytest.mark.parametrize(
+    ("lesions", "column", "values"),
+    [
+        (LESIONS, "pred_class", "012"),
+        (LESIONS, "kind", ("rib", "clavicle")),
+        (LESIONS, "Lesion Type", ("mass", "nodule")),
+        (LESIONS, "predicted_label", "01"),
+        (SORTED, "what", ("rib", "clavicle")),
+        (SORTED, "side", ("Rib", "Clavicle")),  # whatever it is called
+        (CLAVICLES, "thing", ("Rippe", "Schlüsselbein")),
+    ],
+)
+def test_classes_under_a_strange_name_are_refused(lesions, column, values, files):
+    asked = {"category": "rib"} if lesions == CLAVICLES else {}
+    detections = classified(column, values)
+    (told,) = faults(files(IMAGES, lesions, detections, **asked))
+    assert told.startswith(
+        f"detections0.csv: the column {column} seems to hold classes"
+    )
+    assert "name it category and give --category, or take it out" in told
+    mended = detections.replace(column, "category")
+    if lesions != CLAVICLES and "rib" in values:
+        assert submissions.read(files(IMAGES, lesions, mended, category="rib"))
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("side", ("left", "right")),
+        ("status", ("kept", "new")),
+        ("pred_class", ("rib",)),  # one alone
+        ("class_score", ("0.25", "0.5")),
+        ("finding_no", "123"),
+        ("area", ("100", "200")),
+        ("det_id", [str(i) for i in range(24)]),
+        ("scanner type", ("A", "B")),
+        ("kind", [f"k{i}" for i in range(24)]),  # each another
+    ],
+)
+def test_other_columns_of_detections_are_harmless(column, values, files):
+    read = submissions.read(files(IMAGES, LESIONS, classified(column, values)))
+    (note,) = [note for note in read.notes if "nothing reads" in note]
+    assert note.endswith(f"the column(s) {column}")
+
+
+def test_a_column_that_splits_both_tables_is_refused(files):
+    lesions = LESIONS.replace("y1\n", "y1,what\n").replace("30\n", "30,mass\n")
+    lesions = lesions.replace("50\n", "50,cyst\n")
+    lesions += "c.png,1,1,1,5,5,cyst\nc.png,2,11,11,15,15,mass\n"
+    (told,) = faults(files(IMAGES, lesions, classified("what", ("mass", "cyst"))))
+    assert "the column splits lesions.csv, too" in told
+    aside = lesions.replace("what", "side"), classified("side", ("mass", "cyst"))
+    assert submissions.read(files(IMAGES, *aside))
+
+
+def test_lesions_of_the_classes_of_the_detections_are_refused(files):
+    lesions = LESIONS.replace("y1\n", "y1,what\n").replace("30\n", "30,rib\n")
+    lesions = lesions.replace("50\n", "50,mass\n")
+    lesions += "c.png,1,1,1,5,5,rib\nc.png,2,11,11,15,15,mass\n"
+    detections = classified("category", ("rib", "lung"))
+    (told,) = faults(files(IMAGES, lesions, detections, category="rib"))
+    assert told.startswith("lesions.csv: the column what seems to hold classes")
+
+
+def test_detections_without_categories_are_said_to_be_of_the_one_scored(files):
+    notes = submissions.read(files(IMAGES, CLAVICLES, category="rib")).notes
+    assert any("every row counts as the one scored" in note for note in notes)
+    notes = submissions.read(files(IMAGES, LESIONS)).notes
+    assert not any("every row counts" in note for note in notes)
+
+
+def test_patients_of_other_tables_must_be_those_of_the_images(files):
+    lesions = LESIONS.replace("image,", "image,Patient ID,").replace("png,", "png,p1,")
+    assert submissions.read(files(IMAGES, lesions))
+    (told,) = faults(files(IMAGES, lesions.replace("png,p1,2", "png,p2,2")))
+    assert (
+        told == "lesions.csv row 3: its image is of another patient in the images table"
+    )
+    for other in ("MRN", "case"):  # numbers of another kind
+        assert submissions.read(files(IMAGES, lesions.replace("Patient ID", other)))
+    alone = IMAGES.replace(",patient,", ",").replace("png,p1", "png")
+    alone = alone.replace("png,p2", "png").replace("png,p3", "png")
+    assert submissions.read(files(alone, lesions))
+    found = "image,patient,x,y,score\na.png,p1,15,20,0.9\nb.png,p1,5,5,0.4\n"
+    (told,) = faults(files(alone, lesions, found))
+    assert "bring the column over" in told and told.startswith("detections0.csv: says")
+
+
+@pytest.mark.parametrize("word", ["-1", "999", "-99.0"])
+def test_scores_that_stand_for_none_are_refused(word, files):
+    (told,) = faults(files(IMAGES, LESIONS, DETECTIONS.replace("0.2", word)))
+    assert told.startswith("detections0.csv row 3: the score seems to stand for none")
+    images = f"image,label,score\na.png,1,0.5\nd.png,0,{word}\n"
+    told = faults(files(images, LESIONS, "image,x,y,score\n"))
+    assert "images.csv row 3: the score seems" in told[0]
+    logits = DETECTIONS.replace("0.2", word).replace("0.9", "3.5")
+    assert submissions.read(files(IMAGES, LESIONS, logits))
+
+
+@pytest.mark.parametrize("column", ["difficult", "Is_Uncertain", "exclude"])
+def test_rows_that_may_not_count_are_asked_about(column, files):
+    lesions = LESIONS.replace("y1\n", f"y1,{column}\n").replace("0\na", "0,0\na")
+    marked = lesions.rstrip("\n") + ",1\n"
+    (told,) = faults(files(IMAGES, marked))
+    assert told.startswith(f"lesions.csv row 3: the column {column} is set here")
+    assert told.endswith("or name it ignore")
+    assert submissions.read(files(IMAGES, marked.replace(",1\n", ",0\n")))
+    images = IMAGES.replace("sex", column).replace(",F,", ",0,").replace("M", "1")
+    (told,) = faults(files(images))
+    assert told.startswith(f"images.csv row 4: the column {column} is set here")
+    asked = submissions.read(files(images, subgroups=(column,)))
+    assert set(asked.truth.groups) == {column}
+
+
+def test_images_of_one_name_in_two_spellings_are_told(files):
+    images = IMAGES + "A.PNG,p1,0,F,100,80\n"
+    notes = submissions.read(files(images)).notes
+    assert any(note.startswith("2 image(s) have the name of another") for note in notes)
+    notes = submissions.read(files()).notes
+    assert not any("name of another" in note for note in notes)
+
+
+def test_detections_in_one_place_are_told(files):
+    rows = [f"a.png,{10 + i},20,0.{i + 11}" for i in range(8)]
+    once = "\n".join(["image,x,y,score", *rows]) + "\n"
+    twice = once + once.split("\n", 1)[1].replace(",0.", ",0.2")
+    notes = submissions.read(files(IMAGES, LESIONS, twice)).notes
+    assert any("16 detection(s) lie exactly where another" in note for note in notes)
+    assert not submissions.read(files(IMAGES, LESIONS, once)).notes

@@ -148,3 +148,24 @@ def test_numbers_of_statsmodels():
         assert found[name].value == pytest.approx(value)
         half = (found[name].high - found[name].low) / 2
         assert half / special.ndtri(0.975) == pytest.approx(error)
+
+
+@pytest.mark.parametrize("certain", [0.6, 0.999, 1 - 1e-9])
+@pytest.mark.parametrize("n", [40, 4000])
+def test_no_interval_where_the_scores_separate_the_classes(certain, n):
+    """No image is on the wrong side: an interval would shrink to nothing."""
+    labels = np.arange(n) % 2 == 0
+    rng = np.random.default_rng(0)
+    scores = special.expit(special.logit(certain) * rng.uniform(0.9, 1.1, n))
+    for sign in (labels, ~labels):
+        found = recalibration.slope_and_intercept(
+            np.where(sign, scores, 1 - scores), labels, np.arange(n)
+        )
+        for interval in found.values():
+            assert np.isnan([interval.low, interval.high]).all()
+            assert "separate the classes" in interval.reason
+    one_wrong = np.where(labels, scores, 1 - scores)
+    one_wrong[:2] = 0.5
+    shift = recalibration.slope_and_intercept(one_wrong, labels, np.arange(n))
+    shift = shift["calibration_in_the_large"]
+    assert shift.low < shift.value < shift.high
