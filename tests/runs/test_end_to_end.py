@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -463,6 +464,29 @@ def with_splits(root: Path, *, label_of=lambda index, label: label) -> None:
 def registry_refusal(root: Path, tmp_path: Path, **changes) -> str:
     fields = {"registry": str(root), "finding": "rib", "data.side": 32, **changes}
     return refusal(small_config(tmp_path / "data", **fields), tmp_path / "run")
+
+
+def test_a_finding_of_another_name_is_the_same_data(registry, tmp_path):
+    """Nothing knows `rib` and `clavicle` beyond codes, the phantom and DICOM."""
+    with_splits(registry)
+    opened = {}
+    for name in ("rib", "hamate"):
+        root = shutil.copytree(registry, tmp_path / name)
+        for table in ("studies.csv", "regions.csv"):
+            text = (root / table).read_text()
+            (root / table).write_text(re.sub(r"\brib\b", name, text))
+        fields = {"registry": str(root), "finding": name, "data.side": 32}
+        fields["data.key_file"] = str(tmp_path / "key")
+        config = small_config(tmp_path / "data" / name, **fields)
+        opened[name] = run.open_data(config)
+    rib, hamate = opened["rib"], opened["hamate"]
+    for stream in ("region", "image_level", "negative"):
+        rows = getattr(rib.streams, stream)
+        np.testing.assert_array_equal(rows, getattr(hamate.streams, stream))
+        assert len(rows)
+    for column in ("image_id", "label", "boxes", "content"):
+        ours, other = (getattr(data.train, column) for data in (rib, hamate))
+        assert [*map(str, ours)] == [*map(str, other)]
 
 
 def test_a_missing_registry_is_refused(tmp_path):

@@ -31,11 +31,15 @@ class Orthanc:
         self._session.auth = (self.user, self.password)
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
+        content = self.content(path, method=method, **options)
+        return json.loads(content) if content else None
+
+    def content(self, path: str, *, method: str = "GET", **options: Any) -> bytes:
         answer = self._session.request(
             method, f"{self._root}{path}", timeout=30, **options
         )
         answer.raise_for_status()
-        return answer.json() if answer.content else None
+        return answer.content
 
     def put(self, *paths: Path) -> None:
         for path in paths:
