@@ -45,10 +45,6 @@ OTHER_SEED = 7_001  # of the films that are answered: none of them was trained o
 TRAINING = {
     "phantom.images": 400,
     "phantom.difficulty": "easy",
-    "pretrain.eval_every": 50,
-    "distill.steps": 50,
-    "distill.eval_every": 50,
-    "distill.warmup_steps": 10,
     "evaluation.replicates": 200,
 }
 TILE = 420  # px of a film on the sheet
@@ -94,9 +90,13 @@ def training(flags: argparse.Namespace, out: Path) -> list[str]:
     """Flags of the run."""
     fields: dict[str, Any] = {
         **TRAINING,
-        "pretrain.steps": flags.steps,
         "data.dir": out / "datasets",
+        "log_every": max(1, flags.steps // 6),
     }
+    for stage, steps in (("pretrain", flags.steps), ("distill", flags.steps // 3)):
+        fields[f"{stage}.steps"] = steps
+        fields[f"{stage}.eval_every"] = fields["log_every"]
+        fields[f"{stage}.warmup_steps"] = steps // 6
     if flags.pretrained:
         fields |= {
             "model.pretrained": flags.pretrained.resolve(),
@@ -245,15 +245,15 @@ def _flags() -> argparse.Namespace:
     add("--out", type=Path, required=True, help="folder of all that comes out")
     add("--films", type=int, default=50, help="put into the archive")
     add("--finding", choices=("rib", "clavicle"), default="rib")
-    add("--steps", type=int, default=600, help="updates of stage 1")
+    add("--steps", type=int, default=600, help="updates of stage 1, and a third in 2")
     add("--pretrained", type=Path, help="weights of a backbone, docs/pretrained.md")
     add("--backbone", default="resnet50", help="that those weights are of")
     add("--frozen_stages", type=int, default=0, help="of that backbone")
     flags = parser.parse_args()
     if orthanc.MISSING:
         parser.error(f"{orthanc.MISSING}: apt-get install orthanc orthanc-dicomweb")
-    if flags.films < 1:
-        parser.error("--films: at least 1")
+    if flags.films < 1 or flags.steps < 3:
+        parser.error("--films: at least 1; --steps: at least 3")
     flags.out.mkdir(parents=True, exist_ok=True)
     return flags
 

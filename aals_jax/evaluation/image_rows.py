@@ -99,7 +99,7 @@ class NotThere:
             return text
         folder, stem, ending, bare = zip(own, _parts(near), strict=True)
         differ = [one != other for one, other in (folder, stem, ending)]
-        words = list(_DIFFERENCES)
+        words: list[str] = [*_DIFFERENCES]
         if bare[0] != bare[1]:
             words[1] = _SPELLING
         how = " and ".join(itertools.compress(words, differ))
