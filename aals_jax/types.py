@@ -13,7 +13,9 @@ import jax
 import optax
 from flax import struct
 
-Variables = Mapping[str, Any]  # {"params": ..., "batch_stats": ...}, float32 leaves
+# {"params": ..., "batch_stats": ...}, float32 leaves; of a whole net with a frozen
+# encoder "frozen" too, which no state holds
+Variables = Mapping[str, Any]
 Metrics = dict[str, jax.Array]  # name -> f32[]
 
 STAGES = ("pretrain", "distill")

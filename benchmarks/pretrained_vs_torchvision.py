@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from aals_jax.models import densenet, pretrained, resnet
-from aals_jax.models.detector import IMAGENET_MEAN, IMAGENET_STD, normalised
+from aals_jax.models.intensity import IMAGENET_MEAN, IMAGENET_STD, normalised
 from aals_jax.runtime import weights
 
 TOLERANCE = 1e-4

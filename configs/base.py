@@ -68,7 +68,8 @@ def fields(finding: str) -> Any:
     phantom.seed = 0  # seed of everything drawn
 
     config.model = model = section()
-    model.backbone = "narrow"  # or resnet18, 34, 50, 101, 152
+    # or resnet18, 34, 50, 101, 152; vit: a frozen one of model.pretrained
+    model.backbone = "narrow"
     model.width = 16  # channels of the first stage
     model.fpn_channels = 16  # channels of the feature pyramid
     # channels of the input; 3: the grey image three times. Pretrained weights give the
@@ -96,6 +97,14 @@ def fields(finding: str) -> Any:
     model.densenet = (
         "narrow"  # or densenet121, 169: the net of chexnet, which has no FPN
     )
+
+    # read for model.backbone=vit alone, whose sizes are its file's; docs/pretrained.md
+    config.vit = vit = section()
+    vit.heads = 0  # of attention; 0: one for each 64 channels, as in DINO and DINOv2
+    # of the images that it was trained on, by colour, where white is 1; none: what the
+    # file's metadata image_mean and image_std say, else ImageNet's
+    vit.mean = ()
+    vit.std = ()
 
     config.augment = augment = section()  # kinds [recall], ranges [ours]
     augment.rotation_deg = 20.0  # degrees at most, either way

@@ -18,8 +18,9 @@ from aals_jax.evaluation.evaluator import Evaluator, TrainedModel
 from aals_jax.handover import folder, onnx_program, preprocessing, programs
 from aals_jax.metrics import definitions, sigmoid
 from aals_jax.metrics.draws import TruthDraws
+from aals_jax.models import encoders
 from aals_jax.report import model_card
-from aals_jax.runs import evaluate, identity
+from aals_jax.runs import evaluate, frozen_encoder, identity
 from aals_jax.runtime import digest, files, log, provenance, weights
 from data.cxr_registry.build import builds, ledger
 
@@ -205,9 +206,15 @@ def _card_of(data_dir: Path, record: Mapping[str, Any]) -> str | None:
 
 
 def _net(config: Any, arrays: Mapping[str, np.ndarray]) -> str:
-    numbers = sum(a.size for n, a in arrays.items() if n.startswith("params/"))
+    numbers, frozen = (
+        sum(a.size for n, a in arrays.items() if n.startswith(f"{kind}/"))
+        for kind in ("params", encoders.FROZEN)
+    )
+    encoder = frozen_encoder.architecture(config)
+    width = encoder.width if encoder else config.model.width
+    beside = f" and {frozen:,} frozen ones" if frozen else ""
     return (
-        f"{config.model.backbone}, width {config.model.width}, {numbers:,} parameters, "
+        f"{config.model.backbone}, width {width}, {numbers:,} parameters{beside}, "
         f"computed in {config.model.dtype}"
     )
 

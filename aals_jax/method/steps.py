@@ -22,7 +22,9 @@ from aals_jax.models.parts import BACKBONE
 from aals_jax.runtime import devices
 from aals_jax.types import Batch, MemoryState, Metrics, TrainState, Variables
 
-Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+# (state, batch, and the variables of a frozen encoder where the net has one)
+Step = Callable[..., tuple[TrainState, Metrics]]
+_TRAINED = ("params", "batch_stats")  # collections that a state holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,16 +50,17 @@ def init_state(
     """A state at step 0 with random weights; the teacher starts as a copy.
 
     Args:
-      model: of one channel in; its variables are params and batch_stats.
+      model: of one channel in.
       tx: the optimiser.
       key: of the random weights.
       side: of the square images, px.
     """
     image = jnp.zeros((1, side, side, 1), jnp.float32)
     # compiled: otherwise each initial convolution is compiled and run by itself
-    init = devices.jit_for_one_call(partial(model.init, train=False))
-    variables = init(key, image)
-    return restart(variables, tx)
+    init = devices.jit_for_one_call(
+        lambda key, image: _trained(model.init(key, image, train=False))
+    )
+    return restart(init(key, image), tx)
 
 
 def restart(
@@ -66,14 +69,15 @@ def restart(
     """A state at step 0 from given weights, as stage 2 starts; the teacher is a copy.
 
     Args:
-      student: params and batch_stats, float32 leaves.
+      student: params and, of a net that has any, batch_stats, float32 leaves; of a
+        frozen encoder nothing stays.
       tx: the optimiser.
       memory: what the method keeps beside the weights, of `methods.initial_memory`.
 
     Returns:
       A MemoryState where there is a memory, else a TrainState.
     """
-    student = {"params": student["params"], "batch_stats": student["batch_stats"]}
+    student = _trained(student)
     fields: dict[str, Any] = {
         "step": jnp.zeros((), jnp.int32),
         "student": jax.tree.map(jnp.copy, student),
@@ -84,6 +88,17 @@ def restart(
     if memory is None:
         return TrainState(**fields)
     return MemoryState(**fields, memory=memory)
+
+
+def _trained(variables: Variables) -> Variables:
+    return {kind: variables[kind] for kind in _TRAINED if kind in variables}
+
+
+def _with(state: TrainState, frozen: Variables | None) -> TrainState:
+    """The state as a step looks at it: its student is a whole net."""
+    if frozen is None:
+        return state
+    return dataclasses.replace(state, student={**state.student, **frozen})
 
 
 def _advance(
@@ -156,8 +171,10 @@ def make_pretrain_step(
 
     learn_all = _in_turns(learn, accumulate)
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        learnt = learn_all(state, batch)
+    def step(
+        state: TrainState, batch: Batch, frozen: Variables | None = None
+    ) -> tuple[TrainState, Metrics]:
+        learnt = learn_all(_with(state, frozen), batch)
         gradients = _mean_over_devices(learnt.gradients, axis_name)
         metrics = {
             **learnt.terms,
@@ -219,11 +236,14 @@ def make_distill_step(
     loss_fn = _make_distill_loss(method, model, axis_name, image_weights)
     gradient_of = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)
 
-    def apply(variables: Variables, image: jax.Array) -> Any:
-        return model.apply(variables, image, train=False)
-
     def learn(state: TrainState, batch: Batch) -> _Learnt:
         assert batch.weak is not None, "the method needs images of P"
+        # everybody's encoder
+        frozen = {k: v for k, v in state.student.items() if k not in _TRAINED}
+
+        def apply(variables: Variables, image: jax.Array) -> Any:
+            return model.apply({**variables, **frozen}, image, train=False)
+
         weak, params = batch.weak, state.student["params"]
         guidance = look(apply, state, weak) if look else None
         target = lax.stop_gradient(method.target(guidance, weak)) if look else None
@@ -236,8 +256,10 @@ def make_distill_step(
 
     learn_all = _in_turns(learn, accumulate)
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        learnt = learn_all(state, batch)
+    def step(
+        state: TrainState, batch: Batch, frozen: Variables | None = None
+    ) -> tuple[TrainState, Metrics]:
+        learnt = learn_all(_with(state, frozen), batch)
         weak: Any = batch.weak
         logits, guidance, target = learnt.maps
         grads = _mean_over_devices(learnt.gradients, axis_name)
@@ -298,7 +320,7 @@ def _in_turns(learn: _Learn, count: int) -> _Learn:
             return (total, learnt.batch_stats), rest
 
         nothing = jax.tree.map(jnp.zeros_like, state.student["params"])
-        stats = {"batch_stats": state.student["batch_stats"]}
+        stats = {k: v for k, v in state.student.items() if k == "batch_stats"}
         parts = jax.tree.map(split, batch)
         (total, stats), each = lax.scan(turn, (nothing, stats), parts)
         return _Learnt(

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from aals_jax.models import detector
+from aals_jax.models import detector, intensity
 from aals_jax.models.convolution import Conv
 from aals_jax.models.norm import norms
 from aals_jax.models.parts import BACKBONE, STEM, Frozen, rematerialised
@@ -170,7 +170,7 @@ class Classifier(nn.Module):
     """
 
     backbone: str = "densenet121"  # a key of SHAPES
-    stem_channels: int = 1  # see detector.normalised
+    stem_channels: int = 1  # see intensity.normalised
     imagenet: bool = False  # likewise
     axis_name: str | None = None  # of the devices that share BatchNorm
     dtype: Any = jnp.float32  # type of the computation; params and logits stay float32
@@ -200,7 +200,7 @@ class Classifier(nn.Module):
         Raises:
           ValueError: H or W is not a multiple of 32.
         """
-        x = detector.normalised(
+        x = intensity.normalised(
             image, self.stem_channels, self.dtype, imagenet=self.imagenet
         )
         x = DenseNet(

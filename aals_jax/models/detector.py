@@ -6,22 +6,18 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from aals_jax.models import fpn, heads, resnet
-from aals_jax.models.parts import BACKBONE, Frozen
-
-SIDE_MULTIPLE = 32  # px, the stride of the coarsest level
-# ImageNet's, by colour, as torchvision's and timm's weights expect [torchvision's docs]
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-INTENSITY_MEAN, INTENSITY_STD = 0.449, 0.226  # their averages over the colours
+from aals_jax.models import encoders, fpn, heads
+from aals_jax.models.parts import Frozen
+from aals_jax.models.vit import Architecture
 
 
 class Detector(nn.Module):
-    """ResNet, feature pyramid and a head."""
+    """An encoder, feature pyramid and a head."""
 
-    backbone: str = "resnet50"  # a key of resnet.DEPTHS
+    backbone: str = "resnet50"  # a key of encoders.ENCODERS
     width: int = 64  # channels of the first stage
     fpn_channels: int = 256
-    stem_channels: int = 1  # see normalised
+    stem_channels: int = 1  # see intensity.normalised
     imagenet: bool = False  # likewise
     axis_name: str | None = None  # of the devices that share BatchNorm
     dtype: Any = jnp.float32  # type of the computation; params and logits stay float32
@@ -33,6 +29,7 @@ class Detector(nn.Module):
     convs: int = 4  # of each of their towers
     frozen: Frozen = Frozen()  # of the backbone
     remat: bool = False  # likewise
+    vit: Architecture | None = None  # of the encoder "vit" alone
 
     @property
     def dropout_channels(self) -> int:
@@ -56,18 +53,7 @@ class Detector(nn.Module):
         Raises:
           ValueError: H or W is not a multiple of 32.
         """
-        x = normalised(image, self.stem_channels, self.dtype, imagenet=self.imagenet)
-        stages, block = resnet.DEPTHS[self.backbone]
-        levels = resnet.ResNet(
-            stages,
-            block,
-            self.width,
-            self.axis_name,
-            self.dtype,
-            self.frozen,
-            self.remat,
-            name=BACKBONE,
-        )(x, train=train)
+        levels = encoders.ENCODERS[self.backbone].levels(self, image, train=train)
         strides = heads.strides_of(self.head, finest=self.finest_stride)
         levels = fpn.FeaturePyramid(self.fpn_channels, self.dtype, strides, name="fpn")(
             levels
@@ -79,41 +65,6 @@ class Detector(nn.Module):
             dtype=self.dtype,
         )
         return per_cell(outputs, self.cell) if self.cell > 1 else outputs
-
-
-def normalised(
-    image: jax.Array, channels: int, dtype: Any, *, imagenet: bool = False
-) -> jax.Array:
-    """The image as a backbone expects it.
-
-    Args:
-      image: f32[B, H, W, 1] in [0, 1], 0 = air, 1 = bone.
-      channels: 1, or 3: the grey image three times.
-      dtype: of the result.
-      imagenet: as weights from ImageNet expect it. Of 3 channels each has its colour's
-        mean and standard deviation. Beside 1 stands a channel of ones: it carries what
-        sets the colours' means apart (`pretrained.place`).
-
-    Returns:
-      f[B, H, W, channels], with one more where `imagenet` meets 1 channel.
-
-    Raises:
-      ValueError: H or W is not a multiple of 32.
-    """
-    if image.shape[1] % SIDE_MULTIPLE or image.shape[2] % SIDE_MULTIPLE:
-        raise ValueError(
-            f"image side {image.shape[1:3]} is not a multiple of {SIDE_MULTIPLE}"
-        )
-    if imagenet and channels == len(IMAGENET_MEAN):
-        mean, std = (
-            jnp.array(values, image.dtype).reshape(1, 1, 1, -1)
-            for values in (IMAGENET_MEAN, IMAGENET_STD)
-        )
-        return ((image - mean) / std).astype(dtype)
-    x = (image - INTENSITY_MEAN) / INTENSITY_STD
-    if imagenet:
-        return jnp.concatenate([x, jnp.ones_like(x)], axis=-1).astype(dtype)
-    return jnp.repeat(x, channels, axis=-1).astype(dtype)
 
 
 def dropped(features: jax.Array, keep: jax.Array | None) -> jax.Array:

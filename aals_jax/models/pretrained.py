@@ -15,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 
 from aals_jax.models import densenet, resnet
-from aals_jax.models.detector import (
+from aals_jax.models.intensity import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     INTENSITY_MEAN,
@@ -44,14 +44,16 @@ class Report:
     """What became of each array of a file, by its name there."""
 
     mapped: Mapping[str, str]  # -> its place in the backbone, such as conv1/kernel
-    left_out: tuple[str, ...]  # of the classifier
+    left_out: tuple[str, ...]  # of what stands beside the features
     counters: int  # arrays named num_batches_tracked
+    beside: str = "classifier"  # what that is
 
     def __str__(self) -> str:
         left = ", ".join(self.left_out) or "nothing"
+        counters = f" and {self.counters} counters of batches" * bool(self.counters)
         return (
-            f"{len(self.mapped)} arrays mapped, left out: {left} (classifier) and "
-            f"{self.counters} counters of batches; none missing, none unmatched"
+            f"{len(self.mapped)} arrays mapped, left out: {left} ({self.beside})"
+            f"{counters}; none missing, none unmatched"
         )
 
 
@@ -156,17 +158,24 @@ def _wrong(array: np.ndarray, key: tuple[str, ...], shape: tuple[int, ...]) -> s
         height, width, into, out = shape
         into = len(IMAGENET_MEAN) if _is_stem(key) else into
         shape = (out, into, height, width)
+    if wrong := fault(array, shape):
+        return wrong
+    if key[-1] == "var" and (array < 0).any():
+        return "has variances below 0"
+    return ""
+
+
+def fault(array: np.ndarray, shape: tuple[int, ...]) -> str:
+    """What keeps an array from being float32 of that shape; nothing: ""."""
     if array.shape != shape:
         return f"has shape {array.shape}, the backbone needs {shape}"
     if not jax.numpy.issubdtype(array.dtype, np.floating):  # knows bfloat16 too
         return f"is of {array.dtype}, not of floats"
     with np.errstate(over="ignore"):
         wide = array.astype(np.float32)
-    if not np.isfinite(wide).all():
-        return "has values that are not finite in float32"
-    if key[-1] == "var" and (wide < 0).any():
-        return "has variances below 0"
-    return ""
+    return (
+        "" if np.isfinite(wide).all() else "has values that are not finite in float32"
+    )
 
 
 def _converted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -182,7 +191,7 @@ def _converted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _grey_stem(kernel: np.ndarray) -> np.ndarray:
     """f64[h, w, 3, out] of colours -> f64[h, w, 2, out] of a grey image and of ones.
 
-    `detector.normalised` gives (g - m) / s of a grey image g with one m and s, where
+    `intensity.normalised` gives (g - m) / s of a grey image g with one m and s, where
     torchvision's weights expect (g - m_c) / s_c of colour c. The first is the second by
     a factor and a shift for each colour: the factors go into the sum over colours, the
     shifts into the channel of ones. Padding is 0 in both channels, as there, so that

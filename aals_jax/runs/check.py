@@ -9,10 +9,10 @@ from aals_jax import types
 from aals_jax.input import pipeline, views
 from aals_jax.method.methods import METHODS, has_center
 from aals_jax.metrics import detection
-from aals_jax.models import densenet, fpn, resnet
-from aals_jax.models.detector import SIDE_MULTIPLE
+from aals_jax.models import densenet, encoders, fpn
+from aals_jax.models.intensity import SIDE_MULTIPLE
 from aals_jax.models.parts import STAGES
-from aals_jax.runs import identity, pretrained, stages
+from aals_jax.runs import frozen_encoder, identity, pretrained, stages
 from aals_jax.runtime import devices, hosts
 from data.cxr_registry.build.folds import NUM_FOLDS
 from data.cxr_registry.labels import report_text
@@ -84,7 +84,7 @@ CHOICES: Mapping[str, Collection[Any]] = {
     "distill.balance": ("term", "image"),
     "distill.start": stages.STARTS,
     "distill.teacher_view": ("method", *stages.TEACHER_VIEWS),
-    "model.backbone": resnet.DEPTHS,
+    "model.backbone": encoders.ENCODERS,
     "model.densenet": densenet.SHAPES,
     "evaluation.pooling": detection.POOLINGS,
     "evaluation.detections": detection.FINDERS,
@@ -118,6 +118,7 @@ def check_fields(config: Any) -> None:
     problems += _accumulate_problems(config)
     problems += _profile_problems(config)
     problems += pretrained.problems(config)
+    problems += frozen_encoder.problems(config)
     if problems:
         raise ValueError("the config can't be run:\n- " + "\n- ".join(problems))
 

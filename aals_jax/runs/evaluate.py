@@ -18,7 +18,7 @@ from aals_jax.evaluation.study_facts import UNSTATED, StudyFacts
 from aals_jax.input import prepare
 from aals_jax.metrics import measurement
 from aals_jax.metrics.measurement import Measurement
-from aals_jax.runs import data_options, identity, pretrained, run
+from aals_jax.runs import data_options, frozen_encoder, identity, pretrained, run
 from aals_jax.runs.checkpoints import Checkpoints
 from aals_jax.runs.workdir import claimed
 from data.cxr_registry.build import builds
@@ -220,7 +220,9 @@ def restore(choice: ModelChoice) -> TrainedModel:
         state = checkpoints.restore(step)
     finally:
         checkpoints.close()
-    return TrainedModel(choice.model, step, state[field])
+    record = claimed(choice.workdir)
+    frozen = record and frozen_encoder.kept(record["config"], choice.workdir)
+    return TrainedModel(choice.model, step, {**state[field], **(frozen or {})})
 
 
 def _step(wanted: str, checkpoints: Checkpoints) -> int:

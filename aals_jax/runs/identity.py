@@ -5,12 +5,15 @@ A workdir belongs to one identity, and a trial of a sweep is named by a digest o
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from flax import traverse_util
 
 from aals_jax.method.methods import METHODS
+from aals_jax.models import vit, vit_weights
+from aals_jax.models.encoders import ENCODERS
 from aals_jax.runtime import weights
 
 # Version of the computation. Raise it whenever the same config gives other bytes, such
@@ -47,8 +50,14 @@ def of(config: Any) -> dict[str, Any]:
       ValueError: that file can't be read, or is another one than the config says.
     """
     fields = json.loads(config.to_json_best_effort())
-    if fields["model"].get("pretrained"):
-        fields["model"] |= _initial_weights(fields["model"])
+    model = fields["model"]
+    if model.get("pretrained"):
+        origin = _origin(model)
+        model |= _initial_weights(model, origin)
+        if is_frozen(config):
+            fields["vit"] = _vit(model, fields["vit"], origin.metadata)
+    if not is_frozen(config):
+        fields.pop("vit", None)
     # absent already when the config was loaded from config.json
     for name in MACHINE_FIELDS:
         section, field = name.split(".")
@@ -61,11 +70,14 @@ def of(config: Any) -> dict[str, Any]:
     return fields
 
 
-def _initial_weights(model: dict[str, Any]) -> dict[str, str]:
-    """The fields of the section that say which weights a run starts from.
+def is_frozen(config: Any) -> bool:
+    """Whether the net's encoder comes from a file and never learns."""
+    row = ENCODERS.get(config.model.backbone)
+    return row is not None and row.frozen
 
-    Where the config says nothing of source and licence, the file's metadata do.
-    """
+
+def _origin(model: Mapping[str, Any]) -> weights.Origin:
+    """Of the file that the section names; checked to be the one that it means."""
     origin = weights.origin(Path(model["pretrained"]))
     expected = model["pretrained_sha256"]
     if expected not in ("", origin.sha256):
@@ -73,11 +85,55 @@ def _initial_weights(model: dict[str, Any]) -> dict[str, str]:
             f"{model['pretrained']} has the SHA-256 {origin.sha256}, and "
             f"model.pretrained_sha256 is {expected}: it is another file"
         )
+    return origin
+
+
+def _initial_weights(
+    model: Mapping[str, Any], origin: weights.Origin
+) -> dict[str, str]:
+    """The fields of the section that say which weights a run starts from.
+
+    Where the config says nothing of source and licence, the file's metadata do.
+    """
     return {
         "pretrained_sha256": origin.sha256,
         "pretrained_source": model["pretrained_source"] or origin.source,
         "pretrained_license": model["pretrained_license"] or origin.license,
     }
+
+
+def _vit(
+    model: Mapping[str, Any], section: Mapping[str, Any], metadata: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the ViT of a file is, for the config; see `vit.Architecture`."""
+    path = model["pretrained"]
+    try:
+        colours = {
+            name: tuple(section[name]) or _colours(metadata, f"image_{name}")
+            for name in ("mean", "std")
+        }
+        given = {name: values for name, values in colours.items() if values}
+        return vit_weights.architecture(
+            weights.shapes(Path(path)), heads=section["heads"], **given
+        ).as_json()
+    except ValueError as error:
+        raise ValueError(f"model.pretrained={path}: {error}") from None
+
+
+def _colours(metadata: Mapping[str, str], name: str) -> tuple[float, ...]:
+    """Three numbers of a file's metadata; none where it does not say them."""
+    if name not in metadata:
+        return ()
+    try:
+        values = tuple(float(value) for value in json.loads(metadata[name]))
+    except (ValueError, TypeError):
+        values = ()
+    if not vit.are_colours(values, positive=name == "image_std"):
+        raise ValueError(
+            f"the file's metadata {name} are not [number, number, number]"
+            f"{' above 0' if name == 'image_std' else ''}: say vit.{name[6:]}"
+        )
+    return values
 
 
 def differences(there: dict[str, Any], now: dict[str, Any]) -> list[str]:

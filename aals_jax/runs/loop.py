@@ -174,7 +174,8 @@ def _train(
         log.info("%s: going on after step %d", stage.name, first)
     # compiled at its first call: doing so in a thread during an earlier stage would
     # gain 1.2 s of 8 minutes on two cores, which are busy training by then
-    step_fn = devices.data_parallel(stage.step)
+    constants = [] if stage.frozen is None else [devices.replicate(stage.frozen)]
+    step_fn = devices.data_parallel(stage.step, constants=len(constants))
     if stage.has_boxes:
         region = data.train.select(data.streams.region)
         warn_of_narrow_boxes(region, stride=config.boxes.finest_stride)
@@ -213,7 +214,7 @@ def _train(
                     profile.before(number, state)
                     with window.waiting():
                         batch = devices.shard(next(batches))
-                    state, metrics = step_fn(state, batch)
+                    state, metrics = step_fn(state, batch, *constants)
                     window.add(metrics)
                     profile.after(number, state)
             part = None
@@ -228,7 +229,9 @@ def _train(
                 if is_due(number, every=stage.config.eval_every, last=last):
                     pooling = stages.pooling_of(config)
                     host_state = devices.to_host(state)
-                    values |= validate(host_state, data, predictor, pooling)
+                    values |= validate(
+                        host_state, data, predictor, pooling, stage.frozen
+                    )
                     auroc = values[f"validation/auroc_{stage.selected_by}"]
                     # the history first: a checkpoint never lacks its own rows
                     history.write(number, values)
@@ -274,7 +277,11 @@ def _told_what_fits(stage: Stage, config: Any) -> Iterator[None]:
 
 
 def validate(
-    state: TrainState, data: Data, predictor: Predictor, pooling: str
+    state: TrainState,
+    data: Data,
+    predictor: Predictor,
+    pooling: str,
+    frozen: types.Variables | None = None,
 ) -> dict[str, float]:
     """Validation AUROC of both networks, with image scores as in the evaluation, and
     what the peaks of their maps say.
@@ -284,6 +291,7 @@ def validate(
       data: its validation images are read.
       predictor: of the model.
       pooling: from a map to an image's score; one of detection.POOLINGS.
+      frozen: variables that both networks share.
 
     Returns:
       Of each network `validation/auroc_*`, the median peak of positives and negatives,
@@ -293,7 +301,10 @@ def validate(
     values = {}
     for name in types.NETWORKS:
         prediction = predictor.predict(
-            getattr(state, name), data.dataset, data.validation, together=True
+            {**getattr(state, name), **(frozen or {})},
+            data.dataset,
+            data.validation,
+            together=True,
         )
         values |= hosts.from_primary(
             lambda name=name, prediction=prediction: _validation_values(

@@ -63,8 +63,13 @@ class Lowering:
             weak=_shapes(example.weak, image_level),
         )
         chips = self._topology.chips
-        parallel = devices.data_parallel(stage.step, devices=chips)
-        return devices.lower(parallel, _shapes(stage.initial), batch, devices=chips)
+        constants = [] if stage.frozen is None else [_shapes(stage.frozen)]
+        parallel = devices.data_parallel(
+            stage.step, constants=len(constants), devices=chips
+        )
+        return devices.lower(
+            parallel, _shapes(stage.initial), batch, *constants, devices=chips
+        )
 
     def evaluation(self) -> Any:
         """The forward pass of one host's devices, jax.stages.Lowered."""
@@ -72,9 +77,10 @@ class Lowering:
         model = stages.make_model(config, axis_name=None)
         step = steps.make_eval_step(model, stages.make_detect(config))
         side, images = config.data.side, config.evaluation.batch_size
+        last = self.stages[-1]
         return devices.lower(
             devices.data_parallel_map(step, devices=chips),
-            _shapes(self.stages[-1].initial.student),
+            _shapes({**last.initial.student, **(last.frozen or {})}),
             jax.ShapeDtypeStruct((images, side, side, 1), np.float32),
             devices=chips,
         )

@@ -192,14 +192,20 @@ class _Planner:
         both = make_stages(config, self._options.images_of_p)
         for stage in both:
             batch = self._lowering.batch(stage, stage.counts)
-            self._run(programs[stage.name], stage.name, stage.initial, batch)
+            frozen = [] if stage.frozen is None else [stage.frozen]
+            self._run(programs[stage.name], stage.name, stage.initial, batch, *frozen)
         side, count = config.data.side, config.evaluation.batch_size
         images = np.full((count, side, side, 1), 0.5, np.float32)
-        student = both[0].initial.student
+        student = {**both[0].initial.student, **(both[0].frozen or {})}
         self._run(programs[EVALUATION], EVALUATION, student, images)
 
     def _run(
-        self, record: dict[str, Any], name: str, replicated: Any, batch: Any
+        self,
+        record: dict[str, Any],
+        name: str,
+        replicated: Any,
+        batch: Any,
+        *constants: Any,
     ) -> None:
         """Adds to a program's record the median of its seconds, after one call that is
         not counted, and the most memory held so far, where a device says that."""
@@ -208,10 +214,11 @@ class _Planner:
         here, program, taken = self._topology.chips, self._compiled[name], []
         try:
             state = devices.replicate(replicated, devices=here)
+            rest = [devices.replicate(tree, devices=here) for tree in constants]
             placed = devices.shard(batch, devices=here)
             for _ in range(self._options.timed + 1):
                 started = time.perf_counter()
-                result = jax.block_until_ready(program(state, placed))
+                result = jax.block_until_ready(program(state, placed, *rest))
                 taken.append(time.perf_counter() - started)
                 # a step's state is donated, and the next one comes back
                 state = state if name == EVALUATION else result[0]

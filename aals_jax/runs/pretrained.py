@@ -6,7 +6,7 @@ from typing import Any
 
 from aals_jax.models import pretrained
 from aals_jax.models.parts import BACKBONE
-from aals_jax.runs import identity
+from aals_jax.runs import frozen_encoder, identity
 from aals_jax.runtime import log, weights
 from aals_jax.types import Variables
 
@@ -35,9 +35,18 @@ def start(config: Any, variables: Variables) -> dict[str, Any]:
       ValueError: the file can't be read, is another one than the config says, or does
         not fit.
     """
+    backbone, report = placed(config, variables)
+    tell(config, report)
+    return {
+        kind: {**variables[kind], BACKBONE: backbone[kind]}
+        for kind in ("params", "batch_stats")
+    }
+
+
+def tell(config: Any, report: pretrained.Report) -> None:
+    """Logs which array of the file went where, and where the file is from."""
     origin = describe(identity.of(config)["model"])
     assert origin is not None
-    backbone, report = placed(config, variables)
     log.info("backbone from %s: %s", Path(config.model.pretrained).name, report)
     log.info(
         "backbone's source: %s; licence: %s; SHA-256 %s",
@@ -45,10 +54,6 @@ def start(config: Any, variables: Variables) -> dict[str, Any]:
         origin["license"],
         origin["sha256"],
     )
-    return {
-        kind: {**variables[kind], BACKBONE: backbone[kind]}
-        for kind in ("params", "batch_stats")
-    }
 
 
 def placed(
@@ -112,9 +117,15 @@ def notes(config: Any) -> list[str]:
     origin = describe(identity.of(config)["model"])
     if origin is None:
         return []
+    how = (
+        "The backbone is frozen, its weights were made elsewhere; all else started "
+        "from random ones. "
+        if identity.is_frozen(config)
+        else "The backbone started from weights made elsewhere, all else from random "
+        "ones. "
+    )
     return [
-        "The backbone started from weights made elsewhere, all else from random ones. "
-        f"Source: {origin['source']}; licence: {origin['license']}; SHA-256 "
+        f"{how}Source: {origin['source']}; licence: {origin['license']}; SHA-256 "
         f"{origin['sha256']}."
     ]
 
@@ -130,6 +141,7 @@ def warnings(config: Any) -> Iterator[str]:
                 "--config.model.pretrained_source=TEXT and _license=TEXT keep it with "
                 "the result"
             )
+        yield from frozen_encoder.warnings(config)
     elif model.frozen_stages or model.frozen_norm:
         yield (
             "model.frozen_stages or frozen_norm without model.pretrained: what is "

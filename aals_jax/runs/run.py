@@ -22,6 +22,7 @@ from aals_jax.runs import (
     center,
     check,
     data_options,
+    frozen_encoder,
     identity,
     loop,
     pretrained,
@@ -75,6 +76,7 @@ def run(config: Any, workdir: Path, *, shared: Path | None = None) -> Path:
     if hosts.is_primary():
         # not before: a config refused so far may be mended
         claim(config, data.data_hash, workdir)
+        frozen_encoder.keep(config, workdir)
     evaluator = make_evaluator(config, data, workdir)
     models, found = train_models(config, evaluator, workdir, shared)
     predict_together(evaluator, models, start=stages.start_of(config))
@@ -130,7 +132,8 @@ def train_models(
             lambda folder: loop.run_stage(first, data, config, folder, predictor),
         )
     pretrained = loop.run_stage(first, data, config, workdir, predictor)
-    start = _models_of("pretrain", *pretrained)[stages.start_of(config)]
+    stage_1 = _models_of(first, *pretrained)
+    start = stage_1[stages.start_of(config)]
     found = center.decide(config, evaluator, start, workdir)
     second = stages.distill_stage(
         config,
@@ -140,16 +143,19 @@ def train_models(
         center=found and found.value,
     )
     distilled = loop.run_stage(second, data, config, workdir, predictor)
-    models = _models_of("pretrain", *pretrained) | _models_of("distill", *distilled)
+    models = stage_1 | _models_of(second, *distilled)
     return [models[name] for name in types.MODELS], found
 
 
-def _models_of(stage: str, step: int, state: TrainState) -> dict[str, TrainedModel]:
+def _models_of(
+    stage: stages.Stage, step: int, state: TrainState
+) -> dict[str, TrainedModel]:
     """The models of a stage, by name."""
+    frozen = stage.frozen or {}
     return {
-        name: TrainedModel(name, step, getattr(state, field))
+        name: TrainedModel(name, step, {**getattr(state, field), **frozen})
         for name, (of_stage, field) in types.MODELS.items()
-        if of_stage == stage
+        if of_stage == stage.name
     }
 
 

@@ -17,9 +17,9 @@ from aals_jax.models import heads
 from aals_jax.models.densenet import Classifier
 from aals_jax.models.detector import Detector
 from aals_jax.models.parts import Frozen
-from aals_jax.runs import pretrained
+from aals_jax.runs import frozen_encoder, identity, pretrained
 from aals_jax.runtime import devices
-from aals_jax.types import TrainState
+from aals_jax.types import TrainState, Variables
 
 # config.distill.start -> the network of stage 1's state; its checkpoint is the one that
 # the student's validation AUROC chose, for either
@@ -39,6 +39,7 @@ class Stage:
     counts: Mapping[str, int]  # stream -> images per batch, over all devices
     extras: views.Extras  # what its examples have that others have not
     has_boxes: bool  # whether the views of R carry their boxes
+    frozen: Variables | None = None  # of an encoder that never learns, on the host
     # what a run found out before the stage, in every row of its history
     found: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
@@ -80,6 +81,7 @@ def make_model(config: Any, *, axis_name: str | None) -> Detector | Classifier:
         prior=method.prior,
         cell=config.distill.cell if method.cells else 1,
         head=method.head,
+        vit=frozen_encoder.architecture(config),
         **of_boxes,
         **options,
     )
@@ -161,6 +163,9 @@ def initial_state(config: Any, side: int) -> TrainState:
     state = steps.init_state(model, tx, jax.random.key(config.seed), side=side)
     if not pretrained.is_start(config):
         return state
+    if identity.is_frozen(config):
+        pretrained.tell(config, frozen_encoder.report(config))
+        return state
     return steps.restart(pretrained.start(config, state.student), tx)
 
 
@@ -170,6 +175,9 @@ def check_start(config: Any) -> None:
     It is read, and no net is made: data that take hours to build come after it.
     """
     if not pretrained.is_start(config):
+        return
+    if identity.is_frozen(config):
+        frozen_encoder.report(config)
         return
     model = make_model(config, axis_name=None)
     image = jax.ShapeDtypeStruct((1, *[config.data.side] * 2, 1), jnp.float32)
@@ -249,6 +257,7 @@ def pretrain_stage(config: Any, side: int) -> Stage:
         counts=_counts(config, uses_p=from_start and method.weak is not None),
         extras=_extras(config),
         has_boxes=_has_boxes(config),
+        frozen=frozen_encoder.variables(config),
     )
 
 
@@ -292,6 +301,7 @@ def distill_stage(
             withheld=method.withheld,
         ),
         has_boxes=_has_boxes(config),
+        frozen=frozen_encoder.variables(config),
         found={} if center is None else {"pseudo/center": center},
     )
 

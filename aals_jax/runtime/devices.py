@@ -226,17 +226,22 @@ def check_divisible(
 
 
 def data_parallel(
-    step: Callable[..., Any], *, devices: Sequence[Any] | None = None
+    step: Callable[..., Any],
+    *,
+    constants: int = 0,
+    devices: Sequence[Any] | None = None,
 ) -> Callable[..., Any]:
-    """pmaps `step(state, batch) -> state, metrics` over the devices of all hosts.
+    """pmaps `step(state, batch, *constants) -> state, metrics` over the devices of all
+    hosts.
 
     The state is replicated, and donated: its buffers are gone after the call. A batch
-    is split over this host's devices (`shard`).
+    is split over this host's devices (`shard`). What comes after it, `constants` in
+    number, is replicated and stays.
     """
     return jax.pmap(
         step,
         axis_name=AXIS,
-        in_axes=(None, 0),
+        in_axes=(None, 0, *[None] * constants),
         out_axes=None,  # pyright: ignore[reportArgumentType]
         donate_argnums=0,
         devices=devices,
@@ -288,7 +293,7 @@ def lower(
     parallel: Callable[..., Any],
     replicated: Any,
     batch: Any,
-    *,
+    *constants: Any,
     devices: Sequence[Any],
 ) -> Any:
     """Lowers what `data_parallel` or `data_parallel_map` made, for shapes alone.
@@ -297,6 +302,7 @@ def lower(
       parallel: made with these devices.
       replicated: the state, or variables: jax.ShapeDtypeStruct leaves.
       batch: likewise, as `shard` takes it.
+      *constants: likewise, what a step gets beside them.
       devices: real ones, or of a Topology.
 
     Returns:
@@ -307,7 +313,7 @@ def lower(
         batch,
     )
     function: Any = parallel
-    return function.lower(replicated, split)
+    return function.lower(replicated, split, *constants)
 
 
 def gather(tree: Any) -> Any:

@@ -33,6 +33,7 @@ class Origin:
     sha256: str  # of the whole file, 64 hex digits
     source: str  # as the file's metadata say it; "" where they don't
     license: str  # likewise
+    metadata: Mapping[str, str]  # all of them
 
 
 def check_kind(path: Path) -> None:
@@ -70,7 +71,25 @@ def _origin(path: Path, size: int, changed_ns: int) -> Origin:
                 said = file.metadata() or {}
         except safetensors.SafetensorError as error:
             raise _damaged(path, error) from None
-    return Origin(files.sha256(path), said.get("source", ""), said.get("license", ""))
+    source, license = said.get("source", ""), said.get("license", "")
+    return Origin(files.sha256(path), source, license, said)
+
+
+def shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
+    """The shapes of a file's arrays by their names; of safetensors no array is read.
+
+    Raises:
+      ValueError: as `read`.
+    """
+    check_kind(path)
+    if path.suffix.lower() != ".safetensors":
+        return {name: array.shape for name, array in read(path).items()}
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names = file.keys()
+            return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    except safetensors.SafetensorError as error:
+        raise _damaged(path, error) from None
 
 
 def read(path: Path) -> dict[str, np.ndarray]:

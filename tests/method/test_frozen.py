@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 
 from aals_jax.method import optim, steps
-from aals_jax.models import parts
+from aals_jax.models import encoders, parts, vit_weights
 from aals_jax.models.densenet import Classifier
 from aals_jax.models.detector import Detector
 from aals_jax.models.parts import Frozen
 from aals_jax.runtime import devices
-from tests.support import small
+from tests.support import small, vit_files
 
 SIDE = 64
 
 
-def after_steps(net, make, **rates):
+def after_steps(net, make, *constants, **rates):
     """The state before and after two steps of Adam with decay, on the host."""
     tx = optim.make_optimizer(
         "adam",
@@ -28,7 +28,7 @@ def after_steps(net, make, **rates):
     step = devices.jit_for_one_call(make(net, tx))
     state, batch = before, small.make_batch(side=SIDE)
     for _ in range(2):
-        state, _ = step(state, batch)
+        state, _ = step(state, batch, *constants)
     return jax.device_get((before, state))
 
 
@@ -81,3 +81,25 @@ def test_frozen_norm_keeps_all_statistics_and_no_weight():
     )
     images = small.make_batch(side=SIDE).labelled.image
     np.testing.assert_allclose(apply(images)[:1], apply(images[:1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [first_stage, second_stage])
+def test_a_frozen_encoder_is_in_no_state_and_all_else_moves(make):
+    """Nor among the moments of Adam; as an argument of the step it stays as it is."""
+    arrays = vit_files.draw(depth=1)
+    of = vit_weights.architecture({n: a.shape for n, a in arrays.items()})
+    frozen = encoders.frozen_variables(vit_weights.place(arrays, of)[0])
+    before, after = after_steps(Detector("vit", 8, 8, vit=of), make, frozen)
+    for network in ("student", "teacher"):
+        assert set(getattr(after, network)) == {"params"}
+        changed, kept = moved(before, after, network, "params")
+        assert (changed, kept) == ({parts.HEAD}, set())
+    largest = max(leaf.size for leaf in jax.tree.leaves(after))
+    assert largest < frozen_size(frozen)
+    again = encoders.frozen_variables(vit_weights.place(arrays, of)[0])
+    jax.tree.map(np.testing.assert_array_equal, frozen, again)
+
+
+def frozen_size(frozen):
+    """Numbers in the largest of its arrays."""
+    return max(leaf.size for leaf in jax.tree.leaves(frozen))

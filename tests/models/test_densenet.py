@@ -6,7 +6,8 @@ from flax import linen as nn
 
 from aals_jax.models import densenet
 from aals_jax.models.densenet import SHAPES, Classifier, DenseNet, average_pool
-from aals_jax.models.detector import Detector, normalised
+from aals_jax.models.detector import Detector
+from aals_jax.models.intensity import normalised
 
 IMAGE = jax.ShapeDtypeStruct((2, 64, 64, 1), jnp.float32)
 

@@ -14,7 +14,8 @@ import pytest
 
 from aals_jax.models import pretrained
 from aals_jax.models.densenet import SHAPES, Classifier, DenseNet, Shape
-from aals_jax.models.detector import IMAGENET_MEAN, IMAGENET_STD, Detector, normalised
+from aals_jax.models.detector import Detector
+from aals_jax.models.intensity import IMAGENET_MEAN, IMAGENET_STD, normalised
 from aals_jax.models.resnet import DEPTHS, EXPANSION, ResNet
 from aals_jax.runtime import devices
 
