@@ -26,7 +26,7 @@ FINDINGS = ("rib", "clavicle")
 ANYTHING = ...  # a label that does not matter
 SPLITS = ("dev", "test")
 KINDS = ("sentences", "reports")
-OTHER_HAND = [f"{kind}_hand_{s}" for kind in KINDS for s in "abcde"]
+OTHER_HAND = [f"{kind}_hand_{s}" for kind in KINDS for s in "abcdefg"]
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +185,17 @@ def test_development_and_test_texts_are_apart_and_many():
 # what is still read as unknown: the deformity of a fresh fracture, a break that is
 # none.
 EXPECTED = {
+    ("R ribs 6+7 broken laterally.", "rib", "1", "-1"),
+    ("Multiple fractures including the left 2nd-5th ribs", "rib", "1", "-1"),
+    ("Intramedullary pin across a left clavicle fracture", "clavicle", "1", "-1"),
+    ("I looked specifically at the left lower ribs", "rib", "0", "-1"),
+    ("Suspected rib fracture on the outside film is not borne", "rib", "0", "-1"),
+    ("suggested by the resident is an artifact of the skin", "rib", "0", "-1"),
+    ("Oblique fracture of the distal clavicle, extending", "clavicle", "1", "-1"),
+    ("Keine Fraktur am knöchernen Thorax einschließlich", "rib", "0", "-1"),
+    ("Clavicula rechts im mittleren Drittel frakturiert.", "rib", "0", "-1"),
+    ("Neu hinzugekommen frische Fraktur der 8. Rippe", "rib", "1", "-1"),
+    ("ADDENDUM: On further review in conjunction with CT", "clavicle", "-1", "0"),
     ("Bones: Intact, no fracture.", "rib", "-1", "1"),
     ("Four views of the ribs were obtained.", "clavicle", "-1", "0"),
     ("OTHER: Comminuted fracture of the left clavicle.", "clavicle", "-1", "1"),
