@@ -112,7 +112,7 @@ def test_peaks_of_0_are_no_t(tmp_path):
 
 
 def test_log_and_page_say_where_t_is_from(tmp_path):
-    config = config_with(dead_share=0.2)
+    config = config_with(dead_share=0.2, center=0.4)
     lowered = center.Center(0.23456, 11, 57)
     assert center.sentence(config, lowered) == (
         "t = 0.235, from validation's peaks, in place of 0.4 (distill.dead_share=0.2: "

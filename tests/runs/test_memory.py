@@ -78,7 +78,7 @@ def failing(monkeypatch, tmp_path):
         def step(state, batch):
             raise jax.errors.JaxRuntimeError(words)
 
-        monkeypatch.setattr(devices, "data_parallel", lambda step_: step)
+        monkeypatch.setattr(devices, "data_parallel", lambda *_, **__: step)
         monkeypatch.setattr(devices, "shard", lambda batch: batch)
         monkeypatch.setattr(loop, "_batches", lambda *arguments: iter([None]))
         loop._train(stage, None, config, tmp_path, None, None, {"step": 0})  # pyright: ignore[reportArgumentType]

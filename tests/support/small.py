@@ -19,8 +19,10 @@ IDENTITY = np.eye(2, 3, dtype=np.float32)
 
 
 def settings(**changes) -> dict[str, Any]:
-    """Those of the config, with cells that fit the smallest map."""
+    """Those of the config, with cells that fit the smallest map; a0 and t of the
+    paper's scale, which golden values are of."""
     config = base.get_config("clavicle")
+    config.distill.update(max_strength=4.0, center=0.4)
     fields = config.distill.to_dict() | config.boxes.to_dict()
     return fields | {"cell": 2, "finest_stride": FINEST} | changes
 
