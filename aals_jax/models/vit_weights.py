@@ -20,6 +20,7 @@ from aals_jax.models.vit import Architecture
 
 Shapes = Mapping[str, tuple[int, ...]]  # of the arrays of a file, by their names there
 
+_NO_VIT = "the weights are of no ViT of the kind of DINO or DINOv2"
 # of a classifier, beside the features
 _HEADS = ("head", "classifier", "fc")
 
@@ -178,9 +179,6 @@ def architecture(
         mean=mean,
         std=std,
     )
-
-
-_NO_VIT = "the weights are of no ViT of the kind of DINO or DINOv2"
 
 
 def place(

@@ -221,8 +221,8 @@ def restore(choice: ModelChoice) -> TrainedModel:
     finally:
         checkpoints.close()
     record = claimed(choice.workdir)
-    frozen = record and frozen_encoder.kept(record["config"], choice.workdir)
-    return TrainedModel(choice.model, step, {**state[field], **(frozen or {})})
+    frozen = frozen_encoder.kept(record["config"], choice.workdir) if record else {}
+    return TrainedModel(choice.model, step, {**state[field], **frozen})
 
 
 def _step(wanted: str, checkpoints: Checkpoints) -> int:

@@ -49,14 +49,14 @@ def architecture(config: Any) -> Architecture | None:
     return Architecture.of_json(identity.of(config)["vit"])
 
 
-def variables(config: Any) -> Variables | None:
-    """The collection of frozen variables, from `model.pretrained`; None: none are.
+def variables(config: Any) -> Variables:
+    """The collection of frozen variables, from `model.pretrained`; {}: none are.
 
     Raises:
       ValueError: the file can't be read, is another one than the config says, or does
         not fit; one error with all that does not.
     """
-    return _load(config)[0] if identity.is_frozen(config) else None
+    return _load(config)[0] if identity.is_frozen(config) else {}
 
 
 def report(config: Any) -> Report:
@@ -80,8 +80,8 @@ def keep(config: Any, workdir: Path) -> None:
         shutil.copyfile(path, draft)
 
 
-def kept(fields: Mapping[str, Any], workdir: Path) -> Variables | None:
-    """The collection of frozen variables of a run that was begun; None: none are.
+def kept(fields: Mapping[str, Any], workdir: Path) -> Variables:
+    """The collection of frozen variables of a run that was begun; {}: none are.
 
     Args:
       fields: the run's identity.
@@ -91,7 +91,7 @@ def kept(fields: Mapping[str, Any], workdir: Path) -> Variables | None:
       ValueError: the copy is gone, or another file.
     """
     if "vit" not in fields:
-        return None
+        return {}
     for suffix in weights.KINDS:
         path = workdir / f"{_NAME}{suffix}"
         if path.is_file():

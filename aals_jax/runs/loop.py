@@ -174,7 +174,7 @@ def _train(
         log.info("%s: going on after step %d", stage.name, first)
     # compiled at its first call: doing so in a thread during an earlier stage would
     # gain 1.2 s of 8 minutes on two cores, which are busy training by then
-    constants = [] if stage.frozen is None else [devices.replicate(stage.frozen)]
+    constants = [devices.replicate(tree) for tree in stage.constants]
     step_fn = devices.data_parallel(stage.step, constants=len(constants))
     if stage.has_boxes:
         region = data.train.select(data.streams.region)
@@ -281,7 +281,7 @@ def validate(
     data: Data,
     predictor: Predictor,
     pooling: str,
-    frozen: types.Variables | None = None,
+    frozen: types.Variables,
 ) -> dict[str, float]:
     """Validation AUROC of both networks, with image scores as in the evaluation, and
     what the peaks of their maps say.
@@ -301,7 +301,7 @@ def validate(
     values = {}
     for name in types.NETWORKS:
         prediction = predictor.predict(
-            {**getattr(state, name), **(frozen or {})},
+            {**getattr(state, name), **frozen},
             data.dataset,
             data.validation,
             together=True,

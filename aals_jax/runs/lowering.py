@@ -63,7 +63,7 @@ class Lowering:
             weak=_shapes(example.weak, image_level),
         )
         chips = self._topology.chips
-        constants = [] if stage.frozen is None else [_shapes(stage.frozen)]
+        constants = [_shapes(tree) for tree in stage.constants]
         parallel = devices.data_parallel(
             stage.step, constants=len(constants), devices=chips
         )
@@ -80,7 +80,7 @@ class Lowering:
         last = self.stages[-1]
         return devices.lower(
             devices.data_parallel_map(step, devices=chips),
-            _shapes({**last.initial.student, **(last.frozen or {})}),
+            _shapes(last.whole(last.initial.student)),
             jax.ShapeDtypeStruct((images, side, side, 1), np.float32),
             devices=chips,
         )

@@ -192,11 +192,11 @@ class _Planner:
         both = make_stages(config, self._options.images_of_p)
         for stage in both:
             batch = self._lowering.batch(stage, stage.counts)
-            frozen = [] if stage.frozen is None else [stage.frozen]
-            self._run(programs[stage.name], stage.name, stage.initial, batch, *frozen)
+            program = programs[stage.name]
+            self._run(program, stage.name, stage.initial, batch, *stage.constants)
         side, count = config.data.side, config.evaluation.batch_size
         images = np.full((count, side, side, 1), 0.5, np.float32)
-        student = {**both[0].initial.student, **(both[0].frozen or {})}
+        student = both[0].whole(both[0].initial.student)
         self._run(programs[EVALUATION], EVALUATION, student, images)
 
     def _run(

@@ -151,9 +151,8 @@ def _models_of(
     stage: stages.Stage, step: int, state: TrainState
 ) -> dict[str, TrainedModel]:
     """The models of a stage, by name."""
-    frozen = stage.frozen or {}
     return {
-        name: TrainedModel(name, step, {**getattr(state, field), **frozen})
+        name: TrainedModel(name, step, stage.whole(getattr(state, field)))
         for name, (of_stage, field) in types.MODELS.items()
         if of_stage == stage.name
     }

@@ -39,7 +39,7 @@ class Stage:
     counts: Mapping[str, int]  # stream -> images per batch, over all devices
     extras: views.Extras  # what its examples have that others have not
     has_boxes: bool  # whether the views of R carry their boxes
-    frozen: Variables | None = None  # of an encoder that never learns, on the host
+    frozen: Variables  # of an encoder that never learns, on the host; mostly {}
     # what a run found out before the stage, in every row of its history
     found: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
@@ -47,6 +47,15 @@ class Stage:
     def number(self) -> int:
         """1 or 2; the stage's own part of the seed of its batches."""
         return types.STAGES.index(self.name) + 1
+
+    @property
+    def constants(self) -> tuple[Variables, ...]:
+        """What a step gets beside a state and a batch."""
+        return (self.frozen,) if self.frozen else ()
+
+    def whole(self, variables: Variables) -> Variables:
+        """The variables of a net, from those of them that a state holds."""
+        return {**variables, **self.frozen}
 
     @property
     def selected_by(self) -> str:
