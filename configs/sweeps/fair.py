@@ -29,7 +29,7 @@ SHORT = {
     "distill.warmup_steps": 50,
 }
 # a phantom, a seed and a test set that no comparison uses; R of 100
-APART = study.TUNING | study.THEN | {"data.region_images": 100}
+APART = study.TUNING | study.THEN
 
 
 def points() -> Iterator[tuple[float, float]]:

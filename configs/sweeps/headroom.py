@@ -73,8 +73,11 @@ def row(config: Any, name: str) -> Any:
     elif name == "regularised":
         fields = {"method": "supervised", **base.REGULARISED}
     elif strength is not None:
-        fields |= {"distill.max_strength": strength, "distill.center": center}
-        fields |= {"distill.dead_share": share}
+        fields |= {
+            "distill.max_strength": strength,
+            "distill.center": center,
+            "distill.dead_share": share,
+        }
     if values := TUNED.get(name) or TUNED.get(method):
         rate, weight = values
         fields |= {"distill.learning_rate": rate, "distill.weight": weight}

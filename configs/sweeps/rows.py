@@ -16,7 +16,6 @@ from configs.sweeps.grid import grid
 # Short: whether a row learns at all shows early.
 CHANGES = {
     **study.THEN,
-    "data.region_images": 100,
     "phantom.difficulty": "easy",
     "pretrain.steps": 1_000,
     "distill.steps": 100,

@@ -47,6 +47,7 @@ TUNED: Mapping[str, tuple[float, float]] = {
 THEN = {
     "distill.max_strength": 4.0,
     "distill.center": 0.4,
+    "data.region_images": 100,
     "phantom.region_images": None,
 }
 # The a0 and t of `sharpening` with the best mean validation AUROC over its seeds.
@@ -56,12 +57,12 @@ CHOSEN = {"distill.max_strength": 4.0, "distill.center": 0.2}
 def scale() -> Any:
     """The config that all parts on the phantom start from."""
     config = base.get_config("clavicle")
+    config.update_from_flattened_dict(THEN)
     config.data.update(region_images=REGION, threads=1)
     config.phantom.update(images=4_000, prevalence=0.1, boxed_share=1.0)
     config.pretrain.update(steps=1_500, eval_every=250)
     config.distill.update(steps=300, eval_every=100)
     # the defaults then
-    config.update_from_flattened_dict(THEN)
     config.distill.pool_sharpness = 10.0
     for stage in (config.pretrain, config.distill):
         stage.weight_decay = 1e-4
