@@ -23,6 +23,7 @@ _LEAST_POINTS = 3  # lesions that points must hit before they tell x from y
 _LEAST_MOVED = 5  # lesions that boxes of another scale or origin must lie on
 _ONE_SCALE = 0.02  # binary logarithm, within which ratios of coordinates are one
 _SAME_SCALE = 0.1  # of 1, by which a scale must differ to be another one
+_BORDERS = ((1, "from the bottom upwards"), (0, "from the right"))  # axis, words
 
 
 def to_boxes(form: Form, raw: np.ndarray) -> np.ndarray:
@@ -160,9 +161,6 @@ def _moved(
     return None
 
 
-_BORDERS = ((1, "from the bottom upwards"), (0, "from the right"))
-
-
 def _turned(places: np.ndarray, size: np.ndarray, axis: int) -> np.ndarray:
     """Corners f64[k, 4] or points f64[k, 2] as counted from the other border."""
     turned = np.array(places)
@@ -281,13 +279,18 @@ def _swapped_points(
     """Whether points lie in lesions only with y before x, or from another border."""
     beside = _Lesions(image, lesions)
     given = beside.holding(points)
-    ways = [(points[:, ::-1], "with y before x: write x and y in their columns")]
-    least = [_LEAST_POINTS]
+    swap = "with y before x: write x and y in their columns"
+    ways = [(points[:, ::-1], _LEAST_POINTS, swap)]
     if np.isfinite(size).all():
-        end = "; give all tables one origin"
-        ways += [(_turned(points, size, axis), w + end) for axis, w in _BORDERS]
-        least += [_LEAST_MOVED] * len(_BORDERS)
-    for (moved, words), enough in zip(ways, least, strict=True):
+        ways += [
+            (
+                _turned(points, size, axis),
+                _LEAST_MOVED,
+                f"{words}; give all tables one origin",
+            )
+            for axis, words in _BORDERS
+        ]
+    for moved, enough, words in ways:
         hit = beside.holding(moved)
         if hit >= max(enough, _LEAST_MOVED * given):
             text = f"points lie in {given} lesions, but {hit} lesions would be hit "

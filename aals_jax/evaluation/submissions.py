@@ -270,24 +270,25 @@ def _known_categories(files: Files, tables: "_Tables") -> set[str]:
 def _check_classes(files: Files, tables: "_Tables", faults: Faults) -> None:
     """Faults of places that are of several classes by a column that nothing reads."""
     known, lesions = _known_categories(files, tables), tables.truth.lesions
+    if lesions is not None and "category" in lesions.layout.columns:
+        lesions = None  # their classes have a column
+    ours = _unread_of(files, lesions.table, lesions.layout) if lesions else []
     found: list[tuple[Table, str, str]] = []
     for table, layout in tables.detections:
         if "category" in layout.columns:
             continue
         unread = _unread_of(files, table, layout)
         why = classes.of_no_name(table, unread, known=known)
-        if lesions is not None and "category" not in lesions.layout.columns:
-            theirs = _unread_of(files, lesions.table, lesions.layout)
-            why |= classes.in_both([(lesions.table, theirs), (table, unread)])
+        if lesions is not None:
+            why |= classes.in_both([(lesions.table, ours), (table, unread)])
         found += [(table, column, text) for column, text in why.items()]
-    if lesions is not None and "category" not in lesions.layout.columns:
+    if lesions is not None:
         theirs = {
             name
             for table, layout in tables.detections
             for name in places.categories(table, layout)
         }
-        unread = _unread_of(files, lesions.table, lesions.layout)
-        why = classes.of_no_name(lesions.table, unread, known=theirs, by_name=False)
+        why = classes.of_no_name(lesions.table, ours, known=theirs, by_name=False)
         found += [(lesions.table, column, text) for column, text in why.items()]
     for table, column, why in found:
         text = f"the column {groups.shown(column)} seems to hold classes ({why}), and "
