@@ -60,7 +60,10 @@ def main() -> None:
     with timed("export", seconds):
         if not (out / "model" / "manifest.json").exists():
             launch(
-                "--mode=export", f"--workdir={out / 'run'}", f"--out={out / 'model'}"
+                "--mode=export",
+                f"--workdir={out / 'run'}",
+                f"--data_dir={out / 'datasets'}",
+                f"--out={out / 'model'}",
             )
     with timed("drawing", seconds):
         films = draw(out / "films", flags.films)
